@@ -1,0 +1,201 @@
+"""Settings: one TOML file, environment variables over it.
+
+The file is ``certforecast.toml`` in the working directory, or the one named by ``--config`` or
+``CERTFORECAST_CONFIG``. ``CERTFORECAST_COSTS__OUTAGE_PER_DAY=500`` overrides ``[costs] outage_per_day``.
+"""
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from certforecast.errors import InputError
+from certforecast.policy import RenewalPolicy
+
+__all__ = [
+    "AcmeIssuerSettings",
+    "CostSettings",
+    "EmbeddedIssuerSettings",
+    "ExecutorSettings",
+    "FilesInstallerSettings",
+    "InstallerSettings",
+    "IssuerSettings",
+    "ModelSettings",
+    "NginxInstallerSettings",
+    "Settings",
+    "load_settings",
+]
+
+DEFAULT_FILE = Path("certforecast.toml")
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CostSettings(_Section):
+    """What things cost, in one currency of your choice. Only ratios matter for the ranking."""
+
+    outage_per_day: float = Field(1000.0, ge=0, description="an expired certificate in use, a day, at criticality 1")
+    outage_days: float = Field(1.0, ge=0, description="how long an outage usually lasts once it is noticed")
+    slip: float = Field(50.0, ge=0, description="a renewal that comes after the slip point: unplanned work")
+    renew: float = Field(5.0, ge=0, description="one renewal by the executor")
+    install: float = Field(2.0, ge=0, description="one installation of a certificate that is already issued")
+    investigate: float = Field(40.0, ge=0, description="a person looks into one renewal")
+    retire: float = Field(10.0, ge=0, description="a person confirms that a certificate is no longer used")
+
+
+class ModelSettings(_Section):
+    """How models are trained."""
+
+    method: Literal["boosted", "logistic"] = "boosted"
+    landmark_every_days: float = Field(14.0, gt=0)
+    seed: int = 0
+
+
+class EmbeddedIssuerSettings(_Section):
+    """A certificate authority of our own, for demos and internal names."""
+
+    kind: Literal["embedded"]
+    directory: Path
+    validity_days: float = Field(90.0, gt=0)
+
+
+class AcmeIssuerSettings(_Section):
+    """An ACME server (RFC 8555), challenges by http-01."""
+
+    kind: Literal["acme"]
+    directory_url: str
+    account_key: Path
+    contact: list[str] = []
+    webroot: Path | None = Field(None, description="write challenges below this web root ...")
+    http_port: int = Field(80, description="... or, without a web root, serve them on this port")
+    ca_file: Path | None = Field(None, description="trust roots for the ACME server itself; default the system's")
+    trust_file: Path | None = Field(None, description="trust roots of issued chains; default the system's")
+
+
+class _InstallerSection(_Section):
+    """Paths may hold the fields ``{name}`` (the lineage's name), ``{host}`` and ``{port}``."""
+
+    certificate: str = Field(description="the file with the full chain, leaf first")
+    key: str = Field(description="the file with the private key; may be the same file as `certificate`")
+
+
+class FilesInstallerSettings(_InstallerSection):
+    """Plain files and a reload: a command, or a signal to the process in a pid file."""
+
+    kind: Literal["files"]
+    reload: list[str] = Field(default=[], description="argument list, run without a shell")
+    pid_file: str | None = None
+    signal: str = "HUP"
+
+
+class NginxInstallerSettings(_InstallerSection):
+    """nginx: its own configuration test, then a reload."""
+
+    kind: Literal["nginx"]
+    config: str = "/etc/nginx/nginx.conf"
+    prefix: str | None = None
+    binary: str = "nginx"
+
+
+IssuerSettings = Annotated[EmbeddedIssuerSettings | AcmeIssuerSettings, Field(discriminator="kind")]
+InstallerSettings = Annotated[FilesInstallerSettings | NginxInstallerSettings, Field(discriminator="kind")]
+
+
+class ExecutorSettings(_Section):
+    """How actions are carried out."""
+
+    issuer: str | None = Field(None, description="issuer for hosts whose inventory row names none")
+    installer: str | None = Field(None, description="installer for hosts whose inventory row names none")
+    handshakes: int = Field(3, ge=1, description="matching handshakes in a row that prove an installation")
+    verify_timeout_s: float = Field(15.0, gt=0)
+    max_failures: int = Field(3, ge=1, description="stop the line after so many failed actions in a row")
+    actor: str = "certforecast"
+
+
+class Settings(BaseSettings):
+    """Everything a user may set."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="CERTFORECAST_", env_nested_delimiter="__", extra="forbid", toml_file=None
+    )
+
+    home: Path = Field(Path(".certforecast"), description="where the store, models, plans and staging live")
+    policy: RenewalPolicy = RenewalPolicy()
+    costs: CostSettings = CostSettings()
+    model: ModelSettings = ModelSettings()
+    executor: ExecutorSettings = ExecutorSettings()
+    issuers: dict[str, IssuerSettings] = {}
+    installers: dict[str, InstallerSettings] = {}
+    tracking_uri: str | None = Field(None, description="MLflow server; default a SQLite file in `home`")
+    database_url: str | None = Field(None, description="the executor's own database; default SQLite in `home`")
+
+    @property
+    def store_path(self) -> Path:
+        """The history store."""
+        return self.home / "history.duckdb"
+
+    @property
+    def models_path(self) -> Path:
+        """The folder of saved models."""
+        return self.home / "models"
+
+    @property
+    def plan_path(self) -> Path:
+        """The plan that `plan` writes and `act` takes unless told otherwise."""
+        return self.home / "plan.json"
+
+    @property
+    def staging_path(self) -> Path:
+        """Where the executor keeps what it is about to install, readable by its user alone."""
+        return self.home / "staging"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Order the sources: arguments, then the environment, then the TOML file."""
+        toml = TomlConfigSettingsSource(settings_cls, toml_file=settings_cls.model_config.get("toml_file"))
+        return init_settings, env_settings, toml
+
+
+def load_settings(config: Path | None = None, **overrides: Any) -> Settings:
+    """Read the settings.
+
+    Parameters
+    ----------
+    config : Path, optional
+        The TOML file. Default ``$CERTFORECAST_CONFIG``, else ``certforecast.toml`` if there is one.
+    **overrides
+        Top-level settings that win over file and environment.
+
+    Raises
+    ------
+    InputError
+        If the named file is missing, is not TOML, or holds an unknown or wrong setting.
+    """
+    named = config or (Path(env) if (env := os.environ.get("CERTFORECAST_CONFIG")) else None)
+    if named is not None and not named.is_file():
+        raise InputError(f"settings file {named} does not exist; create it or leave out --config")
+    path = named or (DEFAULT_FILE if DEFAULT_FILE.is_file() else None)
+
+    class _FromFile(Settings):
+        model_config = SettingsConfigDict(toml_file=path)
+
+    where = f"settings ({path})" if path else "settings (environment)"
+    try:
+        return _FromFile(**overrides)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{where}: not valid TOML: {error}") from error
+    except ValidationError as error:
+        lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+        raise InputError(f"{where}: " + "; ".join(lines)) from error
