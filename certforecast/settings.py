@@ -10,7 +10,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
 
 from certforecast.errors import InputError
 from certforecast.policy import RenewalPolicy
@@ -39,7 +44,9 @@ class _Section(BaseModel):
 class CostSettings(_Section):
     """What things cost, in one currency of your choice. Only ratios matter for the ranking."""
 
-    outage_per_day: float = Field(1000.0, ge=0, description="an expired certificate in use, a day, at criticality 1")
+    outage_per_day: float = Field(
+        1000.0, ge=0, description="an expired certificate in use, a day, at criticality 1"
+    )
     outage_days: float = Field(1.0, ge=0, description="how long an outage usually lasts once it is noticed")
     slip: float = Field(50.0, ge=0, description="a renewal that comes after the slip point: unplanned work")
     renew: float = Field(5.0, ge=0, description="one renewal by the executor")
@@ -73,7 +80,9 @@ class AcmeIssuerSettings(_Section):
     contact: list[str] = []
     webroot: Path | None = Field(None, description="write challenges below this web root ...")
     http_port: int = Field(80, description="... or, without a web root, serve them on this port")
-    ca_file: Path | None = Field(None, description="trust roots for the ACME server itself; default the system's")
+    ca_file: Path | None = Field(
+        None, description="trust roots for the ACME server itself; default the system's"
+    )
     trust_file: Path | None = Field(None, description="trust roots of issued chains; default the system's")
 
 
@@ -132,7 +141,9 @@ class Settings(BaseSettings):
     issuers: dict[str, IssuerSettings] = {}
     installers: dict[str, InstallerSettings] = {}
     tracking_uri: str | None = Field(None, description="MLflow server; default a SQLite file in `home`")
-    database_url: str | None = Field(None, description="the executor's own database; default SQLite in `home`")
+    database_url: str | None = Field(
+        None, description="the executor's own database; default SQLite in `home`"
+    )
 
     @property
     def store_path(self) -> Path:

@@ -1,0 +1,410 @@
+"""The history store: one DuckDB file with the four tables, a quarantine and a list of imports."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import pyarrow as pa
+
+from certforecast.clock import Clock, as_utc, system_clock
+from certforecast.errors import StoreError
+from certforecast.history.schema import SCHEMA_VERSION, TABLES, TIMESTAMP, Table
+from certforecast.history.sources import Batch, Rejected, Source
+from certforecast.history.validation import check, from_rows
+
+if TYPE_CHECKING:
+    import duckdb
+    import ibis.expr.types as ir
+    import pandas as pd
+
+__all__ = ["History", "Import", "TableCount", "Tables"]
+
+#: What makes two rows the same fact. A precertificate and its final certificate share issuer, serial and dates.
+_IDENTITY = {
+    "certificates": (
+        "CASE WHEN serial IS NULL THEN fingerprint"
+        " ELSE concat_ws('|', issuer_dn, serial, epoch_us(not_before), epoch_us(not_after)) END"
+    ),
+    "observations": "concat_ws('|', epoch_us(observed_at), host, port, server_name, source)",
+    "events": "concat_ws('|', epoch_us(\"at\"), lineage, kind, coalesce(host, ''), coalesce(code, ''), source)",
+    "hosts": "concat_ws('|', host, epoch_us(valid_from))",
+}
+
+#: Which of several rows for one fact is kept; `known_at` is always the earliest of all.
+_PREFERENCE = {
+    "certificates": "is_precertificate, starts_with(fingerprint, '~'), known_at, fingerprint",
+    "observations": "known_at, fingerprint, error",
+    "events": "known_at, actor, detail",
+    "hosts": "known_at, owner",
+}
+
+#: Nothing can be known before it happened: a clock that says so is corrected.
+_HAPPENED = {"observations": "observed_at", "events": '"at"'}
+
+
+@dataclass(slots=True)
+class TableCount:
+    """What one import did to one table, in rows."""
+
+    new: int = 0
+    updated: int = 0
+    unchanged: int = 0
+
+
+@dataclass(slots=True)
+class Import:
+    """What one import did."""
+
+    source: str
+    tables: dict[str, TableCount] = field(default_factory=lambda: {name: TableCount() for name in TABLES})
+    quarantined: int = 0
+
+    @property
+    def new(self) -> int:
+        """Rows that were not there before, over all tables."""
+        return sum(count.new for count in self.tables.values())
+
+    @property
+    def changed(self) -> int:
+        """Rows that are new or updated, over all tables."""
+        return sum(count.new + count.updated for count in self.tables.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """The four tables as ibis expressions, on whatever engine they live."""
+
+    certificates: "ir.Table"
+    observations: "ir.Table"
+    events: "ir.Table"
+    hosts: "ir.Table"
+
+    def known_by(self, as_of: datetime) -> "Tables":
+        """Keep the rows with ``known_at <= as_of``."""
+        import ibis
+
+        moment = ibis.literal(as_utc(as_of), type="timestamp('UTC', 6)")
+        return Tables(*(t.filter(t.known_at <= moment) for t in self))
+
+    def __iter__(self) -> Iterator["ir.Table"]:
+        return iter((self.certificates, self.observations, self.events, self.hosts))
+
+
+class History:
+    """Certificate history in a DuckDB file.
+
+    Parameters
+    ----------
+    path : path or None
+        The file; made, with its folder, if it is not there. None keeps everything in memory.
+    clock : callable
+        Gives the present, for the list of imports.
+
+    Raises
+    ------
+    StoreError
+        If the file is not a store, was written by a newer version, or is in use by another process.
+
+    Examples
+    --------
+    >>> with History(None) as history:
+    ...     history.counts()["certificates"]
+    0
+    """
+
+    def __init__(self, path: Path | str | None, *, clock: Clock = system_clock) -> None:
+        self.path = None if path is None else Path(path)
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._connection = _connect(self.path)
+        try:
+            self._prepare()
+        except BaseException:
+            self._connection.close()
+            raise
+
+    # -- life ---------------------------------------------------------------------------------
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    # -- writing ------------------------------------------------------------------------------
+
+    def ingest(self, source: Source, *, progress: Callable[[int], None] | None = None) -> Import:
+        """Import everything a source gives, in one transaction.
+
+        Importing the same thing twice changes nothing. If the source raises, or the process dies, the store stays
+        as it was. Rows that break a rule go to the quarantine.
+
+        Parameters
+        ----------
+        source : Source
+            For example ``PemSource("certs/")``.
+        progress : callable, optional
+            Called with the number of rows read so far.
+
+        Raises
+        ------
+        SourceError
+            If the source cannot be read.
+        """
+        done = Import(source.name)
+        read_arrow = getattr(source, "read_arrow", None)
+        with self._transaction():
+            rows = 0
+            if read_arrow is not None:
+                for name, arrow in read_arrow():
+                    rows += arrow.num_rows
+                    self._take(TABLES[name], arrow, None, done)
+                    if progress:
+                        progress(rows)
+            else:
+                for batch in source.read():
+                    rows += self._take_batch(batch, done)
+                    if progress:
+                        progress(rows)
+            self._note(done)
+        return done
+
+    def append(self, batch: Batch, *, source: str = "api") -> Import:
+        """Import one batch of rows, as :meth:`ingest` does. Safe to call from several threads."""
+        done = Import(source)
+        with self._transaction():
+            self._take_batch(batch, done)
+            self._note(done)
+        return done
+
+    def _take_batch(self, batch: Batch, done: Import) -> int:
+        rows = len(batch.rejected)
+        self._set_aside("", batch.rejected, done)
+        for name, table in TABLES.items():
+            given: list[dict[str, Any]] = getattr(batch, name)
+            if given:
+                rows += len(given)
+                arrow, positions, rejected = from_rows(table, given, batch.positions.get(name, ()))
+                self._set_aside(name, rejected, done)
+                self._take(table, arrow, positions, done)
+        return rows
+
+    def _take(self, table: Table, arrow: pa.Table, positions: list[str] | None, done: Import) -> None:
+        good, rejected = check(table, arrow, positions)
+        self._set_aside(table.name, rejected, done)
+        if good.num_rows:
+            self._merge(table, good, done.tables[table.name])
+
+    def _merge(self, table: Table, rows: pa.Table, count: TableCount) -> None:
+        """Upsert: one row a fact, the preferred one, with the earliest `known_at`."""
+        name, identity, preference = table.name, _IDENTITY[table.name], _PREFERENCE[table.name]
+        others = ", ".join(f'"{column}"' for column in table.columns if column != "known_at")
+        known = f"greatest(known_at, {_HAPPENED[name]})" if name in _HAPPENED else "known_at"
+        run = self._connection.execute
+        self._connection.register("incoming", rows)
+        try:
+            run(
+                f"CREATE OR REPLACE TEMP TABLE staged AS SELECT {others}, {known} AS known_at,"  # noqa: S608
+                f" {identity} AS identity, 1 AS age FROM incoming"
+            )
+        finally:
+            self._connection.unregister("incoming")
+        # `present` holds the stored rows of the same facts; `settled` what should stand after the import.
+        run(
+            f"CREATE OR REPLACE TEMP TABLE present AS SELECT * FROM"  # noqa: S608
+            f" (SELECT {others}, known_at, {identity} AS identity, 0 AS age FROM {name})"
+            f" SEMI JOIN staged USING (identity)"
+        )
+        run(
+            "CREATE OR REPLACE TEMP TABLE settled AS"  # noqa: S608
+            f" SELECT {others}, min(known_at) OVER (PARTITION BY identity) AS known_at, identity"
+            " FROM (FROM present UNION ALL BY NAME FROM staged)"
+            f" QUALIFY row_number() OVER (PARTITION BY identity ORDER BY {preference}, age) = 1"
+        )
+        run(
+            "CREATE OR REPLACE TEMP TABLE changed AS SELECT settled.identity FROM settled JOIN present"  # noqa: S608
+            f" USING (identity) WHERE ({_row('settled', table)}) IS DISTINCT FROM ({_row('present', table)})"
+        )
+        facts, known_facts, updated = (
+            self._scalar(f"SELECT count(*) FROM {temp}")  # noqa: S608
+            for temp in ("settled", "present", "changed")
+        )
+        run(f"DELETE FROM {name} WHERE {identity} IN (FROM changed)")  # noqa: S608
+        columns = ", ".join(f'"{column}"' for column in table.columns)
+        run(
+            f"INSERT INTO {name} ({columns}) SELECT {columns} FROM settled"  # noqa: S608
+            " WHERE identity IN (FROM changed) OR identity NOT IN (SELECT identity FROM present)"
+        )
+        count.new += facts - known_facts
+        count.updated += updated
+        count.unchanged += rows.num_rows - (facts - known_facts) - updated
+
+    def _set_aside(self, table: str, rejected: list[Rejected], done: Import) -> None:
+        for row in rejected:
+            fresh = self._connection.execute(
+                "INSERT INTO quarantine SELECT $at, $source, $table, $position, $reason, $content"
+                " WHERE NOT EXISTS (FROM quarantine WHERE source = $source AND position = $position"
+                " AND reason = $reason AND content = $content)",
+                {
+                    "at": self._clock(),
+                    "source": done.source,
+                    "table": table,
+                    "position": row.position,
+                    "reason": row.reason,
+                    "content": row.content,
+                },
+            ).fetchone()
+            done.quarantined += int(fresh[0]) if fresh else 0
+
+    def _note(self, done: Import) -> None:
+        self._connection.execute(
+            "INSERT INTO imports VALUES ($at, $source, $new, $updated, $quarantined)",
+            {
+                "at": self._clock(),
+                "source": done.source,
+                "new": done.new,
+                "updated": done.changed - done.new,
+                "quarantined": done.quarantined,
+            },
+        )
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._lock:
+            self._connection.execute("BEGIN")
+            try:
+                yield
+            except BaseException:
+                with suppress(Exception):  # the first error is the one to report
+                    self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
+
+    # -- reading ------------------------------------------------------------------------------
+
+    def tables(self) -> Tables:
+        """Give the four tables as ibis expressions."""
+        import ibis
+
+        backend = ibis.duckdb.from_connection(self._connection)
+        return Tables(*(backend.table(name) for name in TABLES))
+
+    def counts(self) -> dict[str, int]:
+        """Count the rows of every table, the quarantine and the imports."""
+        names = [*TABLES, "quarantine", "imports"]
+        return {name: self._scalar(f"SELECT count(*) FROM {name}") for name in names}  # noqa: S608
+
+    def quarantine(self) -> "pd.DataFrame":
+        """List what was set aside: ``at, source, table_name, position, reason, content``, newest first."""
+        with self._lock:
+            return self._connection.execute('FROM quarantine ORDER BY "at" DESC, source, position').df()
+
+    def imports(self) -> "pd.DataFrame":
+        """List the imports, newest first."""
+        with self._lock:
+            return self._connection.execute('FROM imports ORDER BY "at" DESC').df()
+
+    def last_known_at(self) -> datetime | None:
+        """Give the latest `known_at` of all rows, None for an empty store."""
+        latest = [self._scalar(f"SELECT max(known_at) FROM {name}") for name in TABLES]  # noqa: S608
+        return max((as_utc(moment) for moment in latest if moment is not None), default=None)
+
+    def export(self, folder: Path | str) -> None:
+        """Write the four tables as Parquet files that the source ``tables`` reads back."""
+        target = Path(folder)
+        target.mkdir(parents=True, exist_ok=True)
+        with self._lock:
+            for name, table in TABLES.items():
+                order = ", ".join(f'"{column}"' for column in table.key)
+                path = str(target / f"{name}.parquet").replace("'", "''")
+                self._connection.execute(
+                    f"COPY (FROM {name} ORDER BY {order}) TO '{path}' (FORMAT parquet, COMPRESSION zstd)"
+                )
+
+    def _scalar(self, query: str) -> Any:
+        with self._lock:
+            row = self._connection.execute(query).fetchone()
+        return row[0] if row else None
+
+    # -- layout -------------------------------------------------------------------------------
+
+    def _prepare(self) -> None:
+        run = self._connection.execute
+        present = {
+            row[0] for row in run("SELECT table_name FROM duckdb_tables() WHERE NOT temporary").fetchall()
+        }
+        where = f"store {self.path}" if self.path else "store in memory"
+        if not present:
+            with self._transaction():
+                run("CREATE TABLE meta (schema_version INTEGER)")
+                run("INSERT INTO meta VALUES (?)", [SCHEMA_VERSION])
+                for table in TABLES.values():
+                    run(_create_statement(table))
+                run(
+                    'CREATE TABLE quarantine ("at" TIMESTAMPTZ, source VARCHAR, table_name VARCHAR,'
+                    " position VARCHAR, reason VARCHAR, content VARCHAR)"
+                )
+                run(
+                    'CREATE TABLE imports ("at" TIMESTAMPTZ, source VARCHAR, new BIGINT, updated BIGINT,'
+                    " quarantined BIGINT)"
+                )
+            return
+        if "meta" not in present:
+            raise StoreError(f"{where} is a DuckDB file but not a certforecast store; name another file")
+        version = self._scalar("SELECT max(schema_version) FROM meta")
+        if version > SCHEMA_VERSION:
+            raise StoreError(
+                f"{where} has layout {version}, this version of certforecast reads up to {SCHEMA_VERSION}: "
+                "upgrade certforecast, or name another store"
+            )
+
+
+def _row(relation: str, table: Table) -> str:
+    return ", ".join(f'{relation}."{column}"' for column in table.columns)
+
+
+def _create_statement(table: Table) -> str:
+    kinds = {
+        pa.string(): "VARCHAR",
+        pa.list_(pa.string()): "VARCHAR[]",
+        pa.bool_(): "BOOLEAN",
+        pa.float64(): "DOUBLE",
+        pa.int32(): "INTEGER",
+        TIMESTAMP: "TIMESTAMPTZ",
+    }
+    columns = ", ".join(
+        f'"{column.name}" {kinds[column.type]}{"" if column.nullable else " NOT NULL"}'
+        for column in table.schema
+    )
+    return f"CREATE TABLE {table.name} ({columns})"
+
+
+def _connect(path: Path | None) -> "duckdb.DuckDBPyConnection":
+    import duckdb
+
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        connection = duckdb.connect(":memory:" if path is None else str(path))
+    except duckdb.IOException as error:
+        text = str(error)
+        if "lock" in text.lower():
+            raise StoreError(
+                f"store {path} is in use by another process; wait for it to end, then try again"
+            ) from error
+        raise StoreError(f"store {path} cannot be opened: {text.splitlines()[0]}") from error
+    except duckdb.Error as error:
+        raise StoreError(f"store {path} cannot be opened: {str(error).splitlines()[0]}") from error
+    connection.execute("SET TimeZone = 'UTC'")
+    return connection
