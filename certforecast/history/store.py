@@ -1,7 +1,7 @@
 """The history store: one DuckDB file with the four tables, a quarantine and a list of imports."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -24,14 +24,16 @@ if TYPE_CHECKING:
 
 __all__ = ["History", "Import", "TableCount", "Tables"]
 
-#: What makes two rows the same fact. A precertificate and its final certificate share issuer, serial and dates.
+#: What makes two rows the same fact. A precertificate and its final one share issuer, serial and dates.
 _IDENTITY = {
     "certificates": (
         "CASE WHEN serial IS NULL THEN fingerprint"
         " ELSE concat_ws('|', issuer_dn, serial, epoch_us(not_before), epoch_us(not_after)) END"
     ),
     "observations": "concat_ws('|', epoch_us(observed_at), host, port, server_name, source)",
-    "events": "concat_ws('|', epoch_us(\"at\"), lineage, kind, coalesce(host, ''), coalesce(code, ''), source)",
+    "events": (
+        "concat_ws('|', epoch_us(\"at\"), lineage, kind, coalesce(host, ''), coalesce(code, ''), source)"
+    ),
     "hosts": "concat_ws('|', host, epoch_us(valid_from))",
 }
 
@@ -84,12 +86,26 @@ class Tables:
     events: "ir.Table"
     hosts: "ir.Table"
 
-    def known_by(self, as_of: datetime) -> "Tables":
-        """Keep the rows with ``known_at <= as_of``."""
+    def at(self, moments: Sequence[datetime]) -> "Tables":
+        """Give what was known at each of several moments.
+
+        This is the one gate through which derived numbers see the store: every table gets a column
+        ``as_of``, and a row appears once for each moment by which it was known (``known_at <= as_of``).
+        What is computed from the result with ``as_of`` in every group, join and window is therefore
+        a function of the past alone, for many moments in one pass.
+
+        Parameters
+        ----------
+        moments : sequence of datetime
+            At least one.
+        """
         import ibis
 
-        moment = ibis.literal(as_utc(as_of), type="timestamp('UTC', 6)")
-        return Tables(*(t.filter(t.known_at <= moment) for t in self))
+        rows = ibis.memtable(
+            {"as_of": sorted({as_utc(moment) for moment in moments})},
+            schema={"as_of": "timestamp('UTC', 6)"},
+        )
+        return Tables(*(rows.inner_join(table, table.known_at <= rows.as_of) for table in self))
 
     def __iter__(self) -> Iterator["ir.Table"]:
         return iter((self.certificates, self.observations, self.events, self.hosts))
@@ -147,8 +163,8 @@ class History:
     def ingest(self, source: Source, *, progress: Callable[[int], None] | None = None) -> Import:
         """Import everything a source gives, in one transaction.
 
-        Importing the same thing twice changes nothing. If the source raises, or the process dies, the store stays
-        as it was. Rows that break a rule go to the quarantine.
+        Importing the same thing twice changes nothing. If the source raises, or the process dies, the store
+        stays as it was. Rows that break a rule go to the quarantine.
 
         Parameters
         ----------
@@ -308,12 +324,16 @@ class History:
     def quarantine(self) -> "pd.DataFrame":
         """List what was set aside: ``at, source, table_name, position, reason, content``, newest first."""
         with self._lock:
-            return self._connection.execute('FROM quarantine ORDER BY "at" DESC, source, position').df()
+            return (
+                self._connection.execute('FROM quarantine ORDER BY "at" DESC, source, position')
+                .to_arrow_table()
+                .to_pandas()
+            )
 
     def imports(self) -> "pd.DataFrame":
         """List the imports, newest first."""
         with self._lock:
-            return self._connection.execute('FROM imports ORDER BY "at" DESC').df()
+            return self._connection.execute('FROM imports ORDER BY "at" DESC').to_arrow_table().to_pandas()
 
     def last_known_at(self) -> datetime | None:
         """Give the latest `known_at` of all rows, None for an empty store."""

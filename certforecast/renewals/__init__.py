@@ -1,1 +1,104 @@
-"""TBD."""
+"""Lineages, successors and outcomes: history read as a series of renewals."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Protocol
+
+from certforecast.policy import RenewalPolicy
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from certforecast.history.store import Tables
+
+__all__ = ["OUTCOMES", "HasTables", "renewals", "renewals_at"]
+
+#: The outcomes a forecast speaks of; a renewal not yet resolved is ``open``.
+OUTCOMES = ("on_time", "slipped", "failed", "retired")
+
+_COUNTS = ["endpoints", "endpoints_moved", "endpoints_still", "endpoints_gone"]
+_TIMES = {
+    "issued": "not_before",
+    "expires": "not_after",
+    "due": "due",
+    "slip_point": "slip_point",
+    "successor_issued": "successor_not_before",
+    "in_service": "in_service_at",
+    "resolved": "resolved_at",
+}
+
+
+class HasTables(Protocol):
+    """Whatever holds the four tables: a `History`, or a warehouse that ibis speaks to."""
+
+    def tables(self) -> "Tables":
+        """Give the four tables as ibis expressions."""
+        ...
+
+
+def renewals(history: HasTables, as_of: datetime, policy: RenewalPolicy | None = None) -> "pd.DataFrame":
+    """List every renewal with what is known of it at one moment.
+
+    Parameters
+    ----------
+    history : History
+        The store.
+    as_of : datetime
+        Nothing known later is used.
+    policy : RenewalPolicy, optional
+        Thresholds.
+
+    Returns
+    -------
+    DataFrame, shape (n_certificates, 23)
+        One row a certificate, by lineage and issue. ``as_of``; ``lineage`` (fingerprint of its earliest
+        certificate), ``name``, ``fingerprint``, ``names``, ``name_set_id``; ``successor`` and ``link``
+        (the evidence: exact, superset, endpoint, covered); the times ``not_before``, ``not_after``, ``due``,
+        ``slip_point``, ``successor_not_before``, ``in_service_at``, ``resolved_at``; ``renewal_lag_days``
+        (successor in service minus due) and ``margin_days`` (``not_after`` minus successor in service);
+        ``outcome``, ``evidence`` (issuance or service), ``intervention``; counts of ``endpoints`` and how
+        many have moved on, still serve it, are gone.
+    """
+    return renewals_at(history, [as_of], policy)
+
+
+def renewals_at(
+    history: HasTables, moments: Sequence[datetime], policy: RenewalPolicy | None = None
+) -> "pd.DataFrame":
+    """Do as :func:`renewals` for many moments in one pass; one row a certificate and moment."""
+    import pandas as pd
+
+    from certforecast.renewals.lineages import certificates, label_lineages, overlaps, successors
+    from certforecast.renewals.outcomes import outcomes
+    from certforecast.renewals.service import replacements, service, spells
+
+    policy = policy or RenewalPolicy()
+    tables = history.tables()
+    shared = overlaps(tables)
+    known = tables.at(moments)
+    rows = certificates(known)
+    moves = replacements(spells(known, rows), known, shared)
+    judged = outcomes(rows, successors(rows, shared, moves, policy), service(moves), known, policy)
+    frame = judged.select(
+        "as_of",
+        "fingerprint",
+        "name",
+        "names",
+        "name_set_id",
+        "successor",
+        "link",
+        *_TIMES,
+        "outcome",
+        "evidence",
+        "intervention",
+        *_COUNTS,
+    ).to_pandas()
+    frame.insert(1, "lineage", label_lineages(frame))
+    day = 86_400.0
+    frame["renewal_lag_days"] = ((frame["in_service"] - frame["due"]) / day).astype("float64")
+    frame["margin_days"] = ((frame["expires"] - frame["in_service"]) / day).astype("float64")
+    for column, name in _TIMES.items():
+        frame[column] = pd.to_datetime(frame[column], unit="s", utc=True).dt.as_unit("us")
+        frame = frame.rename(columns={column: name})
+    frame["as_of"] = frame["as_of"].dt.tz_convert("UTC").dt.as_unit("us")
+    return frame.sort_values(["as_of", "lineage", "not_before", "fingerprint"], ignore_index=True)
