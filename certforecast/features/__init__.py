@@ -1,1 +1,113 @@
-"""TBD."""
+"""Point-in-time features of open renewals: issuer, validity, lag, churn, operations, calendar.
+
+Every feature is an ibis expression over tables that went through :meth:`Tables.at`, so it can only see what
+was known at ``as_of``, for one moment or for many.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from certforecast.features.calendar import FEATURES as _CALENDAR
+from certforecast.features.catalogue import Feature
+from certforecast.features.churn import FEATURES as _CHURN
+from certforecast.features.issuer import FEATURES as _ISSUER
+from certforecast.features.lag import FEATURES as _LAG
+from certforecast.features.operations import FEATURES as _OPERATIONS
+from certforecast.features.validity import FEATURES as _VALIDITY
+from certforecast.policy import RenewalPolicy
+from certforecast.renewals import HasTables, renewals_at
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["FEATURES", "IDENTIFIERS", "Feature", "features", "training_frame"]
+
+#: Every feature by name, in column order.
+FEATURES: dict[str, Feature] = {
+    feature.name: feature for feature in (*_ISSUER, *_VALIDITY, *_LAG, *_CHURN, *_OPERATIONS, *_CALENDAR)
+}
+
+#: Columns that say which renewal a row is about; never given to a model.
+IDENTIFIERS = ("as_of", "fingerprint", "lineage", "name", "not_before", "not_after", "due")
+
+
+def features(
+    history: HasTables, as_of: datetime, policy: RenewalPolicy | None = None, *, country: str = "US"
+) -> "pd.DataFrame":
+    """Compute the features of every open renewal at one moment.
+
+    Parameters
+    ----------
+    history : History
+        The store.
+    as_of : datetime
+        Nothing known later is used.
+    policy : RenewalPolicy, optional
+        Thresholds.
+    country : str
+        ISO code of the country whose public holidays count.
+
+    Returns
+    -------
+    DataFrame, shape (n_open, n_identifiers + n_features)
+        `IDENTIFIERS`, then `FEATURES`: numbers and flags as float64, categories as str; null is unknown.
+    """
+    return _features(history, [as_of], policy or RenewalPolicy(), country)
+
+
+def training_frame(
+    history: HasTables,
+    as_of: Sequence[datetime],
+    until: datetime,
+    policy: RenewalPolicy | None = None,
+    *,
+    country: str = "US",
+) -> "pd.DataFrame":
+    """Compute landmark rows: features at many moments, with what became of each renewal.
+
+    Parameters
+    ----------
+    history : History
+        The store.
+    as_of : sequence of datetime
+        The landmarks: moments at which every open renewal gives a row.
+    until : datetime
+        Outcomes are taken as they were known then.
+    policy, country
+        As for :func:`features`.
+
+    Returns
+    -------
+    DataFrame, shape (n_rows, n_identifiers + n_features + 3)
+        As :func:`features`, with ``outcome`` (``open`` if not resolved by `until`), ``resolved_at`` and
+        ``intervention`` (our own action changed it: censored, never to be trained on or scored).
+    """
+    policy = policy or RenewalPolicy()
+    frame = _features(history, [moment for moment in as_of if moment <= until], policy, country)
+    known = renewals_at(history, [until], policy)
+    return frame.merge(
+        known[["fingerprint", "outcome", "resolved_at", "intervention"]], on="fingerprint", how="left"
+    )
+
+
+def _features(
+    history: HasTables, moments: Sequence[datetime], policy: RenewalPolicy, country: str
+) -> "pd.DataFrame":
+    from certforecast.features.calendar import calendar
+    from certforecast.features.churn import churn
+    from certforecast.features.context import KEY, Context
+    from certforecast.features.issuer import issuer
+    from certforecast.features.lag import lag
+    from certforecast.features.operations import operations
+    from certforecast.features.validity import validity
+
+    frame = renewals_at(history, moments, policy)
+    context = Context(history.tables().at(moments), frame, policy, country)
+    computed = frame[list(IDENTIFIERS)].merge(context.targets.select(*KEY).to_pandas(), on=list(KEY))
+    for group in (issuer, validity, lag, churn, operations, calendar):
+        computed = computed.merge(group(context).to_pandas(), on=list(KEY), validate="one_to_one")
+    for feature in FEATURES.values():
+        kind = "str" if feature.kind == "category" else "float64"
+        computed[feature.name] = computed[feature.name].astype(kind)
+    return computed[[*IDENTIFIERS, *FEATURES]].sort_values(list(KEY), ignore_index=True)

@@ -325,7 +325,7 @@ class History:
         """List what was set aside: ``at, source, table_name, position, reason, content``, newest first."""
         with self._lock:
             return (
-                self._connection.execute('FROM quarantine ORDER BY "at" DESC, source, position')
+                self._connection.sql('FROM quarantine ORDER BY "at" DESC, source, position')
                 .to_arrow_table()
                 .to_pandas()
             )
@@ -333,7 +333,7 @@ class History:
     def imports(self) -> "pd.DataFrame":
         """List the imports, newest first."""
         with self._lock:
-            return self._connection.execute('FROM imports ORDER BY "at" DESC').to_arrow_table().to_pandas()
+            return self._connection.sql('FROM imports ORDER BY "at" DESC').to_arrow_table().to_pandas()
 
     def last_known_at(self) -> datetime | None:
         """Give the latest `known_at` of all rows, None for an empty store."""

@@ -1,0 +1,261 @@
+"""The store: idempotent, one transaction an import, nothing lost, clear refusals."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pandas as pd
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from certforecast.errors import SchemaError, SourceError, StoreError
+from certforecast.history import History
+from certforecast.history.schema import CERTIFICATES, OBSERVATIONS, TABLES
+from certforecast.history.sources import Batch, Rejected
+from certforecast.history.validation import check
+from tests.timeline import Timeline, day, digest
+
+
+class FixedSource:
+    """Yields the batches it was given, then raises if told to."""
+
+    name = "fixed"
+
+    def __init__(self, *batches: Batch, error: Exception | None = None) -> None:
+        self.batches, self.error = batches, error
+
+    def read(self) -> Iterator[Batch]:
+        yield from self.batches
+        if self.error:
+            raise self.error
+
+
+def rich() -> Timeline:
+    timeline = Timeline()
+    served = timeline.certificate("a", ["a.example", "b.example"], 0)
+    timeline.certificate("b", "c.example", 5)
+    timeline.look(1, served)
+    timeline.look(2, None, error="timeout")
+    timeline.event(3, "a.example", "issued")
+    timeline.batch.hosts.append({"host": "h1", "owner": "ops", "valid_from": day(0), "known_at": day(0)})
+    return timeline
+
+
+def contents(history: History) -> dict[str, pd.DataFrame]:
+    return {
+        name: table.order_by(list(TABLES[name].key)).to_pandas()
+        for name, table in zip(TABLES, history.tables(), strict=True)
+    }
+
+
+def test_the_same_import_twice_changes_nothing() -> None:
+    batch = rich().batch
+    batch.rejected.append(Rejected("file#3", "broken", "{"))
+    with History(None) as history:
+        first = history.ingest(FixedSource(batch))
+        before = contents(history)
+        second = history.ingest(FixedSource(batch))
+        assert (first.new, first.quarantined) == (6, 1)
+        assert (second.changed, second.quarantined) == (0, 0)
+        assert second.tables["certificates"].unchanged == 2
+        for name, frame in contents(history).items():
+            pd.testing.assert_frame_equal(frame, before[name])
+        assert history.counts() == {
+            "certificates": 2,
+            "observations": 2,
+            "events": 1,
+            "hosts": 1,
+            "quarantine": 1,
+            "imports": 2,
+        }
+
+
+@given(st.permutations(range(6)), st.integers(1, 6))
+@settings(max_examples=15, deadline=None)
+def test_order_and_batching_of_an_import_do_not_matter(order: list[int], size: int) -> None:
+    """Six sightings of three certificates, in any order and any batches, make the same three rows."""
+    timeline = Timeline()
+    for known in (9.0, 3.0):
+        timeline.certificate("a", "a.example", 0, known=known)
+        timeline.certificate("b", "a.example", 20, known=known, source=f"seen {known}")
+        timeline.certificate(
+            f"c{known}", "c.example", 0, known=known, serial="77", is_precertificate=known == 3.0
+        )
+    rows = [timeline.batch.certificates[index] for index in order]
+    with History(None) as history:
+        for start in range(0, 6, size):
+            history.append(Batch(certificates=rows[start : start + size]))
+        frame = history.tables().certificates.order_by("fingerprint").to_pandas()
+    assert set(frame["fingerprint"]) == {digest("a"), digest("b"), digest("c9.0")}
+    assert set(frame["known_at"]) == {day(3)}
+
+
+def test_a_precertificate_and_its_final_certificate_are_one() -> None:
+    timeline = Timeline()
+    timeline.certificate("pre", "a.example", 0, known=0, serial="ab", is_precertificate=True)
+    timeline.certificate("final", "a.example", 0, known=1, serial="ab")
+    timeline.certificate("other", "a.example", 0, known=1, serial="ac")
+    with timeline.history() as history:
+        frame = history.tables().certificates.to_pandas().set_index("fingerprint")
+    assert set(frame.index) == {digest("final"), digest("other")}
+    assert frame.loc[digest("final"), "known_at"] == day(0)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"names": []}, "names is empty"),
+        ({"names": None}, "names is missing"),
+        ({"not_after": day(-1)}, "not_after is not later than not_before"),
+        ({"fingerprint": "AB"}, "fingerprint is not a SHA-256"),
+        ({"known_at": "yesterday"}, "known_at is not timestamp"),
+        ({"key_bits": 2**40}, "key_bits is not int32"),
+        ({"colour": "red"}, "unknown column colour"),
+    ],
+)
+def test_a_bad_row_is_set_aside_with_its_reason_and_the_rest_is_kept(
+    change: dict[str, Any], reason: str
+) -> None:
+    timeline = Timeline()
+    timeline.certificate("good", "a.example", 0)
+    timeline.certificate("bad", "b.example", 0)
+    timeline.batch.certificates[1] |= change
+    timeline.batch.positions["certificates"] = ["x.json#0", "x.json#1"]
+    with History(None) as history:
+        done = history.append(timeline.batch)
+        aside = history.quarantine()
+        assert (done.new, done.quarantined) == (1, 1)
+        assert aside["position"].tolist() == ["x.json#1"]
+        assert aside["reason"][0].startswith(reason)
+        assert aside["table_name"][0] == "certificates"
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"fingerprint": None}, "neither fingerprint nor error is set"),
+        ({"fingerprint": None, "error": "gremlins"}, "error is not a known kind"),
+        ({"port": 0}, "port is not between"),
+    ],
+)
+def test_observations_are_checked(change: dict[str, Any], reason: str) -> None:
+    timeline = Timeline()
+    timeline.look(1, digest("a"))
+    timeline.batch.observations[0] |= change
+    with History(None) as history:
+        assert history.append(timeline.batch).quarantined == 1
+        assert history.quarantine()["reason"][0].startswith(reason)
+
+
+def test_nothing_is_known_before_it_happened() -> None:
+    timeline = Timeline()
+    timeline.look(5, digest("a"), known=1)
+    with timeline.history() as history:
+        assert history.tables().observations.known_at.execute().tolist() == [day(5)]
+
+
+def test_a_source_that_breaks_leaves_the_store_as_it_was() -> None:
+    with History(None) as history:
+        history.append(rich().batch)
+        before = history.counts()
+        later = Timeline()
+        later.certificate("z", "z.example", 0)
+        with pytest.raises(SourceError, match="torn"):
+            history.ingest(FixedSource(later.batch, error=SourceError("torn")))
+        assert history.counts() == before
+
+
+def test_a_killed_import_leaves_the_store_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "history.duckdb"
+    with History(path) as history:
+        history.append(rich().batch)
+        before = history.counts()
+    script = textwrap.dedent(
+        """
+        import sys, time
+        from certforecast.history import History
+        from tests.history.test_store import FixedSource
+        from tests.timeline import Timeline
+
+        class Slow(FixedSource):
+            def read(self):
+                for number in range(1000):
+                    timeline = Timeline()
+                    timeline.certificate(f"k{number}", "z.example", number)
+                    yield timeline.batch
+                    if number == 20:
+                        print("half-way", flush=True)
+                        time.sleep(60)
+
+        History(sys.argv[1]).ingest(Slow())
+        """
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(path)],
+        stdout=subprocess.PIPE,
+        cwd=Path(__file__).parents[2],
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"half-way\n"
+        with pytest.raises(StoreError, match="in use by another process"):
+            History(path)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait(timeout=30)
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            history = History(path)
+            break
+        except StoreError:
+            assert time.monotonic() < deadline
+    with history:
+        assert history.counts() == before
+
+
+def test_a_store_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "history.duckdb"
+    History(path).close()
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("UPDATE meta SET schema_version = 99")
+    with pytest.raises(StoreError, match=r"has layout 99.*upgrade certforecast"):
+        History(path)
+
+
+def test_a_file_that_is_no_store_is_refused(tmp_path: Path) -> None:
+    garbage = tmp_path / "garbage.duckdb"
+    garbage.write_bytes(b"garbage" * 1000)
+    with pytest.raises(StoreError, match="cannot be opened"):
+        History(garbage)
+    other = tmp_path / "other.duckdb"
+    with duckdb.connect(str(other)) as connection:
+        connection.execute("CREATE TABLE mine (x INT)")
+    with pytest.raises(StoreError, match="not a certforecast store"):
+        History(other)
+
+
+def test_what_is_exported_can_be_read_again(tmp_path: Path) -> None:
+    with rich().history() as history:
+        history.export(tmp_path)
+        before = contents(history)
+    from certforecast.history.sources.tables import TablesSource
+
+    with History(None) as copy:
+        copy.ingest(TablesSource(tmp_path))
+        for name, frame in contents(copy).items():
+            pd.testing.assert_frame_equal(frame, before[name])
+
+
+def test_a_table_without_a_required_column_is_refused_whole() -> None:
+    with pytest.raises(SchemaError, match="has no column fingerprint"):
+        check(CERTIFICATES, pa.table({"names": [["a.example"]]}))
+    with pytest.raises(SchemaError, match=r"observations\.observed_at is not timestamp"):
+        check(OBSERVATIONS, pa.table({name: ["x"] for name in OBSERVATIONS.columns}))
