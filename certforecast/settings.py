@@ -23,6 +23,7 @@ from certforecast.policy import RenewalPolicy
 __all__ = [
     "AcmeIssuerSettings",
     "CostSettings",
+    "EffectSettings",
     "EmbeddedIssuerSettings",
     "ExecutorSettings",
     "FilesInstallerSettings",
@@ -53,6 +54,15 @@ class CostSettings(_Section):
     install: float = Field(2.0, ge=0, description="one installation of a certificate that is already issued")
     investigate: float = Field(40.0, ge=0, description="a person looks into one renewal")
     retire: float = Field(10.0, ge=0, description="a person confirms that a certificate is no longer used")
+    default_criticality: float = Field(0.5, ge=0, le=1, description="for hosts whose criticality is unknown")
+
+
+class EffectSettings(_Section):
+    """Which share of the expected loss an action averts. Assumptions, to be replaced by your own record."""
+
+    renew: float = Field(0.95, ge=0, le=1)
+    install: float = Field(0.95, ge=0, le=1)
+    investigate: float = Field(0.6, ge=0, le=1)
 
 
 class ModelSettings(_Section):
@@ -122,6 +132,7 @@ class ExecutorSettings(_Section):
     installer: str | None = Field(None, description="installer for hosts whose inventory row names none")
     handshakes: int = Field(3, ge=1, description="matching handshakes in a row that prove an installation")
     verify_timeout_s: float = Field(15.0, gt=0)
+    plan_valid_hours: float = Field(24.0, gt=0, description="how long a plan may be carried out")
     max_failures: int = Field(3, ge=1, description="stop the line after so many failed actions in a row")
     actor: str = "certforecast"
 
@@ -136,6 +147,7 @@ class Settings(BaseSettings):
     home: Path = Field(Path(".certforecast"), description="where the store, models, plans and staging live")
     policy: RenewalPolicy = RenewalPolicy()
     costs: CostSettings = CostSettings()
+    effects: EffectSettings = EffectSettings()
     model: ModelSettings = ModelSettings()
     executor: ExecutorSettings = ExecutorSettings()
     issuers: dict[str, IssuerSettings] = {}

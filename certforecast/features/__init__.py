@@ -107,7 +107,8 @@ def _features(
     computed = frame[list(IDENTIFIERS)].merge(context.targets.select(*KEY).to_pandas(), on=list(KEY))
     for group in (issuer, validity, lag, churn, operations, calendar):
         computed = computed.merge(group(context).to_pandas(), on=list(KEY), validate="one_to_one")
-    for feature in FEATURES.values():
-        kind = "str" if feature.kind == "category" else "float64"
-        computed[feature.name] = computed[feature.name].astype(kind)
+    categories = [feature.name for feature in FEATURES.values() if feature.kind == "category"]
+    numbers = [feature.name for feature in FEATURES.values() if feature.kind != "category"]
+    computed[categories] = computed[categories].astype("str")
+    computed[numbers] = computed[numbers].astype("float64")
     return computed[[*IDENTIFIERS, *FEATURES]].sort_values(list(KEY), ignore_index=True)

@@ -8,6 +8,7 @@ import pandas as pd
 
 from certforecast.history.store import Tables
 from certforecast.policy import RenewalPolicy
+from certforecast.renewals.places import inventory
 from certforecast.renewals.times import DAY, seconds
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class Context:
             issuer_org=certificates.issuer_org.coalesce(certificates.issuer_cn, certificates.issuer_dn),
             domain=certificates.registered_domains[0],
         )
-        rows = rows.inner_join(described, list(KEY)).left_join(self.inventory, list(KEY))
+        rows = rows.inner_join(described, list(KEY)).left_join(inventory(self.tables), list(KEY))
         # Computed once: every group starts from it.
         return ibis.memtable(rows.drop("as_of_right", "fingerprint_right").to_pyarrow())
 
@@ -138,31 +139,3 @@ class Context:
             *KEY, "lineage", "issuer_org", "domain", "issued", "now", name=self.renewals.names.unnest()
         )
         return named.inner_join(events, ["as_of", "name"]).drop("name").distinct()
-
-    @cached_property
-    def inventory(self) -> "ir.Table":
-        """The inventory row that describes each certificate best: ``as_of, fingerprint, owner, ...``.
-
-        A host belongs to a certificate that was seen on it or that names it; of several, the most
-        critical one counts.
-        """
-        import ibis
-
-        certificates, looks, hosts = self.tables.certificates, self.tables.observations, self.tables.hosts
-        named = certificates.select(*KEY, host=certificates.names.unnest())
-        seen = looks.filter(looks.fingerprint.notnull()).select(*KEY, "host")
-        places = named.union(seen, distinct=True)
-        valid = (hosts.valid_from <= hosts.as_of) & (hosts.valid_to.isnull() | (hosts.valid_to > hosts.as_of))
-        current = hosts.filter(valid).select(
-            "as_of", "host", "owner", "environment", "automation", "criticality", "valid_from"
-        )
-        rows = places.inner_join(current, ["as_of", "host"])
-        best = ibis.window(
-            group_by=list(KEY),
-            order_by=[rows.criticality.fill_null(-1.0).desc(), rows.valid_from.desc(), rows.host],
-        )
-        return (
-            rows.mutate(place=ibis.row_number().over(best))
-            .filter(lambda t: t.place == 0)
-            .drop("place", "host", "valid_from")
-        )

@@ -323,17 +323,11 @@ class History:
 
     def quarantine(self) -> "pd.DataFrame":
         """List what was set aside: ``at, source, table_name, position, reason, content``, newest first."""
-        with self._lock:
-            return (
-                self._connection.sql('FROM quarantine ORDER BY "at" DESC, source, position')
-                .to_arrow_table()
-                .to_pandas()
-            )
+        return self._frame('FROM quarantine ORDER BY "at" DESC, source, position')
 
     def imports(self) -> "pd.DataFrame":
         """List the imports, newest first."""
-        with self._lock:
-            return self._connection.sql('FROM imports ORDER BY "at" DESC').to_arrow_table().to_pandas()
+        return self._frame('FROM imports ORDER BY "at" DESC')
 
     def last_known_at(self) -> datetime | None:
         """Give the latest `known_at` of all rows, None for an empty store."""
@@ -351,6 +345,11 @@ class History:
                 self._connection.execute(
                     f"COPY (FROM {name} ORDER BY {order}) TO '{path}' (FORMAT parquet, COMPRESSION zstd)"
                 )
+
+    def _frame(self, query: str) -> "pd.DataFrame":
+        with self._lock:
+            frame: pd.DataFrame = self._connection.sql(query).to_arrow_table().to_pandas()
+        return frame
 
     def _scalar(self, query: str) -> Any:
         with self._lock:

@@ -79,7 +79,7 @@ def renewals_at(
     rows = certificates(known)
     moves = replacements(spells(known, rows), known, shared)
     judged = outcomes(rows, successors(rows, shared, moves, policy), service(moves), known, policy)
-    frame = judged.select(
+    frame: pd.DataFrame = judged.select(
         "as_of",
         "fingerprint",
         "name",

@@ -1,0 +1,50 @@
+# make demo    set up, install, and run the main job end to end on the embedded sample
+# make test    set up, install what the tests need, lint, and run the whole suite
+# make install | lint | docs | campaign | clean
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: demo test install lint docs campaign system-packages clean
+.DELETE_ON_ERROR:
+
+demo: install
+	$(BIN)/certforecast demo
+
+test: $(VENV)/.test system-packages lint
+	$(BIN)/python -m pytest -m "not campaign"
+
+install: $(VENV)/.install
+
+lint: $(VENV)/.test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+docs: $(VENV)/.test
+	$(BIN)/python docs/build.py
+
+campaign: $(VENV)/.test system-packages
+	$(BIN)/python -m pytest -m campaign --timeout 7200
+
+# Real servers for tests/system; installed where that needs no question, named where it does.
+system-packages:
+	@sh tests/system/packages.sh
+
+clean:
+	rm -rf $(VENV) .certforecast .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --constraint constraints.txt --upgrade pip
+
+$(VENV)/.install: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) install --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/.test: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) install --constraint constraints.txt --editable ".[test,lint]"
+	@touch $@ $(VENV)/.install
