@@ -16,7 +16,8 @@ from certforecast.simulation.mechanisms import OUTCOMES, Outcome, World, begin, 
 from certforecast.simulation.population import Population, populate
 from certforecast.simulation.rates import Rates
 from certforecast.simulation.shocks import Shocks
-from certforecast.simulation.tables import fingerprint, render
+from certforecast.simulation.naming import fingerprint
+from certforecast.simulation.tables import render
 from certforecast.simulation.truth import futures
 
 __all__ = ["Fleet"]

@@ -46,7 +46,7 @@ def observe(
     )
     retired = journal.frame("retired")
     ends = dict(zip(retired["lineage"], retired["at"], strict=True)) if len(retired) else {}
-    stays_of = {int(lineage): rows for lineage, rows in stays.groupby("lineage")}
+    stays_of = {lineage: rows for lineage, rows in stays.groupby("lineage")}
     parts = [
         _scan(
             int(lineage),

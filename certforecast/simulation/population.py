@@ -178,7 +178,7 @@ def populate(lineages: int, rates: Rates, rng: Generator) -> Population:
         orphan=rng.random(total) < rates.orphan_share * np.exp(-0.6 * skill[owner]),
         freezes=rng.random(total) < 0.7,
         lead_days=np.where(by_timer, np.select([in_window < 0.78, in_window < 0.9], [0.0, 30.0], 21.0),
-                           rng.choice([30.0, 45.0, 60.0], size=total)),
+                           rng.choice([30.0, 45.0, 60.0, 75.0], size=total, p=[0.15, 0.3, 0.35, 0.2])),
         retire_factor=np.exp(0.5 * rng.normal(size=total)),
         pattern=rng.integers(len(BATCH_MONTHS), size=total),
         names=names,

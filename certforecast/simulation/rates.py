@@ -25,17 +25,17 @@ class Rates:
     ticket_share: float = 0.26
     calendar_share: float = 0.10
     public_share: float = 0.74
-    orphan_share: float = 0.08
+    orphan_share: float = 0.06
     monitored_share: float = 0.60
     unobserved_share: float = 0.15
     present_at_start: float = 0.75
     split_share: float = 0.06
 
     # What breaks in one lineage.
-    timer_death: float = 0.00055  # class 2
-    challenge_break: float = 0.0010  # classes 3, 4, 6
+    timer_death: float = 0.00028  # class 2
+    challenge_break: float = 0.00045  # classes 3, 4, 6
     dead_name: float = 0.00006  # class 7, for each name beyond the first
-    hook_break: float = 0.0006  # class 1
+    hook_break: float = 0.00032  # class 1
     reload_transient: float = 0.008  # class 1, for each installation
     attempt_transient: float = 0.06  # for each attempt by a timer
     manual_attempt_failure: float = 0.12  # for each attempt by a person
@@ -57,15 +57,15 @@ class Rates:
     disk_freed: float = 0.05
 
     # People (chances on a working day).
-    file_ticket: float = 0.22  # class 22
-    work_ticket: float = 0.16
+    file_ticket: float = 0.3  # class 22
+    work_ticket: float = 0.22
     install_by_hand: float = 0.35
     reboot: float = 0.02  # a restart for another reason also loads what lies on the disk
 
     # How a looming or past expiry is noticed (chances a day).
     notice_early: float = 0.003
-    notice_slip: float = 0.035
-    notice_week: float = 0.09
+    notice_slip: float = 0.05
+    notice_week: float = 0.14
     notice_expired: float = 0.35
 
     # How the fleet changes.
@@ -73,7 +73,7 @@ class Rates:
     move_breaks_challenge: float = 0.10  # class 3
     move_loses_timer: float = 0.05  # class 2
     move_breaks_hook: float = 0.05  # class 1
-    retirement: float = 0.00032
+    retirement: float = 0.00022
     zombie: float = 0.55  # class 10: a timer left running on a retired service
     zombie_end: float = 0.008
     migration: float = 0.0004  # a lineage kept by hand gets a timer

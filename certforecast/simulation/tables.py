@@ -36,7 +36,7 @@ def render(
         Days since 1970; the history ends at the beginning of `last_day`.
     """
     names = name_sets(population, journal.frame("issued"), np.random.default_rng([seed, _NAMES_STREAM]))
-    firsts = {lineage: held[0].removeprefix("*.") for (lineage, _), held in names.items()}
+    firsts = {lineage: held[0] for (lineage, _), held in names.items()}
     hosts = take_stock(journal, population, firsts, seed, first_day, last_day)
     return {
         "certificates": _certificates(journal, names, seed, last_day),
@@ -127,7 +127,7 @@ def _observations(scans: pd.DataFrame, firsts: dict[int, str], seed: int, last_d
             "at": scans["at"],
             "host": scans["host"].map(hosts),
             "port": scans["port"],
-            "server_name": scans["lineage"].map(firsts),
+            "server_name": scans["lineage"].map(firsts).str.replace("*", "www"),
             "fingerprint": prints,
             "chain_status": np.where(got, np.where(expired, "expired", "valid"), None),
             "error": np.where(got, None, scans["error"]),
