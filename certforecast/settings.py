@@ -168,6 +168,11 @@ class Settings(BaseSettings):
         return self.home / "models"
 
     @property
+    def champion_path(self) -> Path:
+        """The model that `train` writes and the others read unless told otherwise."""
+        return self.models_path / "champion.skops"
+
+    @property
     def plan_path(self) -> Path:
         """The plan that `plan` writes and `act` takes unless told otherwise."""
         return self.home / "plan.json"

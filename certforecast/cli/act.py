@@ -1,0 +1,57 @@
+"""The command that carries a plan out."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from certforecast.cli.app import Check, Json, app, open_history, settings_of
+from certforecast.cli.output import print_json, print_table, progress, say
+
+
+@app.command()
+def act(
+    context: typer.Context,
+    plan: Annotated[
+        Path | None, typer.Argument(help="Plan file. Default: plan.json in the home folder.")
+    ] = None,
+    execute: Annotated[
+        bool, typer.Option("--execute", help="Carry it out. Without this nothing is changed.")
+    ] = False,
+    as_json: Json = False,
+    check: Check = False,
+) -> None:
+    """Carry out a plan: renew, install, prove on the wire, roll back what cannot be proven.
+
+    Dry unless --execute is given. Killed or stopped, the same command goes on where it was.
+    """
+    from certforecast.execution import Executor
+    from certforecast.planning import Plan
+
+    settings = settings_of(context)
+    path = plan or settings.plan_path
+    chosen = Plan.read(path)
+    with open_history(settings) as history, progress("Acting", len(chosen.actions)) as advance:
+        done = 0
+
+        def on_step(name: str, step: str) -> None:
+            nonlocal done
+            say(f"{name}: {step}")
+
+        results = Executor(settings, history=history).run(chosen, execute=execute, on_step=on_step)
+        advance(done)
+    if as_json:
+        print_json(results)
+    else:
+        print_table(
+            "Carried out" if execute else "Would be done (--execute carries it out)",
+            [
+                ("do", lambda result: result.kind),
+                ("name", lambda result: result.name),
+                ("status", lambda result: result.status),
+                ("detail", lambda result: result.detail),
+            ],
+            results,
+        )
+    if check and any(result.status in ("failed", "rolled_back", "skipped") for result in results):
+        raise typer.Exit(1)

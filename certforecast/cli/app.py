@@ -1,0 +1,106 @@
+"""The typer application and the options every command shares."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from certforecast.history import History
+    from certforecast.settings import Settings
+
+__all__ = ["AsOf", "Check", "Json", "app", "moment", "open_history", "settings_of"]
+
+app = typer.Typer(
+    help="Forecasts which certificate renewals will slip or fail, ranks what to do, renews, and proves it.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
+Check = Annotated[bool, typer.Option("--check", help="Exit with 1 if there is something to act on.")]
+AsOf = Annotated[
+    str | None,
+    typer.Option(
+        "--as-of",
+        metavar="TIME",
+        help="ISO 8601, UTC; nothing known later is used. Default: now.",
+        show_default=False,
+    ),
+]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"certforecast {version('certforecast')}")
+        raise typer.Exit
+
+
+@app.callback()
+def shared(
+    context: typer.Context,
+    config: Annotated[
+        Path | None, typer.Option(help="Settings file. Default: certforecast.toml, if there is one.")
+    ] = None,
+    home: Annotated[
+        Path | None, typer.Option(help="Where the store, models and plans live. Default: .certforecast")
+    ] = None,
+    _: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Read the settings that all commands share."""
+    context.obj = (config, home)
+
+
+def settings_of(context: typer.Context) -> "Settings":
+    """Give the settings, from the file, the environment and ``--home``."""
+    from certforecast.settings import load_settings
+
+    config, home = context.obj
+    return load_settings(config, **({"home": home} if home else {}))
+
+
+def open_history(settings: "Settings", *, must_exist: bool = True) -> "History":
+    """Open the store.
+
+    Raises
+    ------
+    StoreError
+        If there is none yet and `must_exist`.
+    """
+    from certforecast.errors import StoreError
+    from certforecast.history import History
+
+    if must_exist and not settings.store_path.exists():
+        raise StoreError(
+            f"there is no store at {settings.store_path} yet: fill one with 'certforecast ingest SOURCE PATH', "
+            "or name its folder with --home"
+        )
+    return History(settings.store_path)
+
+
+def moment(text: str | None) -> datetime:
+    """Read ``--as-of``; without it, the present.
+
+    Raises
+    ------
+    InputError
+        If `text` is not ISO 8601.
+    """
+    from certforecast.clock import parse_moment, system_clock
+    from certforecast.errors import InputError
+
+    if text is None:
+        return system_clock()
+    try:
+        return parse_moment(text)
+    except ValueError as error:
+        raise InputError(
+            f"--as-of {text!r} is not an ISO 8601 time such as 2026-10-01 or 2026-10-01T06:00Z"
+        ) from error

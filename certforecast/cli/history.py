@@ -1,0 +1,202 @@
+"""Commands that fill and read the store: ingest, scan, renewals, status."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from certforecast.cli.app import AsOf, Check, Json, app, moment, open_history, settings_of
+from certforecast.cli.output import print_json, print_table, progress, say
+
+if TYPE_CHECKING:
+    from certforecast.history import Import
+    from certforecast.history.sources import Source
+    from certforecast.settings import Settings
+
+
+@app.command()
+def ingest(
+    context: typer.Context,
+    source: Annotated[str, typer.Argument(help="What PATH is: pem, crtsh, certbot, scan or tables.")],
+    path: Annotated[Path, typer.Argument(help="The file or folder to read.")],
+    as_json: Json = False,
+    check: Check = False,
+) -> None:
+    """Read certificate history into the store. Doing it again changes nothing."""
+    from certforecast.history.sources import source as source_class
+
+    settings = settings_of(context)
+    _import(settings, source_class(source)(path), f"{path}", as_json, check)  # type: ignore[call-arg]
+
+
+@app.command()
+def scan(
+    context: typer.Context,
+    endpoints: Annotated[list[str] | None, typer.Argument(help="HOST[:PORT] to look at.")] = None,
+    file: Annotated[Path | None, typer.Option(help="A file with one endpoint a line.")] = None,
+    concurrency: Annotated[int, typer.Option(min=1, help="Handshakes at a time.")] = 64,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds for each endpoint.")] = 5.0,
+    ca_file: Annotated[Path | None, typer.Option(help="Trust roots beside the system's.")] = None,
+    as_json: Json = False,
+    check: Check = False,
+) -> None:
+    """Look at live TLS endpoints and record what each serves."""
+    from certforecast.errors import InputError
+    from certforecast.history.sources.scan import ScanSource
+
+    if not endpoints and file is None:
+        raise InputError("nothing to scan: name endpoints (certforecast scan example.com:443) or a --file")
+    place = file if file is not None else endpoints or []
+    source = ScanSource(place, concurrency=concurrency, timeout_s=timeout, ca_file=ca_file)
+    _import(settings_of(context), source, "endpoints", as_json, check)
+
+
+def _import(settings: "Settings", source: "Source", what: str, as_json: bool, check: bool) -> None:
+    with open_history(settings, must_exist=False) as history, progress(f"Reading {what}") as advance:
+        done = history.ingest(source, progress=advance)
+    if as_json:
+        print_json(done)
+    else:
+        print_table(
+            f"Read {what}",
+            [
+                ("table", lambda row: row[0]),
+                ("new", lambda row: f"{row[1].new:,}"),
+                ("updated", lambda row: f"{row[1].updated:,}"),
+                ("unchanged", lambda row: f"{row[1].unchanged:,}"),
+            ],
+            list(done.tables.items()),
+        )
+    _warn_of_quarantine(done)
+    if check and done.quarantined:
+        raise typer.Exit(1)
+
+
+def _warn_of_quarantine(done: "Import") -> None:
+    if done.quarantined:
+        rows = "row was" if done.quarantined == 1 else "rows were"
+        say(f"{done.quarantined} {rows} set aside: see 'certforecast status --quarantine'")
+
+
+@app.command()
+def renewals(
+    context: typer.Context,
+    as_of: AsOf = None,
+    outcome: Annotated[
+        str | None, typer.Option(help="Only these: on_time, slipped, failed, retired or open.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Rows to show; --json gives all.")] = 30,
+    as_json: Json = False,
+    check: Check = False,
+) -> None:
+    """List the renewals: lineage, successor, due, lag, margin and outcome."""
+    from certforecast.errors import InputError
+    from certforecast.renewals import OUTCOMES
+    from certforecast.renewals import renewals as list_renewals
+
+    if outcome is not None and outcome not in (*OUTCOMES, "open"):
+        raise InputError(f"--outcome {outcome} is none of {', '.join(OUTCOMES)}, open")
+    settings, at = settings_of(context), moment(as_of)
+    with open_history(settings) as history:
+        frame = list_renewals(history, at, settings.policy)
+    if outcome:
+        frame = frame[frame["outcome"] == outcome]
+    if as_json:
+        print_json(frame)
+    else:
+        shown = frame.sort_values("not_after", ascending=False).head(limit)
+        print_table(
+            f"Renewals as of {at:%Y-%m-%d %H:%M} UTC",
+            [
+                ("name", lambda row: row.name_),
+                ("valid from", lambda row: f"{row.not_before:%Y-%m-%d}"),
+                ("to", lambda row: f"{row.not_after:%Y-%m-%d}"),
+                ("due", lambda row: f"{row.due:%Y-%m-%d}"),
+                ("lag, days", lambda row: _number(row.renewal_lag_days)),
+                ("margin, days", lambda row: _number(row.margin_days)),
+                ("outcome", lambda row: row.outcome),
+                ("by", lambda row: row.evidence),
+            ],
+            list(shown.rename(columns={"name": "name_"}).itertuples()),
+            caption=f"{len(shown)} of {len(frame):,} shown",
+        )
+    if check and (frame["outcome"] == "failed").any():
+        raise typer.Exit(1)
+
+
+@app.command()
+def status(
+    context: typer.Context,
+    as_of: AsOf = None,
+    quarantine: Annotated[bool, typer.Option(help="List what was set aside, with the reasons.")] = False,
+    as_json: Json = False,
+    check: Check = False,
+) -> None:
+    """Say what the store holds, what was set aside, and what is expired or near it."""
+    from datetime import timedelta
+
+    from certforecast.renewals import renewals as list_renewals
+
+    settings, at = settings_of(context), moment(as_of)
+    with open_history(settings) as history:
+        if quarantine:
+            _list_quarantine(history.quarantine(), as_json)
+            return
+        counts = history.counts()
+        frame = list_renewals(history, at, settings.policy)
+        imports = history.imports()
+    still = frame["endpoints_still"] > 0
+    open_ = frame[frame["outcome"] == "open"]
+    week = open_["not_after"].between(at, at + timedelta(days=7))
+    found: dict[str, Any] = {
+        "store": settings.store_path,
+        "as_of": at,
+        "rows": {name: counts[name] for name in ("certificates", "observations", "events", "hosts")},
+        "quarantined": counts["quarantine"],
+        "imports": counts["imports"],
+        "last_import_at": imports["at"].max() if len(imports) else None,
+        "lineages": frame["lineage"].nunique(),
+        "outcomes": frame["outcome"].value_counts().to_dict(),
+        "expired_and_served": int(((frame["not_after"] <= at) & still).sum()),
+        "expiring_in_7_days": int(week.sum()),
+        "issued_not_served": int((open_["successor"].notna() & (open_["not_after"] > at)).sum()),
+        "models": sorted(path.name for path in settings.models_path.glob("*.skops")),
+        "plan": settings.plan_path if settings.plan_path.exists() else None,
+    }
+    if as_json:
+        print_json(found)
+    else:
+        rows = [(key.replace("_", " "), _words(value)) for key, value in found.items()]
+        print_table("Status", [("what", lambda row: row[0]), ("value", lambda row: row[1])], rows)
+    if check and (found["quarantined"] or found["expired_and_served"]):
+        raise typer.Exit(1)
+
+
+def _list_quarantine(frame: Any, as_json: bool) -> None:
+    if as_json:
+        print_json(frame)
+        return
+    print_table(
+        "Set aside",
+        [
+            ("source", lambda row: row.source),
+            ("position", lambda row: row.position),
+            ("reason", lambda row: row.reason),
+        ],
+        list(frame.itertuples()),
+        caption=f"{len(frame):,} rows; --json gives their contents",
+    )
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {count:,}" for key, count in value.items()) or "none"
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    if hasattr(value, "strftime"):
+        return f"{value:%Y-%m-%d %H:%M} UTC"
+    return f"{value:,}" if isinstance(value, int) else "none" if value is None else str(value)
+
+
+def _number(value: float) -> str:
+    return "" if value != value else f"{value:.1f}"

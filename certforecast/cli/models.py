@@ -1,0 +1,144 @@
+"""Commands around models: train, predict, backtest."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from certforecast.cli.app import AsOf, Check, Json, app, moment, open_history, settings_of
+from certforecast.cli.output import print_json, print_table, progress, say
+
+if TYPE_CHECKING:
+    from certforecast.evaluation import BacktestResult
+    from certforecast.settings import Settings
+
+
+def champion(settings: "Settings") -> Path:
+    """Give the model trained last.
+
+    Raises
+    ------
+    InputError
+        If there is none yet.
+    """
+    from certforecast.errors import InputError
+
+    path = settings.champion_path
+    if not path.exists():
+        raise InputError(f"there is no model at {path} yet: train one with 'certforecast train', or name one")
+    return path
+
+
+@app.command()
+def train(
+    context: typer.Context,
+    as_of: AsOf = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="Where to write the model. Default: champion.skops in the home folder."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Train a model on what is known, save it, and log the run."""
+    from certforecast.models import train as train_model
+
+    settings, at = settings_of(context), moment(as_of)
+    with open_history(settings) as history, progress("Training"):
+        trained = train_model(history, at, settings, path=output or settings.champion_path)
+    if as_json:
+        print_json(trained.summary())
+    else:
+        rows = [(key.replace("_", " "), str(value)) for key, value in trained.summary().items()]
+        print_table("Trained", [("what", lambda row: row[0]), ("value", lambda row: row[1])], rows)
+
+
+@app.command()
+def predict(
+    context: typer.Context,
+    as_of: AsOf = None,
+    model: Annotated[Path | None, typer.Option(help="Saved model. Default: the one trained last.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Rows to show; --json gives all.")] = 20,
+    threshold: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="With --check: P(failed) from which on it counts as a finding."),
+    ] = 0.2,
+    as_json: Json = False,
+    check: Check = False,
+) -> None:
+    """Give each open renewal its probabilities of on time, slipped, failed and retired."""
+    from certforecast.features import IDENTIFIERS
+    from certforecast.models import forecast, load_model
+
+    settings, at = settings_of(context), moment(as_of)
+    path = model or champion(settings)
+    with open_history(settings) as history, progress("Forecasting"):
+        frame = forecast(history, load_model(path), at, settings.policy)
+    frame = frame.sort_values("p_failed", ascending=False)
+    probabilities = ["p_on_time", "p_slipped", "p_failed", "p_retired"]
+    if as_json:
+        print_json(frame[[*IDENTIFIERS, *probabilities]])
+    else:
+        shown = frame.head(limit)
+        print_table(
+            f"Open renewals as of {at:%Y-%m-%d %H:%M} UTC, likeliest failures first",
+            [
+                ("name", lambda row: row["name"]),
+                ("expires", lambda row: f"{row['not_after']:%Y-%m-%d}"),
+                *((name[2:].replace("_", " "), _share(name)) for name in probabilities),
+            ],
+            shown.to_dict("records"),
+            caption=f"{len(shown)} of {len(frame):,} shown",
+        )
+    if check and (frame["p_failed"] >= threshold).any():
+        raise typer.Exit(1)
+
+
+@app.command()
+def backtest(
+    context: typer.Context,
+    as_of: AsOf = None,
+    cutoffs: Annotated[int, typer.Option(min=1, help="How many times to train and look ahead.")] = 5,
+    outcome: Annotated[
+        str, typer.Option(help="The outcome to score: failed, slipped, on_time or retired.")
+    ] = "failed",
+    k: Annotated[int, typer.Option(min=1, help="Capacity: renewals that can be looked into at a time.")] = 10,
+    as_json: Json = False,
+) -> None:
+    """Train on the past, score on what came after, again and again, beside the rules."""
+    from certforecast.errors import InputError
+    from certforecast.evaluation import backtest_history
+    from certforecast.renewals import OUTCOMES
+
+    if outcome not in OUTCOMES:
+        raise InputError(f"--outcome {outcome} is none of {', '.join(OUTCOMES)}")
+    settings, at = settings_of(context), moment(as_of)
+    with open_history(settings) as history, progress("Backtesting", cutoffs) as advance:
+        result = backtest_history(history, at, settings, cutoffs=cutoffs, k=k, progress=advance)
+    if as_json:
+        print_json(result.to_dict())
+    else:
+        show_backtest(result, outcome)
+
+
+def show_backtest(result: "BacktestResult", outcome: str) -> None:
+    """Print how the models and rules compare for one outcome, best first."""
+    summary = result.summary(outcome)
+    names = [name for name in summary.columns if name != "model"]
+    print_table(
+        f"Backtest, outcome {outcome}",
+        [
+            ("model", lambda row: row["model"]),
+            *((name.replace("_", " "), _figure(name)) for name in names),
+        ],
+        summary.to_dict("records"),
+        caption=result.describe(),
+    )
+    say("AUPRC: area under the precision-recall curve; caught: share of failures in the top k of each moment")
+
+
+def _share(name: str):  # type: ignore[no-untyped-def]
+    return lambda row: f"{row[name]:.1%}"
+
+
+def _figure(name: str):  # type: ignore[no-untyped-def]
+    return lambda row: f"{row[name]:.3f}" if isinstance(row[name], float) else str(row[name])

@@ -1,0 +1,56 @@
+"""Commands that play: simulate and demo."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from certforecast.cli.app import Json, app, settings_of
+from certforecast.cli.output import print_json, print_table, progress, say
+
+
+@app.command()
+def simulate(
+    folder: Annotated[Path, typer.Argument(help="Where to write the four tables as Parquet files.")],
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same bytes.")] = 7,
+    lineages: Annotated[int, typer.Option(min=10, help="How many services.")] = 360,
+    years: Annotated[float, typer.Option(min=0.1, help="How long the fleet is played.")] = 3.0,
+    end: Annotated[datetime, typer.Option(help="The last day.", formats=["%Y-%m-%d"])] = datetime(
+        2026, 10, 1
+    ),  # noqa: DTZ001 (typer gives naive ones)
+    as_json: Json = False,
+) -> None:
+    """Play a fleet whose true probabilities are known, and write its history."""
+    from certforecast.clock import as_utc
+    from certforecast.simulation import Fleet
+
+    with progress("Playing"):
+        fleet = Fleet(seed=seed, lineages=lineages, years=years, end=as_utc(end))
+        written = fleet.write(folder)
+        outcomes = fleet.outcomes()["outcome"].value_counts().to_dict()
+        rows = {name: table.num_rows for name, table in fleet.tables().items()}
+    if as_json:
+        print_json({"files": written, "rows": rows, "outcomes": outcomes, "seed": seed})
+    else:
+        print_table(
+            f"Written to {folder}",
+            [("table", lambda row: row[0]), ("rows", lambda row: f"{row[1]:,}")],
+            list(rows.items()),
+            caption=", ".join(f"{name} {count:,}" for name, count in outcomes.items()),
+        )
+        say(f"read it with: certforecast ingest tables {folder}")
+
+
+@app.command()
+def demo(
+    context: typer.Context,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the sandbox.")] = 7,
+    as_json: Json = False,
+) -> None:
+    """Run the whole road on the embedded sample and a sandbox of real TLS endpoints on this machine."""
+    from certforecast.cli.demo import run
+
+    summary = run(settings_of(context), seed, quiet=as_json)
+    if as_json:
+        print_json(summary)

@@ -1,0 +1,53 @@
+"""Writes the pages that are made from code: the feature catalogue and the plan's JSON schema.
+
+    python docs/build.py            write them
+    python docs/build.py --check    exit with 1 if one is out of date
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from certforecast.features import FEATURES
+from certforecast.planning import Plan
+
+DOCS = Path(__file__).parent
+
+
+def catalogue() -> str:
+    """Give the feature catalogue as Markdown."""
+    lines = [
+        "# Features",
+        "",
+        f"All {len(FEATURES)} features, made from the code by `make docs`. A flag is 1 or 0. All are taken at `as_of`,",
+        "for renewals that are open then, from rows known by then. A lifetime is that of the certificate in question.",
+    ]
+    for group in dict.fromkeys(feature.group for feature in FEATURES.values()):
+        lines += ["", f"## {group.capitalize()}", "", "| feature | kind | unit | what it says |", "| --- | --- | --- | --- |"]
+        lines += [
+            f"| `{feature.name}` | {feature.kind} | {feature.unit} | {feature.doc} |"
+            for feature in FEATURES.values()
+            if feature.group == group
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    """Write or check the pages."""
+    pages = {
+        "features.md": catalogue(),
+        "plan.schema.json": json.dumps(Plan.json_schema(), indent=2) + "\n",
+    }
+    stale = [name for name, text in pages.items() if not (DOCS / name).exists() or (DOCS / name).read_text() != text]
+    if "--check" in sys.argv:
+        for name in stale:
+            print(f"docs/{name} is out of date: run 'make docs'", file=sys.stderr)
+        return 1 if stale else 0
+    for name in stale:
+        (DOCS / name).write_text(pages[name])
+        print(f"wrote docs/{name}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,25 @@
+"""Predict: forecast every open renewal and write the ranked plan.
+
+Daily, by cron:  0 5 * * *  cd /srv/certforecast && .venv/bin/python pipelines/predict.py certforecast.toml
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from certforecast import History, forecast, load_model, load_settings, make_plan
+from certforecast.clock import system_clock
+
+
+def main(config: Path | None) -> None:
+    """Run with the settings in `config`."""
+    settings, now = load_settings(config), system_clock()
+    with History(settings.store_path) as history:
+        forecasts = forecast(history, load_model(settings.champion_path), now, settings.policy)
+        plan = make_plan(history, forecasts, now, settings, model=settings.champion_path.name)
+    plan.write(settings.plan_path)
+    print(json.dumps({"renewals": len(forecasts), "actions": len(plan.actions), "plan": str(settings.plan_path)}))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else None)
