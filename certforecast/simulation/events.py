@@ -48,6 +48,7 @@ def log(journal: Journal, population: Population, seed: int) -> pd.DataFrame:
         `lineage, at, kind, code` (empty: none), `host, actor, known`.
     """
     issued, installed = journal.frame("issued"), journal.frame("installed")
+    names = issued[issued["grew"] | issued["shrank"] | issued["split"]]
     parts = [
         issued.assign(kind="issued", code=""),
         installed.assign(kind="reloaded", code=""),
@@ -58,11 +59,9 @@ def log(journal: Journal, population: Population, seed: int) -> pd.DataFrame:
         ),
         _some(journal.frame("moved"), _MOVE_LOGGED, seed, 2).assign(kind="config_changed", code="moved"),
         journal.frame("migrated").assign(kind="config_changed", code="automation"),
+        names.assign(at=names["at"] - _MINUTE, kind="config_changed", code="names"),
     ]
-    if len(issued):
-        names = issued[issued["grew"] | issued["shrank"] | issued["split"]]
-        parts.append(names.assign(at=names["at"] - _MINUTE, kind="config_changed", code="names"))
-    logged = pd.concat([part for part in parts if len(part)])
+    logged = pd.concat(parts)
     logged = logged[population.logged[logged["lineage"]]]
     retired = _some(journal.frame("retired"), _RETIREMENT_LOGGED, seed, 3)
     events = pd.concat([logged, retired.assign(kind="retired", code="")])
@@ -72,8 +71,6 @@ def log(journal: Journal, population: Population, seed: int) -> pd.DataFrame:
 
 def _failures(blocked: pd.DataFrame) -> pd.DataFrame:
     """Name the failures; of a long row of them a log keeps the first ones and then one a week."""
-    if blocked.empty:
-        return blocked
     blocked = blocked.sort_values(["lineage", "at"])
     new_row = blocked.groupby("lineage")["at"].diff().fillna(np.inf) > 4.0
     place = blocked.groupby(["lineage", new_row.groupby(blocked["lineage"]).cumsum()]).cumcount()

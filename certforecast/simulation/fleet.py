@@ -13,10 +13,10 @@ from certforecast.policy import RenewalPolicy
 from certforecast.simulation.calendars import Calendar, day_of
 from certforecast.simulation.journal import Journal
 from certforecast.simulation.mechanisms import OUTCOMES, Outcome, World, begin, introduce, step
+from certforecast.simulation.naming import fingerprint
 from certforecast.simulation.population import Population, populate
 from certforecast.simulation.rates import Rates
 from certforecast.simulation.shocks import Shocks
-from certforecast.simulation.naming import fingerprint
 from certforecast.simulation.tables import render
 from certforecast.simulation.truth import futures
 
@@ -25,7 +25,7 @@ __all__ = ["Fleet"]
 _YEAR_DAYS: Final = 365.25
 #: A snapshot of the world is kept every so many days, so that `truth` need not replay from the start.
 _SNAPSHOT_DAYS: Final = 30
-#: Days beyond the end for which the calendar is laid out: the longest validity, and the next batch after that.
+#: Days beyond the end for which the calendar is laid out: the longest validity and the batch after it.
 _CALENDAR_MARGIN: Final = 1100
 
 # Independent random streams of one seed.
@@ -57,8 +57,8 @@ class Fleet:
 
     Notes
     -----
-    A day's chances depend on the seed, the day and the fleet's state only: two fleets that begin on the same day
-    with the same arguments agree up to the earlier of their ends.
+    A day's chances depend on the seed, the day and the fleet's state only: two fleets that begin on the same
+    day with the same arguments agree up to the earlier of their ends.
     """
 
     def __init__(
@@ -70,10 +70,10 @@ class Fleet:
         rates: Rates | None = None,
         policy: RenewalPolicy | None = None,
     ) -> None:
-        if seed < 0 or lineages < 10 or not 0 < years <= 100:
+        if seed < 0 or lineages < 10 or not 1 / _YEAR_DAYS <= years <= 100:
             raise InputError(
-                f"cannot simulate seed {seed}, {lineages} lineages, {years:g} years: give a seed of at least 0, "
-                "at least 10 lineages, and above 0 and up to 100 years"
+                f"cannot simulate seed {seed}, {lineages} lineages, {years:g} years: give a seed "
+                "of 0 or more, 10 lineages or more, and a day to 100 years"
             )
         self.seed = seed
         self.rates = rates or Rates()
@@ -126,8 +126,8 @@ class Fleet:
         Returns
         -------
         pandas.DataFrame
-            `fingerprint`, `outcome` and `resolved_at`, in the order of `resolved_at`. A service that is retired
-            takes every certificate with it that had no successor in service: `retired`, never `failed`.
+            `fingerprint`, `outcome` and `resolved_at`, in the order of `resolved_at`. A service that is
+            retired takes every certificate with it that had no successor in service: `retired`, not `failed`.
         """
         columns = ["lineage", "number", "outcome", "at"]
         frame = pd.concat([self.journal.frame("resolved"), self._retired_unserved()])[columns]
@@ -143,15 +143,15 @@ class Fleet:
     def truth(self, as_of: datetime, draws: int = 400) -> pd.DataFrame:
         """Give the true probabilities of the outcomes of every renewal that is open at `as_of`.
 
-        The fleet is played on from the midnight (UTC) at or before `as_of`, `draws` times, with everything known that
-        its state holds then (a dead timer, a ticket not filed, an outage) and nothing of what is yet to come. Their
-        standard error is at most ``0.5 / sqrt(draws)``.
+        The fleet is played on from the midnight (UTC) at or before `as_of`, `draws` times, with everything
+        known that its state holds then (a dead timer, a ticket not filed, an outage) and nothing of what is
+        yet to come. The probabilities' standard error is at most ``0.5 / sqrt(draws)``.
 
         Returns
         -------
         pandas.DataFrame
-            `fingerprint`, `p_on_time`, `p_slipped`, `p_failed`, `p_retired`: a row for every certificate that is valid
-            at that midnight and has neither a successor in service nor been retired.
+            `fingerprint`, `p_on_time`, `p_slipped`, `p_failed`, `p_retired`: a row for every certificate that
+            is valid at that midnight and has neither a successor in service nor been retired.
 
         Raises
         ------
@@ -209,8 +209,6 @@ class Fleet:
     def _retired_unserved(self) -> pd.DataFrame:
         """Give certificates that were issued, never served, and had their service retired."""
         issued, retired = self.journal.frame("issued"), self.journal.frame("retired")
-        if issued.empty or retired.empty:
-            return pd.DataFrame()
         served = self.journal.frame("installed")[["lineage", "number"]].assign(served=True)
         merged = issued.merge(served, on=["lineage", "number"], how="left")
         merged = merged[merged["served"].isna()].merge(

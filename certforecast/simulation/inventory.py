@@ -58,7 +58,7 @@ def take_stock(
             if here.empty or moment >= last_day:
                 continue
             kinds = np.where(here["migrated"] <= moment, Automation.TIMER, here["automation"])
-            kind = Automation(np.bincount(kinds).argmax()).name.lower()
+            kind = Automation(int(np.bincount(kinds).argmax())).name.lower()
             rows.append(
                 fixed
                 | {
@@ -92,6 +92,4 @@ def _stays(journal: Journal, names: dict[int, str], population: Population) -> p
 
 
 def _by_lineage(frame: pd.DataFrame, column: str) -> "pd.Series[float]":
-    if frame.empty:
-        return pd.Series(dtype=float)
     return frame.drop_duplicates("lineage").set_index("lineage")[column]

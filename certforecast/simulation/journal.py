@@ -21,10 +21,8 @@ class Journal:
         self._parts: dict[str, list[dict[str, NDArray[Any]]]] = defaultdict(list)
 
     def frame(self, kind: str) -> pd.DataFrame:
-        """Give all happenings of a kind, one row each; empty (and without columns) if there were none."""
-        parts = self._parts.get(kind)
-        if not parts:
-            return pd.DataFrame()
+        """Give all happenings of a kind, one row each."""
+        parts = self._parts[kind]
         return pd.DataFrame({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
 
     def enter(self, state: State, traits: Traits, rows: Flags, not_before: Floats) -> None:
@@ -60,5 +58,5 @@ class Journal:
 
     def _note(self, kind: str, rows: Flags, **columns: NDArray[Any]) -> None:
         lineage = np.flatnonzero(rows)
-        if len(lineage):
+        if len(lineage) or kind not in self._parts:  # the first day's entry sets the columns, even if empty
             self._parts[kind].append({"lineage": lineage} | {name: c[lineage] for name, c in columns.items()})

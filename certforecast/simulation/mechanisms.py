@@ -1,16 +1,17 @@
 """One day in the life of a fleet: the only place where anything happens.
 
-:func:`step` plays the history and, from any day on, the many futures that give the true probabilities. All chances
-are memoryless given the state, so that the state at a moment holds all that can be known of the future.
+:func:`step` plays the history and, from any day on, the many futures that give the true probabilities. All
+chances are memoryless given the state, so the state at a moment holds all that can be known of the future.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.random import Generator
+from numpy.typing import NDArray
 
 from certforecast.policy import RenewalPolicy
 from certforecast.simulation.calendars import LETS_ENCRYPT_DAYS, Calendar, limit_on
@@ -29,7 +30,7 @@ _INSTALL: Final = 3 / 1440
 _PUBLIC: Final = np.array([issuer.public for issuer in ISSUERS])
 
 #: Dice: throws each row's chance.
-_Chance = Callable[[Floats | float], Flags]
+_Chance = Callable[[NDArray[np.floating[Any]] | float], Flags]
 
 
 class Outcome(IntEnum):
@@ -148,12 +149,28 @@ def begin(population: Population) -> State:
         return np.zeros(size)
 
     return State(
-        draw=np.zeros(size, np.int64), born=no(), retired=no(), zombie=no(),
-        automation=population.automation.copy(), issuer=population.issuer.copy(), wish=population.wish.copy(),
-        slot=population.slot.copy(), number=np.zeros(size, np.int64), not_after=none(), lifetime=none(), failed=no(),
-        pending=no(), pending_not_after=none(), pending_lifetime=none(), forgotten=no(), timer_ok=~no(),
-        hook_ok=~no(), challenge=np.zeros(size, np.int64), ticket=no(), names=population.traits.names.copy(),
-    )  # fmt: skip
+        draw=np.zeros(size, np.int64),
+        born=no(),
+        retired=no(),
+        zombie=no(),
+        automation=population.automation.copy(),
+        issuer=population.issuer.copy(),
+        wish=population.wish.copy(),
+        slot=population.slot.copy(),
+        number=np.zeros(size, np.int64),
+        not_after=none(),
+        lifetime=none(),
+        failed=no(),
+        pending=no(),
+        pending_not_after=none(),
+        pending_lifetime=none(),
+        forgotten=no(),
+        timer_ok=~no(),
+        hook_ok=~no(),
+        challenge=np.zeros(size, np.int64),
+        ticket=no(),
+        names=population.traits.names.copy(),
+    )
 
 
 def introduce(world: World, rows: Flags, age: Floats, day: int) -> Floats:
@@ -188,7 +205,7 @@ def step(world: World, day: int, rng: Generator) -> Happenings:
     """
     state, traits, shocks, rates = world.state, world.traits, world.shocks, world.rates
 
-    def chance(p: Floats | float) -> Flags:
+    def chance(p: NDArray[np.floating[Any]] | float) -> Flags:
         return rng.random(len(state), dtype=np.float32) < p
 
     shocks.step(rng)
@@ -212,7 +229,7 @@ def step(world: World, day: int, rng: Generator) -> Happenings:
     state.names -= dead_name
 
     wanted = _wanted(world, day, now, at_work, skill, chance) | (noticed & ~state.pending)
-    blocked = np.where(wanted, _obstacle(world, now, chance), Block.NONE)
+    blocked = np.where(wanted, _obstacle(world, chance), Block.NONE)
     issued = wanted & (blocked == Block.NONE)
     by_timer = state.automation == Automation.TIMER
     disk_full = shocks.disk.on[state.draw, traits.owner * HOSTS_PER_OWNER + state.slot]
@@ -239,11 +256,27 @@ def step(world: World, day: int, rng: Generator) -> Happenings:
     installed = in_use & state.pending & loaded
     served_at = now + _INSTALL
     happenings = Happenings(
-        now=now, number=number, resolved=retired, outcome=number, resolved_at=now, retired=retired, moved=moved,
-        migrated=migrated, attempted=wanted, blocked=blocked, issued=issued, not_before=not_before, not_after=not_after,
-        grew=grew, shrank=shrank, split=split, installed=installed, served_at=served_at,
-        hook_failed=hook_failed & ~installed, mended=mended,
-    )  # fmt: skip
+        now=now,
+        number=number,
+        resolved=retired,
+        outcome=number,
+        resolved_at=now,
+        retired=retired,
+        moved=moved,
+        migrated=migrated,
+        attempted=wanted,
+        blocked=blocked,
+        issued=issued,
+        not_before=not_before,
+        not_after=not_after,
+        grew=grew,
+        shrank=shrank,
+        split=split,
+        installed=installed,
+        served_at=served_at,
+        hook_failed=hook_failed & ~installed,
+        mended=mended,
+    )
     _resolve(world, happenings, day)
 
     # Out of service nothing is installed: the newest certificate is simply the last one.
@@ -267,7 +300,7 @@ def _retire(world: World, chance: _Chance) -> Flags:
 
 
 def _migrate(state: State, traits: Traits, rows: Flags) -> None:
-    """Give lineages kept by hand a timer: public ones go to an ACME issuer, as do the private ones to theirs."""
+    """Give lineages kept by hand a timer: public ones at Let's Encrypt, private ones at the platform CA."""
     public = _PUBLIC[state.issuer]
     state.automation = np.where(rows, Automation.TIMER, state.automation)
     state.issuer = np.where(rows, np.where(public, 0, len(ISSUERS) - 1), state.issuer)
@@ -279,10 +312,9 @@ def _migrate(state: State, traits: Traits, rows: Flags) -> None:
 def _break_things(world: World, in_use: Flags, care: Floats, chance: _Chance) -> Flags:
     """Let timers die, challenges and hooks break, names go, and hosts move; give what moved."""
     state, traits, shocks, rates = world.state, world.traits, world.shocks, world.rates
-    moved = in_use & shocks.moved[state.draw, traits.owner * HOSTS_PER_OWNER + state.slot]
+    moved: Flags = in_use & shocks.moved[state.draw, traits.owner * HOSTS_PER_OWNER + state.slot]
     state.slot = np.where(moved, (state.slot + 1) % HOSTS_PER_OWNER, state.slot)
     by_timer = in_use & (state.automation == Automation.TIMER)
-    zone_care = np.sqrt(shocks.zone.start[traits.zone] / max(rates.zone_break, 1e-12))
 
     dies = chance(rates.timer_death * care) | (moved & chance(rates.move_loses_timer))
     state.timer_ok &= ~(by_timer & dies)
@@ -290,7 +322,7 @@ def _break_things(world: World, in_use: Flags, care: Floats, chance: _Chance) ->
     state.hook_ok &= ~(by_timer & hook)
 
     well = by_timer & (state.challenge == Block.NONE)
-    breaks = chance(rates.challenge_break * care * zone_care)
+    breaks = chance(rates.challenge_break * care * traits.zone_care)
     cause = np.select(
         [chance(0.5), chance(0.5), chance(0.6)], [Block.CONNECTION, Block.DNS, Block.UNAUTHORIZED], Block.CAA
     )
@@ -304,7 +336,7 @@ def _break_things(world: World, in_use: Flags, care: Floats, chance: _Chance) ->
 
 
 def _notice(world: World, now: Floats, working: Flags, skill: Floats, chance: _Chance) -> Flags:
-    """Tell where somebody sees that a renewal is not getting into service; likelier as expiry nears and passes."""
+    """Tell where somebody sees that no successor gets into service; likelier as expiry nears and passes."""
     state, traits, rates = world.state, world.traits, world.rates
     left = state.not_after - now
     p = np.select(
@@ -319,7 +351,7 @@ def _notice(world: World, now: Floats, working: Flags, skill: Floats, chance: _C
 
 
 def _wanted(world: World, day: int, now: Floats, at_work: Flags, skill: Floats, chance: _Chance) -> Flags:
-    """Tell which lineages try to renew today: timers that run, tickets being worked on, batches being held."""
+    """Tell which lineages try to renew today: running timers, tickets worked on, batches held."""
     state, traits, shocks, rates = world.state, world.traits, world.shocks, world.rates
     due = now >= state.not_after - _lead(state, traits, state.lifetime)
     running = state.born & (~state.retired | state.zombie) & ~state.pending
@@ -341,32 +373,30 @@ def _wanted(world: World, day: int, now: Floats, at_work: Flags, skill: Floats, 
     before_next = state.not_after < world.calendar.next_batch(day, traits.pattern) + 35.0
     held = ~chance(rates.batch_missed * np.exp(-0.6 * skill) * np.where(traits.orphan, 4.0, 1.0))
     batch = batch_day & before_next & held & ~state.retired
-    return running & (timer | ticket | batch)
+    wanted: Flags = running & (timer | ticket | batch)
+    return wanted
 
 
-def _obstacle(world: World, now: Floats, chance: _Chance) -> Ints:
+def _obstacle(world: World, chance: _Chance) -> Ints:
     """Give what would stop an attempt made now, the widest cause first."""
     state, traits, shocks, rates = world.state, world.traits, world.shocks, world.rates
     by_timer = state.automation == Automation.TIMER
     public = _PUBLIC[state.issuer]
     acme = by_timer & public
     host = traits.owner * HOSTS_PER_OWNER + state.slot
-    slip_now = np.where(by_timer, rates.attempt_transient, rates.manual_attempt_failure)
-    obstacles = [
-        (shocks.issuer.on[state.draw, state.issuer], Block.OUTAGE),
-        (acme & shocks.account.on[state.draw, traits.account], Block.ACCOUNT),
-        (acme & shocks.limited.on[state.draw, traits.account], Block.RATE_LIMITED),
-        (public & shocks.zone.on[state.draw, traits.zone], Block.ZONE),
-        (by_timer & shocks.disk.on[state.draw, host], Block.DISK),
-        (chance(slip_now), np.where(by_timer, Block.TRANSIENT, Block.PEOPLE)),
-    ]
+    hitch = chance(np.where(by_timer, rates.attempt_transient, rates.manual_attempt_failure))
     # A broken challenge stops timers only; people validate by mail or by hand.
-    conditions = [condition for condition, _ in obstacles[:5]] + [
-        by_timer & (state.challenge != 0),
-        obstacles[5][0],
+    obstacles: list[tuple[Flags, Ints]] = [
+        (shocks.issuer.on[state.draw, state.issuer], np.array(Block.OUTAGE)),
+        (acme & shocks.account.on[state.draw, traits.account], np.array(Block.ACCOUNT)),
+        (acme & shocks.limited.on[state.draw, traits.account], np.array(Block.RATE_LIMITED)),
+        (public & shocks.zone.on[state.draw, traits.zone], np.array(Block.ZONE)),
+        (by_timer & shocks.disk.on[state.draw, host], np.array(Block.DISK)),
+        (by_timer & (state.challenge != Block.NONE), state.challenge),
+        (hitch & by_timer, np.array(Block.TRANSIENT)),
+        (hitch, np.array(Block.PEOPLE)),
     ]
-    choices = [np.full(len(now), code) for _, code in obstacles[:5]] + [state.challenge, obstacles[5][1]]
-    return np.select(conditions, choices, Block.NONE)
+    return np.select([stands for stands, _ in obstacles], [code for _, code in obstacles], int(Block.NONE))
 
 
 def _resolve(world: World, today: Happenings, day: int) -> None:

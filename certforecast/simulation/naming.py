@@ -12,31 +12,24 @@ from certforecast.simulation.population import HOSTS_PER_OWNER, Population
 __all__ = ["digest", "fingerprint", "host_name", "name_sets", "owner_name"]
 
 _FIRST: Final = (
-    "amber", "birch", "cedar", "delta", "ember", "fjord", "grove", "harbor", "indigo", "juniper", "kestrel", "lumen",
-    "maple", "nimbus", "ochre", "pine", "quartz", "river", "slate", "tundra", "umber", "violet", "willow", "zephyr",
+    "amber", "birch", "cedar", "delta", "ember", "fjord", "grove", "harbor", "indigo", "juniper",
+    "kestrel", "lumen", "maple", "nimbus", "ochre", "pine", "quartz", "river", "slate", "tundra",
+    "umber", "violet", "willow", "zephyr",
 )  # fmt: skip
 _SECOND: Final = (
-    "bank",
-    "cargo",
-    "data",
-    "energy",
-    "foods",
-    "games",
-    "health",
-    "labs",
-    "media",
-    "press",
-    "shop",
+    "bank", "cargo", "data", "energy", "foods", "games", "health", "labs", "media", "press", "shop",
     "works",
-)
+)  # fmt: skip
 _SERVICES: Final = (
-    "api", "app", "auth", "blog", "cdn", "chat", "ci", "crm", "docs", "edge", "files", "git", "grafana", "id", "intra",
-    "ldap", "login", "mail", "mq", "pay", "portal", "proxy", "search", "shop", "sso", "static", "status", "vpn", "web", "wiki",
+    "api", "app", "auth", "blog", "cdn", "chat", "ci", "crm", "docs", "edge", "files", "git", "grafana",
+    "id", "intra", "ldap", "login", "mail", "mq", "pay", "portal", "proxy", "search", "shop", "sso",
+    "static", "status", "vpn", "web", "wiki",
 )  # fmt: skip
 _EXTRAS: Final = ("www", "m", "beta", "eu", "us", "old", "v2", "img", "dev", "secure")
 _TEAMS: Final = (
-    "billing", "catalog", "checkout", "data", "design", "edge", "finance", "fleet", "growth", "identity", "infra", "legal",
-    "mail", "mobile", "network", "operations", "partners", "platform", "portal", "research", "sales", "search", "support", "web",
+    "billing", "catalog", "checkout", "data", "design", "edge", "finance", "fleet", "growth",
+    "identity", "infra", "legal", "mail", "mobile", "network", "operations", "partners", "platform",
+    "portal", "research", "sales", "search", "support", "web",
 )  # fmt: skip
 _SITES: Final = ("east", "north", "south", "west")
 _WILDCARD_SHARE: Final = 0.06
@@ -120,8 +113,10 @@ def _first_names(population: Population, rng: Generator) -> tuple[dict[int, list
 
 
 def _zone_name(zone: int) -> str:
-    word, place = _FIRST[zone % len(_FIRST)], zone // len(_FIRST)
-    return f"{word}{_numbered(_SECOND, (place * 5 + zone) % len(_SECOND) + len(_SECOND) * (place // len(_SECOND)))}.example"
+    place, first = divmod(zone, len(_FIRST))
+    again = place // len(_SECOND)
+    second = (place * 5 + zone) % len(_SECOND) + len(_SECOND) * again
+    return f"{_FIRST[first]}{_numbered(_SECOND, second)}.example"
 
 
 def _extra(place: int, first: str) -> str:

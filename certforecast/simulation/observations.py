@@ -4,7 +4,6 @@ from typing import Final
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from certforecast.simulation.columns import Flags, Floats, Ints
 from certforecast.simulation.journal import Journal
@@ -32,47 +31,30 @@ def observe(
     Returns
     -------
     pandas.DataFrame
-        `lineage, host, port, at, known, number` (-1 where no certificate was got), `not_after, error` (empty where
-        one was got), `latency`.
+        `lineage, host, port, at, known, number` (-1 where no certificate was got), `not_after, error` (empty
+        where one was got), `latency`.
     """
-    entered = journal.frame("entered")
-    expiries = pd.concat([entered.assign(number=0), journal.frame("issued")])[
-        ["lineage", "number", "not_after"]
-    ]
-    served = pd.concat([entered.assign(number=0), journal.frame("installed")])[["lineage", "number", "at"]]
+    entered, retired = journal.frame("entered"), journal.frame("retired")
+    first = entered.assign(number=0)
+    expiries = pd.concat([first, journal.frame("issued")])[["lineage", "number", "not_after"]]
+    served = pd.concat([first, journal.frame("installed")])[["lineage", "number", "at"]]
     served = served.merge(expiries, on=["lineage", "number"]).sort_values(["lineage", "at"])
-    stays = pd.concat([entered, journal.frame("moved")])[["lineage", "at", "host"]].sort_values(
-        ["lineage", "at"]
-    )
-    retired = journal.frame("retired")
-    ends = dict(zip(retired["lineage"], retired["at"], strict=True)) if len(retired) else {}
-    stays_of = {lineage: rows for lineage, rows in stays.groupby("lineage")}
-    parts = [
-        _scan(
-            int(lineage),
-            rows,
-            stays_of[int(lineage)],
-            ends.get(int(lineage), np.inf),
-            seed,
-            first_day,
-            last_day,
-        )
-        for lineage, rows in served.groupby("lineage")
-        if population.observed[int(lineage)]
-    ]
+    stays = pd.concat([entered, journal.frame("moved")]).sort_values(["lineage", "at"])
+    ends = dict(zip(retired["lineage"], retired["at"], strict=True))
+    parts = []
+    for lineage in np.flatnonzero(population.observed).tolist():
+        rows = served[served["lineage"] == lineage]
+        if len(rows):
+            homes = stays.loc[stays["lineage"] == lineage, ["at", "host"]]
+            end = ends.get(lineage, np.inf)
+            parts.append(_scan(lineage, rows, homes, end, seed, np.arange(first_day, last_day)))
     return pd.concat(parts, ignore_index=True)
 
 
 def _scan(
-    lineage: int,
-    served: pd.DataFrame,
-    stays: pd.DataFrame,
-    retired_at: float,
-    seed: int,
-    first_day: int,
-    last_day: int,
+    lineage: int, served: pd.DataFrame, stays: pd.DataFrame, retired_at: float, seed: int, days: Ints
 ) -> pd.DataFrame:
-    """Scan one lineage's endpoint on all its days, and the endpoints it has left while they are on the list."""
+    """Scan one lineage's endpoint day by day, and those it has left while they are on the list."""
     once = np.random.default_rng([seed, _STREAM, lineage])
     every, port = int(once.integers(2, 4)), int(once.choice(_PORTS, p=_PORT_SHARES))
     minute = once.integers(1440) / 1440
@@ -80,7 +62,6 @@ def _scan(
     gone_error = "dns" if once.random() < 0.6 else "refused"
     slow = once.lognormal(3.4, 0.5)
 
-    days = np.arange(first_day, last_day)
     dice = np.random.default_rng([seed, _STREAM, lineage, 1]).random((len(days), 6))
     at = days + minute
     looked = ((days + lineage) % every == 0) & (dice[:, 0] >= _MISSED)
@@ -106,7 +87,7 @@ def _scan(
             "latency": np.round(slow * (0.8 + 0.6 * dice[:, 3]), 0),
         }
     )
-    parts = [frame[looked]]
+    parts: list[pd.DataFrame] = [frame[looked]]
     for place in range(1, len(stays)):
         left_at, left = stays["at"].iloc[place], stays["host"].iloc[place - 1]
         still_listed = looked & (at >= left_at) & (at < left_at + forget)

@@ -32,26 +32,26 @@ class Automation(IntEnum):
 class Issuer:
     """An issuing CA. Names are real or plausible; how it behaves here says nothing about the real one."""
 
-    dn: str
+    common_name: str
     organisation: str
+    country: str
     public: bool
     algorithm: str
 
     @property
-    def common_name(self) -> str:
-        """The CN of the DN."""
-        return self.dn.split(",")[0].removeprefix("CN=")
+    def dn(self) -> str:
+        """The distinguished name (RFC 4514)."""
+        return f"CN={self.common_name},O={self.organisation},C={self.country}"
 
 
 ISSUERS: Final = (
-    Issuer("CN=R12,O=Let's Encrypt,C=US", "Let's Encrypt", public=True, algorithm="ecdsa"),
-    Issuer("CN=WR3,O=Google Trust Services,C=US", "Google Trust Services", public=True, algorithm="rsa"),
-    Issuer("CN=DigiCert Global G2 TLS RSA SHA256 2020 CA1,O=DigiCert Inc,C=US", "DigiCert Inc", True, "rsa"),
-    Issuer("CN=Sectigo RSA Organization Validation Secure Server CA,O=Sectigo Limited,C=GB", "Sectigo Limited",
-           public=True, algorithm="rsa"),
-    Issuer("CN=Issuing CA 3,O=Example Trust,C=DE", "Example Trust", public=False, algorithm="rsa"),
-    Issuer("CN=Platform Intermediate CA,O=Example Platform", "Example Platform", public=False, algorithm="ecdsa"),
-)  # fmt: skip
+    Issuer("R12", "Let's Encrypt", "US", public=True, algorithm="ecdsa"),
+    Issuer("WR3", "Google Trust Services", "US", public=True, algorithm="rsa"),
+    Issuer("DigiCert Global G2 TLS RSA SHA256 2020 CA1", "DigiCert Inc", "US", public=True, algorithm="rsa"),
+    Issuer("Sectigo RSA Organization Validation Secure Server CA", "Sectigo Limited", "GB", True, "rsa"),
+    Issuer("Issuing CA 3", "Example Trust", "DE", public=False, algorithm="rsa"),
+    Issuer("Platform Intermediate CA", "Example Platform", "DE", public=False, algorithm="ecdsa"),
+)
 
 _ACME_PUBLIC: Final = np.array([0, 1])
 _COMMERCIAL: Final = np.array([2, 3])
@@ -65,6 +65,7 @@ class Traits(Columns):
 
     owner: Ints
     zone: Ints
+    zone_care: Floats  # factor on what breaks in the zone
     account: Ints
     manager: Ints  # the last one stands for "its own timer" and never stalls
     country: Ints
@@ -91,7 +92,7 @@ class Population:
     parent : ndarray of int, shape (lineages,)
         The lineage that a split takes this one from, or -1.
     birth : ndarray of float, shape (lineages,)
-        Days after the start; negative for lineages that are there from the start, infinite for split ones.
+        Days after the start; negative for those that are there from the start, infinite for split ones.
     age : ndarray of float, shape (lineages,)
         Share of the lifetime behind the first certificate when it enters the fleet.
     automation, issuer, wish, slot : ndarray
@@ -100,8 +101,8 @@ class Population:
         Factor on the hazards of a zone.
     skill : ndarray of float, shape (owners,)
         Owners' skill at the start, in standard deviations.
-    observed, logged, http : ndarray of bool, shape (lineages,)
-        Whether scans reach it; whether its client's events are kept; whether its challenge needs its host.
+    observed, logged : ndarray of bool, shape (lineages,)
+        Whether scans reach it; whether its client's events are kept.
     """
 
     traits: Traits
@@ -116,7 +117,6 @@ class Population:
     skill: Floats
     observed: Flags
     logged: Flags
-    http: Flags
     zones: int
     owners: int
     accounts: int
@@ -169,6 +169,7 @@ def populate(lineages: int, rates: Rates, rng: Generator) -> Population:
     traits = Traits(
         owner=owner,
         zone=zone,
+        zone_care=np.sqrt(zone_care[zone]),
         account=owner_account[owner],
         manager=np.where(by_timer, owner_manager[owner], managers),
         country=owner_country[owner],
@@ -197,7 +198,6 @@ def populate(lineages: int, rates: Rates, rng: Generator) -> Population:
         skill=skill,
         observed=rng.random(total) >= rates.unobserved_share,
         logged=rng.random(total) < np.where(by_timer, 0.7, 0.55),
-        http=rng.random(total) < 0.7,
         zones=zones,
         owners=owners,
         accounts=accounts,
@@ -209,7 +209,8 @@ def populate(lineages: int, rates: Rates, rng: Generator) -> Population:
 
 def _skewed(count: int) -> Floats:
     weights = 1.0 / np.arange(1, count + 1) ** 0.7
-    return weights / weights.sum()
+    shares: Floats = weights / weights.sum()
+    return shares
 
 
 def _automation(skill: Floats, rates: Rates, rng: Generator) -> Ints:
@@ -250,6 +251,7 @@ def _inherit(population: Population, lineages: int) -> None:
     for column in (
         "owner",
         "zone",
+        "zone_care",
         "account",
         "manager",
         "country",
@@ -260,5 +262,5 @@ def _inherit(population: Population, lineages: int) -> None:
         "pattern",
     ):
         getattr(traits, column)[child] = getattr(traits, column)[parent]
-    for column in ("automation", "issuer", "wish", "slot", "observed", "logged", "http"):
+    for column in ("automation", "issuer", "wish", "slot", "observed", "logged"):
         getattr(population, column)[child] = getattr(population, column)[parent]

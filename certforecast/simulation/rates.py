@@ -11,9 +11,9 @@ __all__ = ["Rates"]
 class Rates:
     """How often things happen in a simulated fleet.
 
-    Hazards are probabilities a day for an owner or zone of ordinary quality; the good and the bad ones differ from
-    it by the factors that :func:`certforecast.simulation.mechanisms.step` gives. The comments name the failure
-    classes that docs/simulator.md lists.
+    Hazards are probabilities a day for an owner or zone of ordinary quality; good and bad ones differ from it
+    by the factors in :mod:`certforecast.simulation.mechanisms`. The comments name the failure classes that
+    docs/simulator.md lists.
 
     Raises
     ------

@@ -52,7 +52,7 @@ class Shocks:
     Attributes
     ----------
     issuer, account, limited, zone, manager, disk : Spell
-        Issuer outages, lost accounts, accounts under a rate limit, broken DNS zones, stalled managers, full disks.
+        Issuer outages, lost accounts, rate-limited accounts, broken DNS zones, stalled managers, full disks.
     skill, origin : ndarray of float, shape (draws, owners)
         Owners' skill now and where it is pulled to.
     moved : ndarray of bool, shape (draws, hosts)

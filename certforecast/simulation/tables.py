@@ -59,7 +59,7 @@ def _certificates(
         for lineage, number, issuer in zip(issued["lineage"], issued["number"], issued["issuer"], strict=True)
     ]
     frame = pd.DataFrame(rows)
-    # Certificate Transparency shows a public certificate within a day; a file scan at night shows a private one.
+    # Certificate Transparency shows a public certificate within hours, a nightly look at files a private one.
     public = np.array([issuer.public for issuer in ISSUERS])[issued["issuer"]]
     dice = np.array(
         [
@@ -113,7 +113,7 @@ def _certificate(
 
 def _observations(scans: pd.DataFrame, firsts: dict[int, str], seed: int, last_day: int) -> pa.Table:
     scans = scans.sort_values(["at", "lineage", "host"], ignore_index=True)
-    got = scans["number"] >= 0
+    got = (scans["number"] >= 0).to_numpy()
     cache: dict[tuple[int, int], str] = {}
     prints = []
     for key in zip(scans["lineage"].tolist(), scans["number"].tolist(), strict=True):
@@ -121,7 +121,7 @@ def _observations(scans: pd.DataFrame, firsts: dict[int, str], seed: int, last_d
             cache[key] = fingerprint(seed, *key)
         prints.append(cache[key] if key[1] >= 0 else None)
     hosts = {host: host_name(host) for host in scans["host"].unique().tolist()}
-    expired = scans["at"] > scans["not_after"]
+    status = np.where(scans["at"] > scans["not_after"], "expired", "valid")
     frame = pd.DataFrame(
         {
             "at": scans["at"],
@@ -129,8 +129,8 @@ def _observations(scans: pd.DataFrame, firsts: dict[int, str], seed: int, last_d
             "port": scans["port"],
             "server_name": scans["lineage"].map(firsts).str.replace("*", "www"),
             "fingerprint": prints,
-            "chain_status": np.where(got, np.where(expired, "expired", "valid"), None),
-            "error": np.where(got, None, scans["error"]),
+            "chain_status": pd.Series(status).where(got, None),
+            "error": scans["error"].where(~got, None),
             "latency_ms": scans["latency"].where(got),
             "known": scans["known"],
         }

@@ -16,8 +16,8 @@ _SETTLED_SHARE = 0.1
 def futures(world: World, day: int, draws: int, rng: Generator) -> tuple[Ints, Ints, NDArray[np.int8]]:
     """Play every renewal that is open at the beginning of `day` to its end, `draws` times.
 
-    Shocks to come are drawn afresh in each draw, one for all lineages of the draw; what ails the fleet already, ails it
-    in every draw.
+    Shocks to come are drawn afresh in each draw, one for all lineages of the draw; what ails the fleet
+    already, ails it in every draw.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ def futures(world: World, day: int, draws: int, rng: Generator) -> tuple[Ints, I
     Returns
     -------
     lineage, number : ndarray of int, shape (renewals,)
-        The renewals: those of certificates in service, then those of successors that are issued and not in service.
+        The renewals: those of certificates in service, then those of successors issued and not in service.
     outcomes : ndarray of int8, shape (renewals, draws)
         An :class:`Outcome` each.
     """
@@ -50,7 +50,7 @@ def futures(world: World, day: int, draws: int, rng: Generator) -> tuple[Ints, I
         _retire_rest(outcomes, draw, lineage, today.retired)
         settled = (outcomes[:, draw, lineage] >= 0).all(axis=0)
         if settled.mean() > _SETTLED_SHARE:
-            keep = ~settled
+            keep = np.flatnonzero(~settled)
             copies.state, copies.traits = copies.state.take(keep), copies.traits.take(keep)
             lineage, first = lineage[keep], first[keep]
         day += 1

@@ -1,0 +1,89 @@
+"""The true probabilities: sound, and calibrated against what really happens."""
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from certforecast.errors import InputError
+from certforecast.simulation import Fleet
+from certforecast.simulation.mechanisms import OUTCOMES
+from certforecast.simulation.truth import futures
+
+SHARES = [f"p_{name}" for name in OUTCOMES]
+
+
+@pytest.fixture(scope="module")
+def fleet() -> Fleet:
+    return Fleet(seed=11, lineages=100, years=2.0)
+
+
+def test_probabilities_sum_to_one_for_exactly_the_open_renewals(fleet: Fleet) -> None:
+    as_of = datetime(2026, 2, 1, tzinfo=UTC)
+    truth = fleet.truth(as_of, draws=40)
+    assert truth["fingerprint"].is_unique
+    assert np.allclose(truth[SHARES].sum(axis=1), 1.0)
+    certificates = fleet.tables()["certificates"].to_pandas().set_index("fingerprint")
+    outcomes = fleet.outcomes().set_index("fingerprint")["resolved_at"]
+    valid = certificates[(certificates["not_before"] <= as_of) & (certificates["not_after"] > as_of)]
+    resolved = valid.index.map(outcomes).to_series(index=valid.index) <= as_of
+    assert set(truth["fingerprint"]) == set(valid.index[~resolved])
+
+
+def test_truth_repeats_and_leaves_the_fleet_alone(fleet: Fleet) -> None:
+    as_of = datetime(2026, 3, 1, tzinfo=UTC)
+    before = fleet.outcomes()
+    first = fleet.truth(as_of, draws=20)
+    fleet.truth(as_of + timedelta(days=3), draws=20)
+    pd.testing.assert_frame_equal(first, fleet.truth(as_of, draws=20))
+    pd.testing.assert_frame_equal(before, fleet.outcomes())
+
+
+def test_truth_does_not_depend_on_what_happens_later(fleet: Fleet) -> None:
+    days = round(2.0 * 365.25) - round(1.5 * 365.25)
+    shorter = Fleet(seed=11, lineages=100, years=1.5, end=fleet.end - timedelta(days=days))
+    as_of = shorter.end - timedelta(days=45)
+    pd.testing.assert_frame_equal(shorter.truth(as_of, draws=20), fleet.truth(as_of, draws=20))
+
+
+def test_moments_outside_the_history_are_refused(fleet: Fleet) -> None:
+    with pytest.raises(InputError, match="outside the fleet's history"):
+        fleet.truth(fleet.start - timedelta(days=1))
+    with pytest.raises(InputError, match="draws is 0"):
+        fleet.truth(fleet.end, draws=0)
+
+
+def test_true_probabilities_are_calibrated() -> None:
+    """Over independent fleets, the count of each outcome lies where its own distribution says.
+
+    Outcomes within one fleet share shocks, so the variance of the count is taken from the draws.
+    """
+    draws, excess, variance, rows = 60, np.zeros(len(OUTCOMES)), np.zeros(len(OUTCOMES)), 0
+    for seed in range(24):
+        fleet = Fleet(seed=seed, lineages=60, years=1.9)
+        day = fleet.first_day + 120 + 7 * seed
+        world = fleet._world(day)
+        lineage, number, played = futures(world, day, draws, np.random.default_rng(seed))
+        serving = number == world.state.number[lineage]
+        expiry = np.where(serving, world.state.not_after[lineage], world.state.pending_not_after[lineage])
+        settled = expiry < fleet.last_day  # known beforehand, so it does not bias the comparison
+        real = fleet.outcomes().set_index("fingerprint")["outcome"]
+        real = real.reindex(fleet._fingerprints(lineage[settled], number[settled]))
+        assert real.notna().all()
+        rows += len(real)
+        for code, name in enumerate(OUTCOMES):
+            counts = (played[settled] == code).sum(axis=0)
+            excess[code] += (real == name).sum() - counts.mean()
+            variance[code] += counts.var(ddof=1) * (1 + 1 / draws)
+    assert rows > 800
+    z = excess / np.sqrt(variance)
+    assert (np.abs(z) < 3.0).all(), dict(zip(OUTCOMES, z, strict=True))
+
+
+def test_certain_trouble_has_a_high_probability(fleet: Fleet) -> None:
+    """The truth tells those that will fail from those that will not, far better than chance."""
+    failed = set(fleet.outcomes().query("outcome == 'failed'")["fingerprint"])
+    truth = pd.concat([fleet.truth(fleet.start + timedelta(days=d), draws=40) for d in range(100, 500, 50)])
+    hit = truth["fingerprint"].isin(failed)
+    assert truth.loc[hit, "p_failed"].mean() > 3 * truth.loc[~hit, "p_failed"].mean()
