@@ -171,11 +171,15 @@ class Fleet:
         return np.random.default_rng([self.seed, *stream])
 
     def _play(self) -> None:
-        population, state = self.population, begin(self.population)
-        calendar = Calendar(self.first_day, self.last_day + _CALENDAR_MARGIN)
-        shocks = Shocks.begin(population, self.rates)
-        world = World(state, population.traits, shocks, calendar, self.rates, self.policy)
-        world.traits = population.traits.take(np.arange(len(population)))
+        population = self.population
+        world = World(
+            begin(population),
+            population.traits.take(np.arange(len(population))),
+            Shocks.begin(population, self.rates),
+            Calendar(self.first_day, self.last_day + _CALENDAR_MARGIN),
+            self.rates,
+            self.policy,
+        )
         for day in range(self.first_day, self.last_day):
             if (day - self.first_day) % _SNAPSHOT_DAYS == 0:
                 self._snapshots[day] = world.copied()

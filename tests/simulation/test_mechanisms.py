@@ -51,11 +51,24 @@ def test_without_reload_failures_every_successor_is_served(fleet: Fleet) -> None
 
 
 def test_nothing_broken_means_almost_nothing_fails(fleet: Fleet) -> None:
-    off = (
-        "ticket_share calendar_share timer_death challenge_break dead_name hook_break reload_transient "
-        "move_breaks_challenge move_loses_timer move_breaks_hook account_loss zone_break manager_stall "
-        "disk_full issuer_outage rate_limit"
-    ).split()
+    off = [
+        "ticket_share",
+        "calendar_share",
+        "timer_death",
+        "challenge_break",
+        "dead_name",
+        "hook_break",
+        "reload_transient",
+        "move_breaks_challenge",
+        "move_loses_timer",
+        "move_breaks_hook",
+        "account_loss",
+        "zone_break",
+        "manager_stall",
+        "disk_full",
+        "issuer_outage",
+        "rate_limit",
+    ]
     assert failed(play(**dict.fromkeys(off, 0.0))) == 0
     assert failed(fleet) > 20
 
