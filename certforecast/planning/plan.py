@@ -1,0 +1,167 @@
+"""The plan: ranked actions as a file that a person can read and the executor takes."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+
+from certforecast.errors import PlanError
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "Action",
+    "ActionKind",
+    "Endpoint",
+    "Plan",
+    "Probabilities",
+    "action_id",
+    "plan_id",
+]
+
+#: Version of the plan's schema; a plan of a newer version is refused.
+SCHEMA_VERSION = 1
+
+#: ``renew``: order and install a new certificate. ``install``: serve one that is issued already.
+#: ``investigate`` and ``retire`` are for people.
+ActionKind = Literal["renew", "install", "investigate", "retire"]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Endpoint(_Model):
+    """Where a certificate is served; `server_name` is what a client asks for (SNI)."""
+
+    host: str
+    port: int = Field(ge=1, le=65535)
+    server_name: str
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+class Probabilities(_Model):
+    """What will become of the renewal if nothing is done."""
+
+    on_time: float = Field(ge=0, le=1)
+    slipped: float = Field(ge=0, le=1)
+    failed: float = Field(ge=0, le=1)
+    retired: float = Field(ge=0, le=1)
+
+
+class Action(_Model):
+    """One thing to do about one renewal."""
+
+    id: str
+    rank: int = Field(ge=1, description="1 is the most worthwhile")
+    kind: ActionKind
+    lineage: str = Field(description="fingerprint of the lineage's first certificate")
+    name: str = Field(description="what people call the lineage")
+    fingerprint: str = Field(description="the certificate now in place")
+    successor: str | None = Field(None, description="the certificate that is issued but not in service")
+    names: tuple[str, ...] = Field(description="what the new certificate must cover")
+    endpoints: tuple[Endpoint, ...] = Field(description="where it must be proven")
+    not_after: AwareDatetime
+    probabilities: Probabilities
+    expected_loss: float = Field(description="if nothing is done")
+    expected_loss_averted: float
+    cost: float
+    criticality: float | None = None
+    issuer: str | None = Field(None, description="a name under [issuers] in the settings")
+    installer: str | None = Field(None, description="a name under [installers] in the settings")
+    reasons: tuple[str, ...]
+
+
+class Plan(_Model):
+    """Actions, most worthwhile first, with the time until which they may be carried out."""
+
+    schema_version: int = SCHEMA_VERSION
+    id: str
+    created_at: AwareDatetime
+    as_of: AwareDatetime
+    expires_at: AwareDatetime
+    model: str | None = None
+    actions: tuple[Action, ...]
+
+    def write(self, path: Path | str) -> None:
+        """Write the plan as JSON, all of it or nothing."""
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        draft = target.with_name(f".{target.name}.{os.getpid()}")
+        draft.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        draft.replace(target)
+
+    @classmethod
+    def read(cls, path: Path | str) -> Self:
+        """Read a plan.
+
+        Raises
+        ------
+        PlanError
+            If the file is missing, not JSON, of a newer version, or does not fit the schema.
+        """
+        source = Path(path)
+        try:
+            document = json.loads(source.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise PlanError(f"there is no plan at {source}: make one with 'certforecast plan'") from error
+        except (OSError, UnicodeDecodeError) as error:
+            raise PlanError(f"plan {source} cannot be read: {error}") from error
+        except json.JSONDecodeError as error:
+            raise PlanError(
+                f"plan {source} is not JSON: line {error.lineno}, column {error.colno}: {error.msg}"
+            ) from error
+        version = document.get("schema_version") if isinstance(document, dict) else None
+        if isinstance(version, int) and version > SCHEMA_VERSION:
+            raise PlanError(
+                f"plan {source} has schema version {version}, this certforecast reads up to {SCHEMA_VERSION}: "
+                "upgrade certforecast, or make the plan again"
+            )
+        try:
+            return cls.model_validate(document)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"])) or "the document"
+            more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+            raise PlanError(
+                f"plan {source} does not fit the schema: {where}: {first['msg']}{more}"
+            ) from error
+
+    @classmethod
+    def json_schema(cls) -> dict[str, Any]:
+        """Give the JSON Schema of a plan file."""
+        return cls.model_json_schema()
+
+    def check_fresh(self, now: datetime) -> None:
+        """Refuse to go on with an expired plan.
+
+        Raises
+        ------
+        PlanError
+            If `now` is later than `expires_at`.
+        """
+        if now > self.expires_at:
+            raise PlanError(
+                f"plan {self.id} expired at {self.expires_at:%Y-%m-%d %H:%M} UTC: the world has moved on, "
+                "make a new one with 'certforecast plan'"
+            )
+
+
+def action_id(kind: str, fingerprint: str, as_of: datetime) -> str:
+    """Derive an action's id: the same action of the same plan always has the same."""
+    return _digest([kind, fingerprint, as_of.isoformat()])
+
+
+def plan_id(as_of: datetime, actions: Iterable[Action]) -> str:
+    """Derive a plan's id from what it says is to be done."""
+    return _digest([as_of.isoformat(), *(action.id for action in actions)])
+
+
+def _digest(parts: list[str]) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
