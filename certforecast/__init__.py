@@ -10,9 +10,9 @@ Examples
 0
 """
 
-from importlib import import_module
-from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from certforecast.lazy import lazy
 
 if TYPE_CHECKING:
     from certforecast.clock import parse_moment
@@ -28,39 +28,49 @@ if TYPE_CHECKING:
     from certforecast.settings import Settings, load_settings
     from certforecast.simulation import Fleet
 
-_HOMES = {
-    "CertForecastError": "errors",
-    "Executor": "execution",
-    "FEATURES": "features",
-    "Fleet": "simulation",
-    "History": "history",
-    "OutcomeClassifier": "models",
-    "Plan": "planning",
-    "RenewalPolicy": "policy",
-    "Settings": "settings",
-    "backtest": "evaluation",
-    "features": "features",
-    "forecast": "models",
-    "load_model": "models",
-    "load_settings": "settings",
-    "make_plan": "planning",
-    "parse_moment": "clock",
-    "renewals": "renewals",
-    "save_model": "models",
-    "train": "models",
-    "training_frame": "features",
-}
+__version__ = "0.1.0"
 
-__all__ = [*_HOMES]
+__all__ = [
+    "FEATURES",
+    "CertForecastError",
+    "Executor",
+    "Fleet",
+    "History",
+    "OutcomeClassifier",
+    "Plan",
+    "RenewalPolicy",
+    "Settings",
+    "backtest",
+    "features",
+    "forecast",
+    "load_model",
+    "load_settings",
+    "make_plan",
+    "parse_moment",
+    "renewals",
+    "save_model",
+    "train",
+    "training_frame",
+]
 
-
-def __getattr__(name: str) -> Any:
-    if name == "__version__":
-        return version("certforecast")
-    if name in _HOMES:
-        return getattr(import_module(f"certforecast.{_HOMES[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy(
+    __name__,
+    {
+        "clock": ["parse_moment"],
+        "errors": ["CertForecastError"],
+        "evaluation": ["backtest"],
+        "execution": ["Executor"],
+        "features": ["FEATURES", "features", "training_frame"],
+        "history": ["History"],
+        "models": ["OutcomeClassifier", "forecast", "load_model", "save_model", "train"],
+        "planning": ["Plan", "make_plan"],
+        "policy": ["RenewalPolicy"],
+        "renewals": ["renewals"],
+        "settings": ["Settings", "load_settings"],
+        "simulation": ["Fleet"],
+    },
+)
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__, "__version__"])
+    return sorted([*globals(), *__all__])

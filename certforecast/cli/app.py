@@ -35,9 +35,9 @@ AsOf = Annotated[
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
+        from certforecast import __version__
 
-        typer.echo(f"certforecast {version('certforecast')}")
+        typer.echo(f"certforecast {__version__}")
         raise typer.Exit
 
 

@@ -120,8 +120,8 @@ class Plan(_Model):
         version = document.get("schema_version") if isinstance(document, dict) else None
         if isinstance(version, int) and version > SCHEMA_VERSION:
             raise PlanError(
-                f"plan {source} has schema version {version}, this certforecast reads up to {SCHEMA_VERSION}: "
-                "upgrade certforecast, or make the plan again"
+                f"plan {source} has schema version {version}, this certforecast reads up to "
+                f"{SCHEMA_VERSION}: upgrade certforecast, or make the plan again"
             )
         try:
             return cls.model_validate(document)

@@ -54,7 +54,7 @@ def make_plan(
     Returns
     -------
     Plan
-        Ranked by expected loss averted less the cost of the action; actions not worth their cost are left out.
+        Ranked by expected loss averted less the action's cost; actions not worth their cost are left out.
     """
     now = clock()
     rows = [*_forecast_rows(forecasts), *_failed_rows(history, as_of, settings)]
@@ -96,12 +96,16 @@ def _best(
         else settings.executor.installer
     )
     able = issuer is not None and installer is not None and bool(endpoints)
-    options = []
-    for kind, averted in _options(row, loss, able, settings):
-        cost: float = getattr(settings.costs, kind)
-        options.append((averted - cost, kind, averted, cost))
-    worth, kind, averted, cost = max(options, default=(0.0, None, 0.0, 0.0))
-    if kind is None or worth <= 0.0:
+    costs: dict[ActionKind, float] = {
+        "renew": settings.costs.renew,
+        "install": settings.costs.install,
+        "investigate": settings.costs.investigate,
+        "retire": settings.costs.retire,
+    }
+    options = _options(row, loss, able, settings)
+    kind, averted = max(options, key=lambda option: option[1] - costs[option[0]])
+    cost = costs[kind]
+    if averted <= cost:
         return None
     return Action(
         id=action_id(kind, row["fingerprint"], row["as_of"]),

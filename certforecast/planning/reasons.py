@@ -1,5 +1,6 @@
 """Why an action is proposed, in words a person can check."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -31,7 +32,7 @@ def _reasons(row: dict[str, Any]) -> Iterator[str]:
         yield f"a successor was issued {_days(since)} ago but the old certificate is still served"
     if row.get("gone_share") == 1.0:
         yield "none of its endpoints answers with it any more"
-    if (row.get("attempts_failed_month") or 0.0) > 0:
+    if _number(row, "attempts_failed_month") > 0:
         count = round(row["attempts_failed_month"] * 30)
         code = row.get("attempt_failed_code")
         cause = f", last cause: {code}" if isinstance(code, str) else ""
@@ -40,26 +41,27 @@ def _reasons(row: dict[str, Any]) -> Iterator[str]:
         yield "a reload or installation failed since it was issued"
     if row["days_past_due"] > 0 and left >= 0:
         yield f"due {_days(row['days_past_due'])} ago, {_days(left)} left of {lifetime:.0f}"
-    margin = row.get("margin_last")
-    if _known(margin) and margin < 0.1:
+    margin = _number(row, "margin_last")
+    if margin < 0.1:
         when = "after" if margin < 0 else "before"
         yield f"the last renewal came {_days(abs(margin) * lifetime)} {when} expiry"
-    late = row.get("lineage_late_rate")
-    usual = row.get("domain_late_rate")
-    if _known(late) and late >= 0.25:
+    late, usual = _number(row, "lineage_late_rate"), _number(row, "domain_late_rate")
+    if late >= 0.25:
         yield f"{late:.0%} of this lineage's recent renewals came late"
-    elif _known(usual) and usual >= 0.25:
+    elif usual >= 0.25:
         yield f"{usual:.0%} of the renewals of its domain came late"
-    if (row.get("domain_trouble_share") or 0.0) >= 0.3:
+    if _number(row, "domain_trouble_share") >= 0.3:
         yield "its neighbours in the domain have failed attempts this week"
-    if (row.get("owner_overdue_share") or 0.0) >= 0.5:
+    if _number(row, "owner_overdue_share") >= 0.5:
         yield f"{row['owner_overdue_share']:.0%} of its owner's open renewals are overdue"
     if row.get("expires_in_freeze") == 1.0:
         yield "it expires in the year-end freeze"
 
 
-def _known(value: float | None) -> bool:
-    return value is not None and value == value
+def _number(row: dict[str, Any], name: str) -> float:
+    """Give a number of the row; unknown is NaN, which no comparison holds for."""
+    value = row.get(name)
+    return math.nan if value is None else float(value)
 
 
 def _days(value: float) -> str:
