@@ -2,8 +2,9 @@
 
 import hashlib
 import re
+import warnings
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 
@@ -114,9 +115,12 @@ def split_pem(data: bytes) -> Iterator[tuple[int, bytes | InputError]]:
     """
     for position, match in enumerate(_BLOCK.finditer(data), start=1):
         try:
-            yield position, x509.load_pem_x509_certificate(match[0]).public_bytes(Encoding.DER)
+            with _quietly():
+                der = x509.load_pem_x509_certificate(match[0]).public_bytes(Encoding.DER)
         except _UNREADABLE:
             yield position, InputError("PEM block is truncated or is not a certificate; fetch the file anew")
+        else:
+            yield position, der
 
 
 def is_chain_certificate(der: bytes) -> bool:
@@ -132,8 +136,9 @@ def is_chain_certificate(der: bytes) -> bool:
     """
     certificate = _load(der)
     try:
-        constraints = _extension(certificate, x509.BasicConstraints)
-        return constraints is not None and constraints.ca and not _alternative_names(certificate)
+        with _quietly():
+            constraints = _extension(certificate, x509.BasicConstraints)
+            return constraints is not None and constraints.ca and not _alternative_names(certificate)
     except _UNREADABLE as error:
         raise InputError(f"certificate has an extension that cannot be read: {error}") from error
 
@@ -167,18 +172,28 @@ def certificate_row(der: bytes, *, source: str, known_at: datetime) -> dict[str,
     """
     certificate = _load(der)
     try:
-        return _row(certificate, fingerprint(der), source, known_at)
+        with _quietly():
+            return _row(certificate, fingerprint(der), source, known_at)
     except InputError:
         raise
     except _UNREADABLE as error:
         raise InputError(f"certificate has a field that cannot be read: {error}") from error
 
 
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep cryptography's warnings (a zero serial, an odd country) from people who only want the history."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 def _load(der: bytes) -> x509.Certificate:
     if not der:
         raise InputError("certificate is empty")
     try:
-        return x509.load_der_x509_certificate(der)
+        with _quietly():
+            return x509.load_der_x509_certificate(der)
     except _UNREADABLE as error:
         raise InputError(
             "bytes are not a whole DER certificate; they are truncated or something else"
