@@ -17,13 +17,13 @@ Extension = tuple[x509.ExtensionType, bool]
 
 
 @cache
-def key(number: int = 0) -> ec.EllipticCurvePrivateKey:
-    """One key a number for the whole test run: making them is slow."""
+def key() -> ec.EllipticCurvePrivateKey:
+    """Give the one key of the whole test run."""
     return ec.generate_private_key(ec.SECP256R1())
 
 
-def key_pem(number: int = 0) -> bytes:
-    return key(number).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+def key_pem() -> bytes:
+    return key().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
 def name(**attributes: str) -> x509.Name:
