@@ -76,8 +76,8 @@ def parse_endpoints(lines: Iterable[str], name: str) -> Iterator[Endpoint | Reje
 
 def _split(place: str) -> tuple[str, str]:
     if place.startswith("["):
-        host, _, rest = place[1:].partition("]")
-        return host, rest.removeprefix(":") if rest else "443"
+        host, bracket, rest = place[1:].partition("]")
+        return (host, "443") if bracket and not rest else (host, rest.removeprefix(":"))
     if is_ip(place):
         return place, "443"
     host, colon, port = place.rpartition(":")
