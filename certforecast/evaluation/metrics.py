@@ -1,0 +1,205 @@
+"""Measures of forecasts. Each gives NaN, not an exception, where the rows say nothing about it.
+
+`y` is 1 where the outcome in question came about and 0 elsewhere; `p` is the probability forecast for it.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+__all__ = [
+    "auprc",
+    "auprc_resampled",
+    "auroc",
+    "brier",
+    "brier_multiclass",
+    "calibration_bins",
+    "calibration_error",
+    "caught_at_k",
+    "log_loss",
+    "ranks_by_moment",
+]
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+def auprc(y: ArrayLike, p: ArrayLike) -> float:
+    """Area under the precision-recall curve, as average precision; the base rate for a constant `p`.
+
+    Parameters
+    ----------
+    y : array-like of bool or {0, 1}, shape (n,)
+        What came about.
+    p : array-like of float, shape (n,)
+        Probabilities; only their order matters.
+
+    Returns
+    -------
+    float
+        Between 0 and 1; NaN if nothing in `y` came about.
+    """
+    from sklearn.metrics import average_precision_score
+
+    came, forecast = _pair(y, p)
+    return float(average_precision_score(came, forecast)) if came.any() else np.nan
+
+
+def auroc(y: ArrayLike, p: ArrayLike) -> float:
+    """Area under the ROC curve; NaN unless `y` holds both classes."""
+    from sklearn.metrics import roc_auc_score
+
+    came, forecast = _pair(y, p)
+    return float(roc_auc_score(came, forecast)) if 0 < came.sum() < len(came) else np.nan
+
+
+def brier(y: ArrayLike, p: ArrayLike) -> float:
+    """Mean squared difference of forecast and what came about (Brier 1950); 0 is perfect."""
+    came, forecast = _pair(y, p)
+    return float(np.mean((forecast - came) ** 2)) if len(came) else np.nan
+
+
+def brier_multiclass(outcome: ArrayLike, probabilities: ArrayLike, labels: Sequence[str]) -> float:
+    """Squared difference summed over the classes, averaged over the rows; between 0 and 2.
+
+    Parameters
+    ----------
+    outcome : array-like of str, shape (n,)
+        What came about.
+    probabilities : array-like of float, shape (n, len(labels))
+        A column for each label.
+    labels : sequence of str
+        The classes, in the order of the columns.
+    """
+    came = np.asarray(outcome)[:, None] == np.asarray(labels)
+    forecast = np.asarray(probabilities, dtype=np.float64)
+    return float(np.mean(np.sum((forecast - came) ** 2, axis=1))) if len(came) else np.nan
+
+
+def log_loss(outcome: ArrayLike, probabilities: ArrayLike, labels: Sequence[str]) -> float:
+    """Mean negative log of the probability given to what came about, in nats.
+
+    Probabilities are kept 2.2e-16 off 0 and 1, so that one bold miss weighs much and not infinitely.
+    Parameters as for :func:`brier_multiclass`.
+    """
+    came = np.asarray(outcome)[:, None] == np.asarray(labels)
+    if not len(came):
+        return np.nan
+    least = np.finfo(np.float64).eps
+    forecast = np.clip(np.asarray(probabilities, dtype=np.float64), least, 1 - least)
+    return float(-np.mean(np.log(forecast[came])))
+
+
+def calibration_bins(p: ArrayLike, bins: int = 15) -> Ints:
+    """Sort forecasts into bins of about equal mass.
+
+    Equal forecasts share a bin, so the order of the rows has no say; a bin may thus be larger than the
+    others, or empty.
+
+    Returns
+    -------
+    ndarray of int, shape (n,)
+        The bin of each row, from 0 to ``bins - 1``.
+    """
+    from scipy.stats import rankdata
+
+    forecast = np.asarray(p, dtype=np.float64)
+    middle = (rankdata(forecast) - 0.5) / max(len(forecast), 1)
+    return np.asarray(middle * bins, dtype=np.int64)
+
+
+def calibration_error(y: ArrayLike, p: ArrayLike, bins: int = 15) -> float:
+    """Expected calibration error: mean distance of the observed share from the forecast, by bins.
+
+    The bins have equal mass, as rare outcomes put nearly all rows into the first of equally wide ones
+    (Nixon et al. 2019, "Measuring calibration in deep learning").
+    """
+    came, forecast = _pair(y, p)
+    if not len(came):
+        return np.nan
+    excess = np.bincount(calibration_bins(forecast, bins), weights=forecast - came, minlength=bins)
+    return float(np.abs(excess).sum() / len(came))
+
+
+def ranks_by_moment(p: ArrayLike, moments: ArrayLike, ids: ArrayLike) -> Ints:
+    """Rank the rows of each moment by `p`, the highest first, from 1; equal ones by id, in order.
+
+    Ids are fingerprints, which have nothing to do with the outcome, so ties are broken as if by lot and yet
+    the same each time.
+    """
+    forecast, labels = np.asarray(p, dtype=np.float64), np.asarray(ids)
+    moment = np.unique(np.asarray(moments), return_inverse=True)[1]
+    order = np.lexsort((np.unique(labels, return_inverse=True)[1], -forecast, moment))
+    first = np.searchsorted(moment[order], moment[order])
+    ranks = np.empty(len(order), dtype=np.int64)
+    ranks[order] = np.arange(len(order)) - first + 1
+    return ranks
+
+
+def caught_at_k(y: ArrayLike, p: ArrayLike, moments: ArrayLike, ids: ArrayLike, k: int) -> float:
+    """Share of failures that someone who looks into `k` renewals at each moment would have come across.
+
+    At each moment the `k` rows with the highest `p` are taken (ties by id). A renewal with ``y`` = 1 is
+    caught if it was among them at one moment at least; each counts once, however many rows it has.
+
+    Parameters
+    ----------
+    y : array-like of bool or {0, 1}, shape (n,)
+        1 on every row of a renewal that came to fail.
+    p : array-like of float, shape (n,)
+        Probabilities; only their order at each moment matters.
+    moments, ids : array-like, shape (n,)
+        When the row was forecast, and which renewal it is about.
+    k : int
+        Capacity at each moment.
+
+    Returns
+    -------
+    float
+        Caught renewals over all that failed; NaN if none did.
+    """
+    came, forecast = _pair(y, p)
+    failed, labels = came == 1, np.asarray(ids)
+    if not failed.any():
+        return np.nan
+    taken = ranks_by_moment(forecast, moments, labels) <= k
+    return len(np.unique(labels[failed & taken])) / len(np.unique(labels[failed]))
+
+
+def auprc_resampled(y: ArrayLike, p: ArrayLike, weights: Iterator[Floats]) -> Floats:
+    """Compute the average precision anew for each set of row weights.
+
+    The rows are sorted once, which is what makes hundreds of resamples cheap; for one set of weights the
+    result is that of scikit-learn's ``average_precision_score``.
+
+    Parameters
+    ----------
+    y, p : array-like, shape (n,)
+        As for :func:`auprc`.
+    weights : iterator of ndarray, shape (n,)
+        How often each row was drawn.
+
+    Returns
+    -------
+    ndarray of float, shape (n_resamples,)
+        NaN for a resample in which nothing came about.
+    """
+    came, forecast = _pair(y, p)
+    order = np.argsort(-forecast, kind="stable")
+    came = came[order]
+    last_of_ties = np.append(np.flatnonzero(np.diff(forecast[order])), len(order) - 1)
+
+    def area(drawn: Floats) -> float:
+        taken = np.cumsum(drawn)[last_of_ties]
+        caught = np.cumsum(drawn * came)[last_of_ties]
+        if not len(came) or not caught[-1]:
+            return np.nan
+        precision = np.divide(caught, taken, out=np.zeros_like(caught), where=taken > 0)
+        return float(np.diff(caught, prepend=0.0) @ precision / caught[-1])
+
+    return np.array([area(drawn[order]) for drawn in weights])
+
+
+def _pair(y: ArrayLike, p: ArrayLike) -> tuple[Floats, Floats]:
+    return np.asarray(y, dtype=np.float64), np.asarray(p, dtype=np.float64)
