@@ -1,1 +1,58 @@
-"""TBD."""
+"""Rolling-origin backtests, measures of forecasts, and their plots."""
+
+from typing import TYPE_CHECKING
+
+from certforecast.lazy import lazy
+
+if TYPE_CHECKING:
+    from certforecast.evaluation.backtesting import Forecaster, backtest, default_cutoffs
+    from certforecast.evaluation.metrics import (
+        auprc,
+        auroc,
+        brier,
+        brier_multiclass,
+        calibration_error,
+        caught_at_k,
+        log_loss,
+    )
+    from certforecast.evaluation.plots import CaughtDisplay, PrecisionRecallDisplay, ReliabilityDisplay
+    from certforecast.evaluation.result import BacktestResult
+    from certforecast.evaluation.standard import backtest_history
+
+__all__ = [
+    "BacktestResult",
+    "CaughtDisplay",
+    "Forecaster",
+    "PrecisionRecallDisplay",
+    "ReliabilityDisplay",
+    "auprc",
+    "auroc",
+    "backtest",
+    "backtest_history",
+    "brier",
+    "brier_multiclass",
+    "calibration_error",
+    "caught_at_k",
+    "default_cutoffs",
+    "log_loss",
+]
+
+# The module of `backtest` has another name: a submodule, once imported, would hide a function named like it.
+__getattr__ = lazy(
+    __name__,
+    {
+        "backtesting": ["Forecaster", "backtest", "default_cutoffs"],
+        "metrics": [
+            "auprc",
+            "auroc",
+            "brier",
+            "brier_multiclass",
+            "calibration_error",
+            "caught_at_k",
+            "log_loss",
+        ],
+        "plots": ["CaughtDisplay", "PrecisionRecallDisplay", "ReliabilityDisplay"],
+        "result": ["BacktestResult"],
+        "standard": ["backtest_history"],
+    },
+)

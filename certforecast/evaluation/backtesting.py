@@ -1,0 +1,206 @@
+"""Rolling-origin backtests: train on what was known, score on what came after, and go on."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+import pandas as pd
+
+from certforecast.clock import as_utc
+from certforecast.errors import InputError, ModelError, SchemaError
+from certforecast.evaluation.result import PROBABILITIES, BacktestResult
+from certforecast.features import FEATURES
+from certforecast.models.training import landmark_weights, trainable
+from certforecast.policy import RenewalPolicy
+
+__all__ = ["Forecaster", "backtest", "default_cutoffs"]
+
+#: The part of the moments, at their end, over which default cutoffs are spread.
+_TESTED_SHARE = 0.4
+
+_KEY = ["as_of", "fingerprint"]
+_LABELS = ["lineage", "not_after", "outcome", "resolved_at", "intervention"]
+
+
+class Forecaster(Protocol):
+    """A model or a rule."""
+
+    def fit(self, X: pd.DataFrame, y: Any, sample_weight: Any = None) -> Any:
+        """Learn from features of shape (n, n_features) and outcomes of shape (n,)."""
+        ...
+
+    def proba_frame(self, X: pd.DataFrame) -> pd.DataFrame:
+        """Give ``p_on_time``, ``p_slipped``, ``p_failed`` and ``p_retired`` on the index of `X`."""
+        ...
+
+
+def backtest(
+    frame: pd.DataFrame,
+    models: Mapping[str, Callable[[], Forecaster]],
+    cutoffs: Sequence[datetime],
+    *,
+    policy: RenewalPolicy | None = None,
+    given: Mapping[str, pd.DataFrame] | None = None,
+    k: int = 10,
+    progress: Callable[[float], None] | None = None,
+) -> BacktestResult:
+    """Fit each model at each cutoff on what was known then; score it on the rows up to the next cutoff.
+
+    A row may be learned from by the rule of :func:`certforecast.models.training.trainable`, applied at the
+    cutoff. The same rule, applied when the last outcome of `frame` became known, says which rows are
+    scored: those whose outcome would be known by then whatever it is. To score every row that happens to
+    be resolved would leave out the late failures of the last months and keep their on-time neighbours.
+
+    Parameters
+    ----------
+    frame : DataFrame of shape (n_rows, n_columns)
+        As given by :func:`certforecast.features.training_frame`. Models see its feature columns only.
+    models : mapping of str to callable
+        What makes a new, unfitted model, by name. Estimator classes will do.
+    cutoffs : sequence of datetime
+        When to train. The last window ends with the last row.
+    policy : RenewalPolicy, optional
+        Gives the grace period.
+    given : mapping of str to DataFrame, optional
+        Probabilities to be scored as they are, by name: ``as_of`` and ``fingerprint`` (columns or index)
+        and ``p_*``, for example the true ones of a simulated fleet. Everything is then scored on exactly
+        the rows that all of them cover.
+    k : int
+        Renewals that can be looked into at each moment.
+    progress : callable, optional
+        Called with the number of cutoffs done so far.
+
+    Raises
+    ------
+    SchemaError
+        If a column is missing.
+    InputError
+        If a name stands for two models, or there are no models or no cutoffs.
+    ModelError
+        If there is nothing to train on at a cutoff, or nothing to score at all.
+    """
+    policy, given, progress = policy or RenewalPolicy(), given or {}, progress or (lambda _: None)
+    _require_columns(frame, [*_KEY, *_LABELS], "the frame")
+    if shared := models.keys() & given.keys():
+        raise InputError(f"{', '.join(sorted(shared))} is both in models and in given; rename one")
+    if not cutoffs or not (models or given):
+        raise InputError("a backtest needs at least one cutoff and one model; see default_cutoffs")
+
+    starts = sorted({as_utc(cutoff) for cutoff in cutoffs})
+    ready = {name: _keyed(name, table) for name, table in given.items()}
+    scored = _scored(frame, starts[0], policy, ready)
+    inputs = [name for name in FEATURES if name in frame]
+    predictions = []
+    for number, start in enumerate(starts):
+        window = scored[scored["as_of"] >= start]
+        if number + 1 < len(starts):
+            window = window[window["as_of"] < starts[number + 1]]
+        forecasts = {name: table.loc[pd.MultiIndex.from_frame(window[_KEY])] for name, table in ready.items()}
+        if models and len(window):
+            rows = _training_rows(frame, start, policy)
+            learned = rows[inputs], rows["outcome"].to_numpy(dtype=object).astype(str), landmark_weights(rows)
+            for done, (name, make) in enumerate(models.items(), 1):
+                model = make()
+                model.fit(learned[0], learned[1], sample_weight=learned[2].to_numpy())
+                forecasts[name] = model.proba_frame(window[inputs])
+                progress(number + done / len(models))
+        labels = window[[*_KEY, "lineage", "outcome"]]
+        for name, forecast in forecasts.items():
+            values = forecast[PROBABILITIES].set_axis(window.index)
+            predictions.append(pd.concat([labels.assign(cutoff=start, model=name), values], axis=1))
+        progress(number + 1)
+    columns = ["cutoff", *_KEY, "lineage", "model", *PROBABILITIES, "outcome"]
+    return BacktestResult(
+        pd.concat(predictions, ignore_index=True)[columns], cutoffs=tuple(starts), k=k, policy=policy
+    )
+
+
+def default_cutoffs(frame: pd.DataFrame, n: int = 5, policy: RenewalPolicy | None = None) -> list[datetime]:
+    """Spread cutoffs evenly over the last 40 % of the moments that can be scored.
+
+    None lies before there are two different outcomes to learn from, and each has a window of equal length.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        As given by :func:`certforecast.features.training_frame`.
+    n : int
+        How many.
+    policy : RenewalPolicy, optional
+        Gives the grace period.
+
+    Raises
+    ------
+    ModelError
+        If no moment with rows to score comes after there is something to learn from.
+    """
+    policy = policy or RenewalPolicy()
+    known = frame[trainable(frame, _last_known(frame), policy)]
+    usable = pd.concat(
+        [known["resolved_at"], known["not_after"] + timedelta(days=policy.grace_days), known["as_of"]], axis=1
+    ).max(axis=1)
+    second = usable.groupby(known["outcome"]).min().sort_values()[1:2]
+    first, last = known["as_of"].min(), known["as_of"].max()
+    if second.empty or second.iloc[0] >= last:
+        raise ModelError(
+            f"too little history for a backtest: of {frame['fingerprint'].nunique()} renewals, "
+            f"{known['fingerprint'].nunique()} are resolved with their grace period over, and none comes up "
+            "after two different outcomes are known; import older history (certforecast ingest)"
+        )
+    start = max(last - _TESTED_SHARE * (last - first), second.iloc[0].ceil("s"))
+    return [as_utc((start + (last - start) * (number / n)).to_pydatetime()) for number in range(n)]
+
+
+def _last_known(frame: pd.DataFrame) -> datetime:
+    """Give the moment of the last outcome: until then the frame is complete for sure."""
+    moment = frame["resolved_at"].max()
+    if pd.isna(moment):
+        raise ModelError("no renewal of the frame is resolved; import older history (certforecast ingest)")
+    return as_utc(moment.to_pydatetime())
+
+
+def _scored(
+    frame: pd.DataFrame, start: datetime, policy: RenewalPolicy, given: Mapping[str, pd.DataFrame]
+) -> pd.DataFrame:
+    known = _last_known(frame)
+    scored = frame[trainable(frame, known, policy) & (frame["as_of"] >= start)]
+    if scored.empty:
+        raise ModelError(
+            f"nothing to score: no renewal of {start:%Y-%m-%d} or later has its outcome known and its grace "
+            f"period over by {known:%Y-%m-%d}; choose earlier cutoffs"
+        )
+    for name, table in given.items():
+        scored = scored[pd.MultiIndex.from_frame(scored[_KEY]).isin(table.index)]
+        if scored.empty:
+            raise ModelError(
+                f"nothing to score: given {name!r} covers none of the rows that are left; its as_of must be "
+                "moments of the frame at or after the first cutoff, to the microsecond"
+            )
+    return scored
+
+
+def _training_rows(frame: pd.DataFrame, cutoff: datetime, policy: RenewalPolicy) -> pd.DataFrame:
+    rows = frame[trainable(frame, cutoff, policy)]
+    if rows["outcome"].nunique() < 2:
+        raise ModelError(
+            f"too little to train on at the cutoff {cutoff:%Y-%m-%d}: {rows['fingerprint'].nunique()} "
+            "renewals are resolved by then with their grace period over, and two different outcomes are "
+            "needed; choose later cutoffs, or import older history (certforecast ingest)"
+        )
+    return rows
+
+
+def _keyed(name: str, table: pd.DataFrame) -> pd.DataFrame:
+    if not set(_KEY) <= set(table.columns):
+        table = table.reset_index()
+    _require_columns(table, [*_KEY, *PROBABILITIES], f"given {name!r}")
+    moments = pd.to_datetime(table["as_of"], utc=True).dt.as_unit("us")
+    keyed = table.assign(as_of=moments).set_index(_KEY)[PROBABILITIES]
+    if keyed.index.has_duplicates:
+        raise InputError(f"given {name!r} has more than one row for an as_of and fingerprint; keep one")
+    return keyed
+
+
+def _require_columns(table: pd.DataFrame, names: Sequence[str], what: str) -> None:
+    if missing := [name for name in names if name not in table]:
+        raise SchemaError(f"{what} lacks {', '.join(missing)}; has {', '.join(map(str, table.columns))}")

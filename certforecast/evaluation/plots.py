@@ -1,0 +1,312 @@
+"""Plots of a backtest, in the manner of scikit-learn's displays: data first, drawing on request."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+import pandas as pd
+
+from certforecast.errors import InputError
+from certforecast.evaluation import metrics
+from certforecast.evaluation.metrics import Floats
+from certforecast.evaluation.result import BacktestResult
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["CaughtDisplay", "PrecisionRecallDisplay", "ReliabilityDisplay"]
+
+#: Okabe and Ito (2008), told apart with every kind of colour vision; its yellow is too pale for lines.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+_GREY = "#767676"
+_Z_90 = 1.6448536269514722
+
+
+class _Display:
+    ax_: "Axes"
+    figure_: "Figure"
+
+    def _begin(self, ax: "Axes | None", size: tuple[float, float]) -> "Axes":
+        if ax is None:
+            from matplotlib import pyplot
+
+            ax = pyplot.subplots(figsize=size, layout="constrained")[1]
+        self.ax_, self.figure_ = ax, ax.figure  # type: ignore[assignment]
+        ax.spines[["top", "right"]].set_visible(False)
+        return ax
+
+
+class PrecisionRecallDisplay(_Display):
+    """Precision against recall, a line for each model, with the base rate.
+
+    Parameters
+    ----------
+    curves : mapping of str to (precision, recall)
+        Two arrays of equal length each, in the order of falling recall, as scikit-learn's
+        ``precision_recall_curve`` gives them.
+    areas : mapping of str to float
+        AUPRC by model; the order of the lines.
+    base_rate : float
+        Share of the rows with the outcome: the precision of no skill.
+    outcome : str
+        For the title.
+
+    Attributes
+    ----------
+    ax_, figure_ : Axes, Figure
+        Set by :meth:`plot`.
+    """
+
+    def __init__(
+        self,
+        curves: Mapping[str, tuple[Floats, Floats]],
+        areas: Mapping[str, float],
+        base_rate: float,
+        outcome: str,
+    ) -> None:
+        self.curves, self.areas, self.base_rate, self.outcome = curves, areas, base_rate, outcome
+
+    @classmethod
+    def from_backtest(
+        cls, result: BacktestResult, outcome: str = "failed", models: Sequence[str] | None = None
+    ) -> Self:
+        """Take the curves of some models (default all), the best first.
+
+        Raises
+        ------
+        InputError
+            If the outcome did not come about, or a model was not part of the backtest.
+        """
+        from sklearn.metrics import precision_recall_curve
+
+        areas = {model: result.auprc(model, outcome) for model in models or result.models}
+        areas = dict(sorted(areas.items(), key=lambda item: -item[1]))
+        curves = {}
+        for model in areas:
+            y, p = _pairs(result, model, outcome)
+            precision, recall, _ = precision_recall_curve(y, p)
+            curves[model] = precision, recall
+        return cls(curves, areas, float(y.mean()), outcome)
+
+    def plot(self, ax: "Axes | None" = None) -> Self:
+        """Draw, on new axes if none are given."""
+        ax = self._begin(ax, (7.2, 4.2))
+        ax.axhline(self.base_rate, color=_GREY, linewidth=1, linestyle=(0, (4, 3)))
+        ax.annotate(
+            f"base rate {self.base_rate:.1%}",
+            (1, self.base_rate),
+            (0, -3),
+            textcoords="offset points",
+            ha="right",
+            va="top",
+            color=_GREY,
+            fontsize="small",
+        )
+        for number, (model, (precision, recall)) in enumerate(self.curves.items()):
+            # The last point (precision 1, recall 0) is no forecast's.
+            ax.step(
+                recall[:-1],
+                precision[:-1],
+                where="post",
+                color=_COLOURS[number % len(_COLOURS)],
+                linewidth=1.6,
+                label=f"{model}  {self.areas[model]:.3f}",
+            )
+        ax.set(
+            xlim=(0, 1),
+            ylim=(0, 1),
+            xlabel="recall",
+            ylabel="precision",
+            title=f"Forecasts of {self.outcome}",
+        )
+        _legend_outside(ax, "AUPRC")
+        return self
+
+
+class ReliabilityDisplay(_Display):
+    """Observed shares against forecasts, in bins of equal mass, over a histogram of the forecasts.
+
+    Parameters
+    ----------
+    bins : mapping of str to DataFrame
+        By model: ``forecast`` (mean), ``observed`` (share), ``low`` and ``high`` (90 % interval of the share),
+        ``rows``; a row for each bin.
+    forecasts : mapping of str to ndarray
+        The forecasts themselves, for the histogram.
+    outcome : str
+        For the title.
+
+    Attributes
+    ----------
+    ax_, histogram_ax_, figure_ : Axes, Axes, Figure
+        Set by :meth:`plot`.
+    """
+
+    histogram_ax_: "Axes"
+
+    def __init__(
+        self, bins: Mapping[str, pd.DataFrame], forecasts: Mapping[str, Floats], outcome: str
+    ) -> None:
+        self.bins, self.forecasts, self.outcome = bins, forecasts, outcome
+
+    @classmethod
+    def from_backtest(
+        cls,
+        result: BacktestResult,
+        outcome: str = "failed",
+        models: Sequence[str] | None = None,
+        bins: int = 10,
+    ) -> Self:
+        """Bin the forecasts of some models (default the one with the best AUPRC).
+
+        The intervals are those of Wilson (1927) with the number of lineages in a bin for the number of
+        trials, as the rows of one lineage go together.
+
+        Raises
+        ------
+        InputError
+            If the outcome did not come about, or a model was not part of the backtest.
+        """
+        tables, forecasts = {}, {}
+        for model in models or [str(result.summary(outcome)["model"].iloc[0])]:
+            y, p = _pairs(result, model, outcome)
+            rows = pd.DataFrame(
+                {"y": y, "p": p, "lineage": result.rows_of(model)["lineage"].to_numpy()}
+            ).groupby(metrics.calibration_bins(p, bins))
+            table = pd.DataFrame(
+                {"forecast": rows["p"].mean(), "observed": rows["y"].mean(), "rows": rows.size()}
+            )
+            low, high = _wilson(table["observed"].to_numpy(), rows["lineage"].nunique().to_numpy(dtype=float))
+            tables[model] = table.assign(low=low, high=high).reset_index(drop=True)
+            forecasts[model] = p
+        return cls(tables, forecasts, outcome)
+
+    def plot(self, ax: "Axes | None" = None) -> Self:
+        """Draw, on new axes if none are given; the histogram goes below them."""
+        ax = self._begin(ax, (5.6, 5.6))
+        histogram = ax.inset_axes((0, -0.34, 1, 0.2), sharex=ax)
+        self.histogram_ax_ = histogram
+        limit = min(
+            1.0, 1.08 * max(float(table[["forecast", "high"]].max().max()) for table in self.bins.values())
+        )
+        ax.plot([0, limit], [0, limit], color=_GREY, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+        edges = np.linspace(0, limit, 41)
+        for number, (model, table) in enumerate(self.bins.items()):
+            colour = _COLOURS[number % len(_COLOURS)]
+            ax.vlines(table["forecast"], table["low"], table["high"], color=colour, linewidth=1.2, alpha=0.6)
+            ax.plot(
+                table["forecast"],
+                table["observed"],
+                "o-",
+                color=colour,
+                linewidth=1.2,
+                markersize=4.5,
+                label=model,
+            )
+            shown = np.minimum(self.forecasts[model], limit)
+            histogram.hist(shown, edges, histtype="step", color=colour, linewidth=1.2)
+        ax.set(
+            xlim=(0, limit),
+            ylim=(0, limit),
+            ylabel="observed share, with 90 % interval",
+            title=f"Calibration of forecasts of {self.outcome}",
+        )
+        ax.set_aspect("equal")
+        ax.tick_params(labelbottom=False)
+        histogram.set(yscale="log", xlabel="forecast probability", ylabel="rows")
+        histogram.spines[["top", "right"]].set_visible(False)
+        _legend_outside(ax, None)
+        return self
+
+
+class CaughtDisplay(_Display):
+    """Share of failures caught against capacity, a line for each model.
+
+    Parameters
+    ----------
+    capacity : ndarray of int, shape (n,)
+        Renewals that can be looked into at each moment.
+    caught : mapping of str to ndarray, shape (n,)
+        By model, the measure of :func:`certforecast.evaluation.caught_at_k`.
+    k : int
+        The capacity of the backtest, marked.
+    outcome : str
+        For the title.
+
+    Attributes
+    ----------
+    ax_, figure_ : Axes, Figure
+        Set by :meth:`plot`.
+    """
+
+    def __init__(self, capacity: metrics.Ints, caught: Mapping[str, Floats], k: int, outcome: str) -> None:
+        self.capacity, self.caught, self.k, self.outcome = capacity, caught, k, outcome
+
+    @classmethod
+    def from_backtest(
+        cls, result: BacktestResult, outcome: str = "failed", models: Sequence[str] | None = None
+    ) -> Self:
+        """Take the curves of some models (default all), up to three times the capacity of the backtest.
+
+        Raises
+        ------
+        InputError
+            If the outcome did not come about, or a model was not part of the backtest.
+        """
+        capacity = np.arange(3 * result.k + 1)
+        caught = {}
+        for model in models or result.models:
+            y, p = _pairs(result, model, outcome)
+            rows = result.rows_of(model)
+            ranks = pd.Series(metrics.ranks_by_moment(p, rows["as_of"], rows["fingerprint"]), rows.index)
+            best = ranks[y].groupby(rows.loc[y, "fingerprint"]).min().to_numpy()
+            caught[model] = (best <= capacity[:, None]).mean(axis=1)
+        caught = dict(sorted(caught.items(), key=lambda item: -item[1][result.k]))
+        return cls(capacity, caught, result.k, outcome)
+
+    def plot(self, ax: "Axes | None" = None) -> Self:
+        """Draw, on new axes if none are given."""
+        ax = self._begin(ax, (7.2, 4.2))
+        ax.axvline(self.k, color=_GREY, linewidth=1, linestyle=(0, (4, 3)))
+        for number, (model, share) in enumerate(self.caught.items()):
+            colour = _COLOURS[number % len(_COLOURS)]
+            ax.plot(self.capacity, share, color=colour, linewidth=1.6, label=f"{model}  {share[self.k]:.0%}")
+        ax.set(
+            xlim=(0, self.capacity[-1]),
+            ylim=(0, 1),
+            xlabel="renewals looked into at each moment",
+            ylabel=f"share of {self.outcome} renewals among them",
+            title=f"Renewals that {'failed' if self.outcome == 'failed' else 'came out ' + self.outcome}: caught",
+        )
+        ax.yaxis.set_major_formatter("{x:.0%}")
+        _legend_outside(ax, f"caught at {self.k}")
+        return self
+
+
+def _pairs(
+    result: BacktestResult, model: str, outcome: str
+) -> tuple["np.ndarray[tuple[int], np.dtype[np.bool_]]", Floats]:
+    rows = result.rows_of(model)
+    y = (rows["outcome"] == outcome).to_numpy(dtype=bool)
+    if not y.any():
+        raise InputError(f"nothing to plot: no renewal of the backtest came out as {outcome!r}")
+    return y, rows[f"p_{outcome}"].to_numpy(dtype=np.float64)
+
+
+def _wilson(share: Floats, trials: Floats) -> tuple[Floats, Floats]:
+    scale = 1 + _Z_90**2 / trials
+    middle = (share + _Z_90**2 / (2 * trials)) / scale
+    half = _Z_90 * np.sqrt(share * (1 - share) / trials + (_Z_90 / (2 * trials)) ** 2) / scale
+    return middle - half, middle + half
+
+
+def _legend_outside(ax: "Axes", title: str | None) -> None:
+    ax.legend(
+        title=title,
+        loc="upper left",
+        bbox_to_anchor=(1.01, 1),
+        frameon=False,
+        alignment="left",
+        fontsize="small",
+    )

@@ -1,0 +1,205 @@
+"""What a backtest found: every forecast it made, and how good they were."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from certforecast.errors import InputError
+from certforecast.evaluation import metrics
+from certforecast.policy import RenewalPolicy
+from certforecast.renewals import OUTCOMES
+
+__all__ = ["PROBABILITIES", "BacktestResult"]
+
+#: The columns of forecasts.
+PROBABILITIES = [f"p_{name}" for name in OUTCOMES]
+
+_RESAMPLES = 200
+_INTERVAL = (0.05, 0.95)
+_SEED = 0
+
+
+@dataclass(frozen=True, slots=True)
+class BacktestResult:
+    """The result of :func:`certforecast.evaluation.backtest`.
+
+    Attributes
+    ----------
+    predictions : DataFrame of shape (n_models * n_rows, 10)
+        ``cutoff`` (when the model was trained), ``as_of``, ``fingerprint``, ``lineage``, ``model``,
+        ``p_on_time``, ``p_slipped``, ``p_failed``, ``p_retired``, ``outcome``. All models have the same rows.
+    cutoffs : tuple of datetime
+        When models were trained.
+    k : int
+        Renewals that can be looked into at each moment.
+    policy : RenewalPolicy
+        By which outcomes count as known.
+    """
+
+    predictions: pd.DataFrame
+    cutoffs: tuple[datetime, ...]
+    k: int
+    policy: RenewalPolicy
+
+    @property
+    def models(self) -> list[str]:
+        """The names of what was scored."""
+        return list(self.predictions["model"].unique())
+
+    def summary(self, outcome: str = "failed") -> pd.DataFrame:
+        """Compare the models on one outcome, best AUPRC first.
+
+        Parameters
+        ----------
+        outcome : str
+            One of ``on_time``, ``slipped``, ``failed``, ``retired``.
+
+        Returns
+        -------
+        DataFrame of shape (n_models, 8)
+            ``model``; ``auprc`` with ``auprc_low`` and ``auprc_high``, a 90 % interval by resampling whole
+            lineages, the same for each model; ``auroc``; ``brier``; ``calibration_error``; ``caught``
+            (:func:`~certforecast.evaluation.caught_at_k` with the `k` of the backtest). NaN where the
+            outcome did not come about.
+        """
+        _require_outcome(outcome)
+        records = [
+            {"model": model, **_scores(rows, outcome, self.k), **_interval(rows, outcome)}
+            for model, rows in self.predictions.groupby("model", sort=False)
+        ]
+        columns = [
+            "model",
+            "auprc",
+            "auprc_low",
+            "auprc_high",
+            "auroc",
+            "brier",
+            "calibration_error",
+            "caught",
+        ]
+        table = pd.DataFrame.from_records(records)[columns]
+        return table.sort_values("auprc", ascending=False, ignore_index=True, kind="stable")
+
+    def by_cutoff(self, outcome: str = "failed") -> pd.DataFrame:
+        """Compare the models window by window.
+
+        Returns
+        -------
+        DataFrame of shape (n_cutoffs * n_models, 9)
+            ``cutoff``, ``model``, ``rows``, ``renewals`` (with that outcome), ``auprc``, ``auroc``,
+            ``brier``, ``calibration_error``, ``caught``. Windows without rows to score are left out.
+        """
+        _require_outcome(outcome)
+        records = [
+            {
+                "cutoff": cutoff,
+                "model": model,
+                "rows": len(rows),
+                "renewals": rows.loc[rows["outcome"] == outcome, "fingerprint"].nunique(),
+                **_scores(rows, outcome, self.k),
+            }
+            for (cutoff, model), rows in self.predictions.groupby(["cutoff", "model"], sort=False)
+        ]
+        return pd.DataFrame.from_records(records)
+
+    def rows_of(self, model: str) -> pd.DataFrame:
+        """Give the predictions of one model.
+
+        Raises
+        ------
+        InputError
+            If it was not part of the backtest.
+        """
+        rows = self.predictions[self.predictions["model"] == model]
+        if rows.empty:
+            raise InputError(f"{model!r} was not part of the backtest; there are {', '.join(self.models)}")
+        return rows
+
+    def auprc(self, model: str, outcome: str = "failed") -> float:
+        """Give the area under the precision-recall curve of one model for one outcome."""
+        _require_outcome(outcome)
+        rows = self.rows_of(model)
+        return metrics.auprc(rows["outcome"] == outcome, rows[f"p_{outcome}"])
+
+    def best_rule(self, outcome: str, rules: Sequence[str]) -> str:
+        """Say which of some models has the best AUPRC; the first of equal ones.
+
+        Raises
+        ------
+        InputError
+            If there are none, or one was not part of the backtest.
+        """
+        if not rules:
+            raise InputError("name at least one rule to choose from")
+        return max(rules, key=lambda rule: np.nan_to_num(self.auprc(rule, outcome), nan=-1.0))
+
+    def describe(self) -> str:
+        """Say in one line what was scored."""
+        counts = self._counts()
+        return (
+            f"{counts['rows']:,} rows of {counts['renewals']:,} renewals, of which "
+            f"{counts['outcomes']['failed']:,} failed, at {counts['moments']:,} moments after "
+            f"{len(self.cutoffs)} cutoffs"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give counts, settings and the summary for each outcome, ready for JSON; NaN becomes None."""
+        return {
+            **self._counts(),
+            "cutoffs": [cutoff.isoformat() for cutoff in self.cutoffs],
+            "k": self.k,
+            "grace_days": self.policy.grace_days,
+            "summary": {
+                outcome: [
+                    {name: None if value != value else value for name, value in record.items()}
+                    for record in self.summary(outcome).to_dict("records")
+                ]
+                for outcome in OUTCOMES
+            },
+        }
+
+    def _counts(self) -> dict[str, Any]:
+        rows = self.rows_of(self.models[0])
+        renewals = rows.drop_duplicates("fingerprint")["outcome"].value_counts()
+        return {
+            "rows": len(rows),
+            "renewals": int(renewals.sum()),
+            "outcomes": {name: int(renewals.get(name, 0)) for name in OUTCOMES},
+            "moments": int(rows["as_of"].nunique()),
+        }
+
+
+def _require_outcome(outcome: str) -> None:
+    if outcome not in OUTCOMES:
+        raise InputError(f"{outcome!r} is no outcome; choose one of {', '.join(OUTCOMES)}")
+
+
+def _scores(rows: pd.DataFrame, outcome: str, k: int) -> dict[str, float]:
+    y, p = rows["outcome"] == outcome, rows[f"p_{outcome}"]
+    return {
+        "auprc": metrics.auprc(y, p),
+        "auroc": metrics.auroc(y, p),
+        "brier": metrics.brier(y, p),
+        "calibration_error": metrics.calibration_error(y, p),
+        "caught": metrics.caught_at_k(y, p, rows["as_of"], rows["fingerprint"], k),
+    }
+
+
+def _interval(rows: pd.DataFrame, outcome: str) -> dict[str, float]:
+    """Resample lineages, as the renewals of one lineage are alike and its rows more so."""
+    lineages, names = pd.factorize(rows["lineage"], sort=True)
+    rng = np.random.default_rng(_SEED)
+
+    def draws() -> Iterator[metrics.Floats]:
+        for _ in range(_RESAMPLES):
+            drawn = np.bincount(rng.integers(0, len(names), len(names)), minlength=len(names))
+            yield drawn[lineages].astype(np.float64)
+
+    areas = metrics.auprc_resampled(rows["outcome"] == outcome, rows[f"p_{outcome}"], draws())
+    areas = areas[~np.isnan(areas)]
+    low, high = np.quantile(areas, _INTERVAL) if len(areas) else (np.nan, np.nan)
+    return {"auprc_low": float(low), "auprc_high": float(high)}

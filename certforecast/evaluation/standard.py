@@ -1,0 +1,66 @@
+"""The backtest a user asks for: the model of the settings beside the rules, on a whole store."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from certforecast.errors import ModelError
+from certforecast.evaluation.backtesting import Forecaster, backtest, default_cutoffs
+from certforecast.evaluation.result import BacktestResult
+from certforecast.features import training_frame
+from certforecast.models.training import landmarks
+from certforecast.renewals import HasTables
+from certforecast.settings import Settings
+
+__all__ = ["MODEL", "backtest_history"]
+
+#: The name under which the model of the settings is compared.
+MODEL = "certforecast"
+
+
+def backtest_history(
+    history: HasTables,
+    as_of: datetime,
+    settings: Settings,
+    *,
+    cutoffs: int = 5,
+    k: int = 10,
+    progress: Callable[[float], None] | None = None,
+) -> BacktestResult:
+    """Backtest the model of the settings and the rules it must beat on what a store knows.
+
+    Parameters
+    ----------
+    history : History
+        The store.
+    as_of : datetime
+        Outcomes are taken as they were known then.
+    settings : Settings
+        ``[model]`` and ``[policy]``.
+    cutoffs : int
+        How many times to train and look ahead; see :func:`~certforecast.evaluation.default_cutoffs`.
+    k : int
+        Renewals that can be looked into at each moment.
+    progress : callable, optional
+        Called with the number of cutoffs done so far.
+
+    Raises
+    ------
+    ModelError
+        If there is too little history.
+    """
+    from certforecast.models import RULES, OutcomeClassifier
+
+    moments = landmarks(history, as_of, settings.model.landmark_every_days)
+    if not moments:
+        raise ModelError(
+            f"the store knows no certificate {settings.model.landmark_every_days:g} days before "
+            f"{as_of:%Y-%m-%d}: import history first (certforecast ingest), or check --as-of"
+        )
+    frame = training_frame(history, moments, as_of, settings.policy)
+
+    def model() -> Forecaster:
+        return OutcomeClassifier(method=settings.model.method, random_state=settings.model.seed)
+
+    models: dict[str, Callable[[], Forecaster]] = {MODEL: model, **RULES}
+    chosen = default_cutoffs(frame, cutoffs, settings.policy)
+    return backtest(frame, models, chosen, policy=settings.policy, k=k, progress=progress)
