@@ -67,7 +67,18 @@ class PlanError(InputError):
 
 
 class ExecutionError(CertForecastError):
-    """An action could not be carried out."""
+    """An action could not be carried out.
+
+    Attributes
+    ----------
+    code : str or None
+        The machine-readable cause, where there is one: for an issuer the ACME problem's kind, such as
+        ``"dns"`` or ``"rateLimited"`` (RFC 8555, section 6.7).
+    """
+
+    def __init__(self, message: str, *, code: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class IssuanceError(ExecutionError):

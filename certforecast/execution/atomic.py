@@ -1,0 +1,50 @@
+"""Files and links that are there whole or not at all."""
+
+import os
+import secrets
+from contextlib import suppress
+from pathlib import Path
+
+__all__ = ["replace_link", "write_file"]
+
+
+def write_file(path: Path, data: bytes, *, mode: int = 0o644, owner: os.stat_result | None = None) -> None:
+    """Write a file so that readers see all of the new content or none of it, also after a crash.
+
+    Parameters
+    ----------
+    mode : int
+        Permissions from the first moment on, whatever the umask.
+    owner : os.stat_result, optional
+        Whose user and group the file gets, as far as we may give it away.
+    """
+    draft = _draft(path)
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            if owner is not None:
+                with suppress(PermissionError):
+                    os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
+            os.fchmod(file.fileno(), mode)
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+
+
+def replace_link(path: Path, target: Path | str) -> None:
+    """Make `path` a symbolic link to `target` in one step, whatever stood there."""
+    draft = _draft(path)
+    draft.symlink_to(target)
+    try:
+        draft.replace(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+
+
+def _draft(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}")

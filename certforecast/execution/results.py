@@ -1,0 +1,38 @@
+"""What became of an action."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from certforecast.planning.plan import ActionKind
+
+__all__ = ["ActionResult", "Status", "StepTime"]
+
+#: ``dry``: nothing was changed, nothing would stand in the way. ``verified``: proven on the wire.
+#: ``rolled_back``: not proven; what was there before is back, and that is proven. ``failed``: not done, the
+#: detail says why. ``for_people``: not the executor's to do. ``skipped``: the line had stopped.
+Status = Literal["dry", "verified", "rolled_back", "failed", "for_people", "skipped"]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class StepTime(_Model):
+    """How long a step took when it was last carried out."""
+
+    name: str
+    seconds: float
+
+
+class ActionResult(_Model):
+    """What became of one action."""
+
+    action_id: str
+    name: str
+    kind: ActionKind
+    status: Status
+    fingerprint_before: str | None = None
+    fingerprint_after: str | None = None
+    detail: str = ""
+    steps: tuple[StepTime, ...] = ()
