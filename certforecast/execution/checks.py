@@ -77,8 +77,8 @@ def check_pair(
     missing = [name for name in wanted if not any(_covers(pattern, name) for pattern in covered)]
     if missing:
         raise InstallationError(
-            f"{_short(leaf)} does not cover {', '.join(missing)}, only {', '.join(sorted(covered)) or 'no name'}:"
-            " order one with all names"
+            f"{_short(leaf)} does not cover {', '.join(missing)}, only"
+            f" {', '.join(sorted(covered)) or 'no name'}: order one with all names"
         )
     if now is not None and not leaf.not_valid_before_utc <= now <= leaf.not_valid_after_utc:
         raise InstallationError(
@@ -117,7 +117,7 @@ def _check_chain(
         ) from error
 
 
-def _must_be_authority(policy: Policy, certificate: x509.Certificate, found: x509.BasicConstraints) -> None:
+def _must_be_authority(_policy: Policy, certificate: x509.Certificate, found: x509.BasicConstraints) -> None:
     if not found.ca:
         raise ValueError(f"{certificate.subject.rfc4514_string()} is no certificate authority")
 
@@ -134,7 +134,7 @@ def _subject(leaf: x509.Certificate) -> x509.DNSName | x509.IPAddress:
 
 def _names(leaf: x509.Certificate) -> set[str]:
     return {
-        normalise_name(str(name.value))
+        str(name.value).lower()
         for name in _alternatives(leaf)
         if isinstance(name, x509.DNSName | x509.IPAddress)
     }

@@ -1,0 +1,244 @@
+"""Versions of a certificate and its key, switched by one rename.
+
+::
+
+    tls/                                 the folder of the certificate file
+      fullchain.pem                      -> .certforecast/NAME/current/fullchain.pem
+      privkey.pem                        -> .certforecast/NAME/current/privkey.pem
+      .certforecast/NAME/current         -> FINGERPRINT    replaced by rename(2): the one moment of change
+      .certforecast/NAME/FINGERPRINT/    fullchain.pem privkey.pem
+
+Whatever is cut off at whatever moment, the certificate and the key that are read through the two paths
+belong together.
+"""
+
+import contextlib
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from certforecast.errors import InstallationError
+from certforecast.execution.checks import check_pair, leaf_fingerprint
+
+__all__ = ["KEPT", "Versions"]
+
+#: Versions kept beside the current one.
+KEPT: Final = 3
+
+_FOLDER: Final = ".certforecast"
+_FINGERPRINT: Final = re.compile(r"[0-9a-f]{64}")
+
+#: A server that runs as a user of its own must get through to its files, which keep their own mode.
+_PASSABLE: Final = 0o711
+
+
+class Versions:
+    """The versions behind one pair of paths.
+
+    Parameters
+    ----------
+    certificate, key : Path
+        The paths a server reads. They may be one and the same.
+    name : str
+        Tells apart what shares a folder.
+    """
+
+    def __init__(self, certificate: Path, key: Path, name: str) -> None:
+        self.certificate = certificate.absolute()
+        self.key = key.absolute()
+        self.root = self.certificate.parent / _FOLDER / name
+        self._current = self.root / "current"
+        self._targets = (
+            {self.certificate: "combined.pem"}
+            if self.certificate == self.key
+            else {self.certificate: "fullchain.pem", self.key: "privkey.pem"}
+        )
+
+    def current(self) -> str | None:
+        """Give the fingerprint of the leaf in the certificate file; None if there is none."""
+        try:
+            return leaf_fingerprint(self.certificate.read_bytes())
+        except (OSError, InstallationError):
+            return None
+
+    def check(self) -> None:
+        """Refuse paths whose content could not be switched.
+
+        Raises
+        ------
+        InstallationError
+            If a file is missing or unreadable, its folder is not writable, certificate and key do not
+            belong together, or a path belongs to certbot.
+        """
+        for path in self._targets:
+            if not path.exists():
+                raise InstallationError(
+                    f"{path} does not exist: certificates are replaced, a first one is put in place by hand"
+                )
+            for folder in {path.parent, self.certificate.parent}:
+                if not os.access(folder, os.W_OK | os.X_OK):
+                    raise InstallationError(f"{folder} is not writable for this user: run as its owner")
+            live = path.parent.parent
+            if path.is_symlink() and live.name == "live" and (live.parent / "archive").is_dir():
+                raise InstallationError(
+                    f"{path} is certbot's own link, which certbot wants as it is: let the server read from"
+                    " another folder, and name that one in the settings"
+                )
+        self._check_in_place()
+
+    def install(self, chain_pem: bytes, key_pem: bytes) -> None:
+        """Make a certificate and its key the current version; does nothing if they are already.
+
+        Raises
+        ------
+        InstallationError
+            If they do not belong together, nothing is in place yet, or a file cannot be written.
+        """
+        check_pair(chain_pem, key_pem)
+        fingerprint = leaf_fingerprint(chain_pem)
+        with _explained(self.certificate):
+            self._adopt()
+            if self.current() != fingerprint:
+                self._store(fingerprint, chain_pem, key_pem)
+                self._point_at(fingerprint)
+            self._prune()
+
+    def restore(self, fingerprint: str) -> None:
+        """Make a version that is kept the current one; does nothing if it is already.
+
+        Raises
+        ------
+        InstallationError
+            If the version is not kept, or is damaged.
+        """
+        if self.current() == fingerprint:
+            return
+        version = self.root / fingerprint
+        try:
+            chain_pem, key_pem = (
+                (version / self._targets[path]).read_bytes() for path in (self.certificate, self.key)
+            )
+        except OSError as error:
+            raise InstallationError(
+                f"version {fingerprint[:12]} is not kept in {self.root} ({error.strerror}): put back a backup"
+            ) from error
+        check_pair(chain_pem, key_pem)
+        with _explained(self.certificate):
+            self._adopt()
+            self._point_at(fingerprint)
+
+    def _adopt(self) -> None:
+        """Turn the paths into links, their content unchanged."""
+        links = {path: self._link(path) for path in self._targets}
+        if all(_reads(path) == link for path, link in links.items()):
+            return
+        self._check_in_place()
+        chain_pem, key_pem = self.certificate.read_bytes(), self.key.read_bytes()
+        fingerprint = leaf_fingerprint(chain_pem)
+        self._store(fingerprint, chain_pem, key_pem)
+        self._point_at(fingerprint)
+        for path, link in links.items():
+            if _reads(path) != link:
+                _replace_link(path, link)
+
+    def _check_in_place(self) -> None:
+        try:
+            check_pair(self.certificate.read_bytes(), self.key.read_bytes())
+        except OSError as error:
+            raise InstallationError(f"{error.filename} cannot be read: {error.strerror}") from error
+        except InstallationError as error:
+            raise InstallationError(
+                f"what is in place at {self.certificate} is broken already and could not be put back: {error}"
+            ) from error
+
+    def _link(self, path: Path) -> str:
+        """Give the text of the link at `path`; relative, so that all may be mounted elsewhere."""
+        here = path.parent.resolve()
+        return os.path.relpath(self.root.resolve() / "current" / self._targets[path], here)
+
+    def _store(self, fingerprint: str, chain_pem: bytes, key_pem: bytes) -> None:
+        """Write a version's files, with the owner and mode of those in place."""
+        version = self.root / fingerprint
+        for folder in (self.root.parent, self.root, version):
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(folder)  # noqa: PTH102
+            os.chmod(folder, _PASSABLE)  # noqa: PTH101 (whatever the umask)
+        if self.certificate == self.key:
+            held = chain_pem if key_pem in chain_pem else chain_pem.rstrip() + b"\n" + key_pem
+            contents = {self.certificate: held}
+        else:
+            contents = {self.certificate: chain_pem, self.key: key_pem}
+        for path, content in contents.items():
+            _write(version / self._targets[path], content, like=path)
+        _sync(version)
+        _sync(self.root)
+
+    def _point_at(self, fingerprint: str) -> None:
+        if _reads(self._current) != fingerprint:
+            os.utime(self.root / fingerprint)  # the order in which versions were current
+            _replace_link(self._current, fingerprint)
+
+    def _prune(self) -> None:
+        current = _reads(self._current)
+        versions = [
+            folder
+            for folder in self.root.iterdir()
+            if _FINGERPRINT.fullmatch(folder.name) and folder.name != current
+        ]
+        versions.sort(key=lambda folder: folder.stat().st_mtime_ns, reverse=True)
+        for folder in versions[KEPT:]:
+            shutil.rmtree(folder, ignore_errors=True)  # what is too old does no harm
+
+
+def _write(path: Path, content: bytes, *, like: Path) -> None:
+    """Write a file, whole or not at all; never more open than `like`, not even for a moment."""
+    draft = path.with_name(f".{path.name}.new")
+    draft.unlink(missing_ok=True)
+    model = like.stat()
+    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:  # noqa: PTH123
+        file.write(content)
+        file.flush()
+        with contextlib.suppress(PermissionError):  # only root gives files away
+            os.fchown(file.fileno(), model.st_uid, model.st_gid)
+        os.fchmod(file.fileno(), model.st_mode & 0o777)
+        os.fsync(file.fileno())
+    os.replace(draft, path)  # noqa: PTH105
+
+
+def _replace_link(path: Path, target: str) -> None:
+    draft = path.with_name(f".{path.name}.new")
+    draft.unlink(missing_ok=True)
+    os.symlink(target, draft)  # noqa: PTH211
+    os.replace(draft, path)  # noqa: PTH105
+    _sync(path.parent)
+
+
+def _reads(path: Path) -> str | None:
+    """Give the text of a link; None if it is none."""
+    try:
+        return os.readlink(path)  # noqa: PTH115
+    except OSError:
+        return None
+
+
+def _sync(folder: Path) -> None:
+    """Make the names in a folder outlast a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InstallationError(
+            f"{path}: {error.filename or 'a file'} could not be written: {error.strerror};"
+            " what was in place is in place still"
+        ) from error
