@@ -16,11 +16,13 @@ import contextlib
 import os
 import re
 import shutil
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from certforecast.errors import InstallationError
+from certforecast.execution.atomic import replace_link, write_file
 from certforecast.execution.checks import check_pair, leaf_fingerprint
 
 __all__ = ["KEPT", "Versions"]
@@ -142,7 +144,8 @@ class Versions:
         self._point_at(fingerprint)
         for path, link in links.items():
             if _reads(path) != link:
-                _replace_link(path, link)
+                replace_link(path, link)
+                _sync(path.parent)
 
     def _check_in_place(self) -> None:
         try:
@@ -172,14 +175,16 @@ class Versions:
         else:
             contents = {self.certificate: chain_pem, self.key: key_pem}
         for path, content in contents.items():
-            _write(version / self._targets[path], content, like=path)
+            model = path.stat()
+            write_file(version / self._targets[path], content, mode=stat.S_IMODE(model.st_mode), owner=model)
         _sync(version)
         _sync(self.root)
 
     def _point_at(self, fingerprint: str) -> None:
         if _reads(self._current) != fingerprint:
             os.utime(self.root / fingerprint)  # the order in which versions were current
-            _replace_link(self._current, fingerprint)
+            replace_link(self._current, fingerprint)
+            _sync(self.root)
 
     def _prune(self) -> None:
         current = _reads(self._current)
@@ -191,29 +196,6 @@ class Versions:
         versions.sort(key=lambda folder: folder.stat().st_mtime_ns, reverse=True)
         for folder in versions[KEPT:]:
             shutil.rmtree(folder, ignore_errors=True)  # what is too old does no harm
-
-
-def _write(path: Path, content: bytes, *, like: Path) -> None:
-    """Write a file, whole or not at all; never more open than `like`, not even for a moment."""
-    draft = path.with_name(f".{path.name}.new")
-    draft.unlink(missing_ok=True)
-    model = like.stat()
-    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:  # noqa: PTH123
-        file.write(content)
-        file.flush()
-        with contextlib.suppress(PermissionError):  # only root gives files away
-            os.fchown(file.fileno(), model.st_uid, model.st_gid)
-        os.fchmod(file.fileno(), model.st_mode & 0o777)
-        os.fsync(file.fileno())
-    os.replace(draft, path)  # noqa: PTH105
-
-
-def _replace_link(path: Path, target: str) -> None:
-    draft = path.with_name(f".{path.name}.new")
-    draft.unlink(missing_ok=True)
-    os.symlink(target, draft)  # noqa: PTH211
-    os.replace(draft, path)  # noqa: PTH105
-    _sync(path.parent)
 
 
 def _reads(path: Path) -> str | None:
