@@ -69,7 +69,9 @@ class Table:
         return list(self.schema.names)
 
 
-def _schema(*required: tuple[str, pa.DataType], nullable: tuple[tuple[str, pa.DataType], ...] = ()) -> pa.Schema:
+def _schema(
+    *required: tuple[str, pa.DataType], nullable: tuple[tuple[str, pa.DataType], ...] = ()
+) -> pa.Schema:
     fields = [pa.field(name, kind, nullable=False) for name, kind in required]
     return pa.schema(fields + [pa.field(name, kind) for name, kind in nullable])
 

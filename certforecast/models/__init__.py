@@ -1,1 +1,39 @@
-"""TBD."""
+"""Estimators, the rules they must beat, training, saved models and tracking."""
+
+from typing import TYPE_CHECKING
+
+from certforecast.lazy import lazy
+
+if TYPE_CHECKING:
+    from certforecast.models.baselines import RULES, FewestDaysLeft, IssuerRate, PastDue, PriorRate
+    from certforecast.models.classifier import OutcomeClassifier
+    from certforecast.models.forecast import forecast
+    from certforecast.models.saved import load_model, model_metadata, save_model
+    from certforecast.models.training import Trained, landmarks, train
+
+__all__ = [
+    "RULES",
+    "FewestDaysLeft",
+    "IssuerRate",
+    "OutcomeClassifier",
+    "PastDue",
+    "PriorRate",
+    "Trained",
+    "forecast",
+    "landmarks",
+    "load_model",
+    "model_metadata",
+    "save_model",
+    "train",
+]
+
+__getattr__ = lazy(
+    __name__,
+    {
+        "baselines": ["RULES", "FewestDaysLeft", "IssuerRate", "PastDue", "PriorRate"],
+        "classifier": ["OutcomeClassifier"],
+        "forecast": ["forecast"],
+        "saved": ["load_model", "model_metadata", "save_model"],
+        "training": ["Trained", "landmarks", "train"],
+    },
+)

@@ -1,0 +1,122 @@
+"""The rules a model must beat, behind the model's own interface."""
+
+from abc import ABC, abstractmethod
+from typing import Any, Self, cast
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from sklearn.base import BaseEstimator, ClassifierMixin  # noqa: TID253 (an estimator is one by inheritance)
+from sklearn.isotonic import IsotonicRegression  # noqa: TID253
+from sklearn.utils.validation import check_is_fitted  # noqa: TID253
+
+from certforecast.models.classifier import outcome_frame
+
+__all__ = ["RULES", "FewestDaysLeft", "IssuerRate", "PastDue", "PriorRate"]
+
+#: Weight, in rows, of the overall rate in an issuer's smoothed one. An assumption.
+PRIOR_ROWS = 50.0
+
+
+class _Rule(ABC, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """Ranks by one score, and learns from the past how often each score failed.
+
+    The failure rate is an isotonic function of the score; a thousandth of the score's rank keeps rows
+    apart that it would tie, so that the rule's ranking is its score's. The other outcomes share
+    the rest as they did overall.
+    """
+
+    @abstractmethod
+    def risk(self, X: pd.DataFrame) -> npt.NDArray[np.float64]:
+        """Give the score by which the rule ranks, higher for worse; shape (n_rows,)."""
+
+    def fit(self, X: pd.DataFrame, y: Any, sample_weight: Any = None) -> Self:
+        """Learn the rates; `X` of shape (n_rows, n_features), `y` outcomes of shape (n_rows,)."""
+        y = np.asarray(y)
+        weights = np.ones(len(y)) if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
+        self.classes_ = np.unique(y)
+        self.shares_ = np.array([weights[y == name].sum() for name in self.classes_]) / weights.sum()
+        failed = y == "failed"
+        self._learn(X, failed, weights)
+        scores = self.risk(X)
+        self.curve_ = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(
+            scores, failed, sample_weight=weights
+        )
+        self.scores_ = np.sort(scores)
+        return self
+
+    def _learn(
+        self, X: pd.DataFrame, failed: npt.NDArray[np.bool_], weights: npt.NDArray[np.float64]
+    ) -> None:
+        """Learn what the score itself needs."""
+
+    def predict_proba(self, X: pd.DataFrame) -> npt.NDArray[np.float64]:
+        """Give the probabilities of the outcomes; shape (n_rows, n_classes)."""
+        check_is_fitted(self)
+        scores = self.risk(X)
+        rank = np.searchsorted(self.scores_, scores) / len(self.scores_)
+        p_failed = 0.999 * self.curve_.predict(scores) + 0.001 * rank
+        failed = self.classes_ == "failed"
+        rest = np.where(failed, 0.0, self.shares_)
+        if not failed.any():
+            return cast("npt.NDArray[np.float64]", np.tile(self.shares_, (len(X), 1)))
+        return cast(
+            "npt.NDArray[np.float64]",
+            np.where(failed, p_failed[:, None], (1.0 - p_failed)[:, None] * rest / max(rest.sum(), 1e-12)),
+        )
+
+    def predict(self, X: pd.DataFrame) -> npt.NDArray[Any]:
+        """Give the likeliest outcome; shape (n_rows,)."""
+        return cast("npt.NDArray[Any]", self.classes_[self.predict_proba(X).argmax(axis=1)])
+
+    def proba_frame(self, X: pd.DataFrame) -> pd.DataFrame:
+        """Give ``p_on_time, p_slipped, p_failed, p_retired``; shape (n_rows, 4)."""
+        return outcome_frame(self.predict_proba(X), self.classes_, X.index)
+
+
+class FewestDaysLeft(_Rule):
+    """What expires first is the most urgent: the rule of nearly every monitor."""
+
+    def risk(self, X: pd.DataFrame) -> npt.NDArray[np.float64]:
+        """Give the negated days left; shape (n_rows,)."""
+        return cast("npt.NDArray[np.float64]", -X["days_left"].to_numpy(dtype=np.float64))
+
+
+class PastDue(_Rule):
+    """What is longest past due is the most urgent."""
+
+    def risk(self, X: pd.DataFrame) -> npt.NDArray[np.float64]:
+        """Give the days past due; shape (n_rows,)."""
+        return cast("npt.NDArray[np.float64]", X["days_past_due"].to_numpy(dtype=np.float64))
+
+
+class IssuerRate(_Rule):
+    """What comes from the issuer with the worst record is the most urgent."""
+
+    def risk(self, X: pd.DataFrame) -> npt.NDArray[np.float64]:
+        """Give the issuer's failure rate, smoothed toward the overall one; shape (n_rows,)."""
+        known = X["issuer_org"].map(self.rates_).astype("float64")
+        return cast("npt.NDArray[np.float64]", known.fillna(self.overall_).to_numpy(dtype=np.float64))
+
+    def _learn(
+        self, X: pd.DataFrame, failed: npt.NDArray[np.bool_], weights: npt.NDArray[np.float64]
+    ) -> None:
+        rows = pd.DataFrame(
+            {"issuer": X["issuer_org"].to_numpy(), "trials": weights, "hits": weights * failed}
+        )
+        sums = rows.groupby("issuer")[["trials", "hits"]].sum()
+        self.overall_ = float((weights * failed).sum() / weights.sum())
+        rates = (sums["hits"] + PRIOR_ROWS * self.overall_) / (sums["trials"] + PRIOR_ROWS)
+        self.rates_ = {str(name): float(rate) for name, rate in rates.items()}
+
+
+class PriorRate(_Rule):
+    """No skill: everything fails at the overall rate."""
+
+    def risk(self, X: pd.DataFrame) -> npt.NDArray[np.float64]:
+        """Give zeros; shape (n_rows,)."""
+        return np.zeros(len(X))
+
+
+#: The rules by the name under which they are compared.
+RULES = {"fewest days left": FewestDaysLeft, "past due": PastDue, "issuer's rate": IssuerRate}

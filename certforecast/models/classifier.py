@@ -1,0 +1,276 @@
+"""The outcome classifier: what becomes of an open renewal."""
+
+import warnings
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from sklearn.base import BaseEstimator, ClassifierMixin  # noqa: TID253 (an estimator is one by inheritance)
+from sklearn.compose import ColumnTransformer  # noqa: TID253
+from sklearn.ensemble import HistGradientBoostingClassifier  # noqa: TID253
+from sklearn.impute import SimpleImputer  # noqa: TID253
+from sklearn.linear_model import LogisticRegression  # noqa: TID253
+from sklearn.pipeline import FeatureUnion, Pipeline  # noqa: TID253
+from sklearn.preprocessing import (  # noqa: TID253
+    KBinsDiscretizer,
+    OneHotEncoder,
+    OrdinalEncoder,
+    StandardScaler,
+)
+from sklearn.utils.multiclass import check_classification_targets  # noqa: TID253
+from sklearn.utils.validation import (  # noqa: TID253
+    _check_sample_weight,
+    check_is_fitted,
+    column_or_1d,
+    validate_data,
+)
+
+from certforecast.renewals import OUTCOMES
+
+if TYPE_CHECKING:
+    from sklearn.utils import Tags
+
+__all__ = ["OutcomeClassifier", "outcome_frame"]
+
+Method = Literal["blended", "boosted", "logistic"]
+
+#: More categories than this are grouped, the rare ones first.
+MAX_CATEGORIES = 40
+
+
+class OutcomeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """Probabilities of the outcomes of an open renewal, from its features at one moment.
+
+    A landmark model [1]_: trained on rows that show the same renewal at several moments before its
+    expiry, it gives the outcome's probabilities given that the renewal is still open at the moment.
+
+    Parameters
+    ----------
+    method : {"blended", "boosted", "logistic"}
+        ``boosted``: small, regularised histogram gradient boosting. ``logistic``: regularised
+        multinomial logistic regression on lines and steps. ``blended``: their logarithmic pool [2]_, which
+        ranked failures best on simulated fleets (docs/models.md).
+    max_iter : int
+        Boosting rounds. There is no early stopping: it would split the rows of one renewal.
+    learning_rate : float
+        Of the boosting.
+    max_leaf_nodes : int
+        Of each tree.
+    min_samples_leaf : int
+        Of each tree; lowered to a fortieth of the rows, but not under 5, when there are few.
+    l2_regularization : float
+        Of the boosting.
+    C : float
+        Inverse strength of the logistic regression's penalty.
+    random_state : int or None
+        Seed.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The outcomes seen in training, sorted.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, when fitted on a frame.
+    models_ : list of Pipeline
+        The fitted parts.
+    n_iter_ : int
+        The most iterations that a part took.
+
+    References
+    ----------
+    .. [1] H. van Houwelingen (2007), Dynamic prediction by landmarking in event history analysis,
+       Scandinavian Journal of Statistics 34(1).
+    .. [2] C. Genest and J. Zidek (1986), Combining probability distributions, Statistical Science 1(1).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X = np.array([[1.0], [2.0], [80.0], [90.0]] * 20)
+    >>> y = np.array(["failed", "failed", "on_time", "on_time"] * 20)
+    >>> OutcomeClassifier(method="logistic").fit(X, y).predict([[3.0]])
+    array(['failed'], dtype='<U7')
+    """
+
+    def __init__(
+        self,
+        method: Method = "blended",
+        *,
+        max_iter: int = 100,
+        learning_rate: float = 0.05,
+        max_leaf_nodes: int = 8,
+        min_samples_leaf: int = 50,
+        l2_regularization: float = 5.0,
+        C: float = 0.01,
+        random_state: int | None = 0,
+    ) -> None:
+        self.method = method
+        self.max_iter = max_iter
+        self.learning_rate = learning_rate
+        self.max_leaf_nodes = max_leaf_nodes
+        self.min_samples_leaf = min_samples_leaf
+        self.l2_regularization = l2_regularization
+        self.C = C
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Fit to landmark rows.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_rows, n_features)
+            Numbers may be NaN for unknown. Text and category columns of a frame are categories.
+        y : array-like of shape (n_rows,)
+            Outcomes.
+        sample_weight : array-like of shape (n_rows,), optional
+            For example one over the number of rows of the renewal.
+
+        Raises
+        ------
+        ValueError
+            If `method` is unknown, `y` has one class only, or the inputs do not fit together.
+        """
+        if self.method not in ("blended", "boosted", "logistic"):
+            raise ValueError(f"method is {self.method!r}; choose blended, boosted or logistic")
+        frame = self._frame(X, reset=True)
+        y = column_or_1d(y, warn=True)
+        check_classification_targets(y)
+        if len(y) != len(frame):
+            raise ValueError(f"X has {len(frame)} rows, y has {len(y)}")
+        weights = _check_sample_weight(sample_weight, frame, dtype=np.float64)
+        kept = weights > 0
+        frame, y, weights = frame[kept], y[kept], weights[kept]
+        self.classes_ = np.unique(y)
+        if len(self.classes_) < 2:
+            found = ", ".join(map(repr, self.classes_)) or "none"
+            raise ValueError(f"y has one class only ({found}); at least two outcomes are needed")
+        with warnings.catch_warnings():
+            # Flags and mostly-zero counts have fewer distinct values than bins: nothing to do about it.
+            warnings.filterwarnings(
+                "ignore", "Bins whose width are too small|Feature .* is constant", UserWarning
+            )
+            self.models_ = [model.fit(frame, y, model__sample_weight=weights) for model in self._parts(frame)]
+        self.n_iter_ = max(int(np.max(part["model"].n_iter_)) for part in self.models_)
+        return self
+
+    def predict_proba(self, X: Any) -> npt.NDArray[np.float64]:
+        """Give the probabilities of the outcomes.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_classes)
+            In the order of `classes_`.
+        """
+        check_is_fitted(self)
+        frame = self._frame(X, reset=False)
+        logs = np.mean(
+            [np.log(np.clip(part.predict_proba(frame), 1e-12, 1.0)) for part in self.models_], axis=0
+        )
+        pooled = np.exp(logs)
+        return cast("npt.NDArray[np.float64]", pooled / pooled.sum(axis=1, keepdims=True))
+
+    def predict(self, X: Any) -> npt.NDArray[Any]:
+        """Give the likeliest outcome; shape (n_rows,)."""
+        probabilities = self.predict_proba(X)
+        return cast("npt.NDArray[Any]", self.classes_[probabilities.argmax(axis=1)])
+
+    def proba_frame(self, X: Any) -> pd.DataFrame:
+        """Give ``p_on_time, p_slipped, p_failed, p_retired``; shape (n_rows, 4)."""
+        return outcome_frame(self.predict_proba(X), self.classes_, getattr(X, "index", None))
+
+    def __sklearn_tags__(self) -> "Tags":
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
+    def _frame(self, X: Any, *, reset: bool) -> pd.DataFrame:
+        """Give a frame whose columns are float64, or text with "" for unknown."""
+        if not isinstance(X, pd.DataFrame):
+            values = validate_data(self, X, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan")
+            return pd.DataFrame(values, columns=[f"x{number}" for number in range(values.shape[1])])
+        validate_data(self, X, reset=reset, skip_check_array=True)
+        columns = {}
+        for name, column in X.items():
+            if pd.api.types.is_numeric_dtype(column.dtype):
+                columns[name] = column.astype("float64")
+            else:
+                columns[name] = column.astype(object).where(column.notna(), "").astype(str).astype(object)
+        return pd.DataFrame(columns, index=X.index)
+
+    def _parts(self, frame: pd.DataFrame) -> list[Pipeline]:
+        texts = [name for name in frame.columns if frame[name].dtype == object]
+        # A column that was never filled says nothing, and the boosting could not bin it.
+        numbers = [name for name in frame.columns if name not in texts and frame[name].notna().any()]
+        parts = []
+        if self.method in ("blended", "boosted"):
+            parts.append(self._boosted(numbers, texts, len(frame)))
+        if self.method in ("blended", "logistic"):
+            parts.append(self._logistic(numbers, texts))
+        return parts
+
+    def _boosted(self, numbers: list[str], texts: list[str], rows: int) -> Pipeline:
+        codes = OrdinalEncoder(
+            handle_unknown="use_encoded_value", unknown_value=np.nan, max_categories=MAX_CATEGORIES
+        )
+        return Pipeline(
+            [
+                (
+                    "columns",
+                    ColumnTransformer([("numbers", "passthrough", numbers), ("texts", codes, texts)]),
+                ),
+                (
+                    "model",
+                    HistGradientBoostingClassifier(
+                        max_iter=self.max_iter,
+                        learning_rate=self.learning_rate,
+                        max_leaf_nodes=self.max_leaf_nodes,
+                        min_samples_leaf=min(self.min_samples_leaf, max(5, rows // 40)),
+                        l2_regularization=self.l2_regularization,
+                        categorical_features=[*range(len(numbers), len(numbers) + len(texts))] or None,
+                        early_stopping=False,
+                        random_state=self.random_state,
+                    ),
+                ),
+            ]
+        )
+
+    def _logistic(self, numbers: list[str], texts: list[str]) -> Pipeline:
+        steps = KBinsDiscretizer(
+            n_bins=6, encode="onehot-dense", strategy="quantile", quantile_method="averaged_inverted_cdf"
+        )
+        curves = Pipeline(
+            [
+                ("impute", SimpleImputer(strategy="median", add_indicator=True)),
+                ("shape", FeatureUnion([("line", StandardScaler()), ("steps", steps)])),
+            ]
+        )
+        rare = OneHotEncoder(
+            handle_unknown="infrequent_if_exist", min_frequency=30, max_categories=MAX_CATEGORIES
+        )
+        return Pipeline(
+            [
+                ("columns", ColumnTransformer([("numbers", curves, numbers), ("texts", rare, texts)])),
+                ("model", LogisticRegression(C=self.C, max_iter=1000, random_state=self.random_state)),
+            ]
+        )
+
+
+def outcome_frame(
+    probabilities: npt.NDArray[np.float64], classes: npt.NDArray[Any], index: pd.Index | None = None
+) -> pd.DataFrame:
+    """Name the columns of class probabilities after the outcomes; absent outcomes are 0.
+
+    Parameters
+    ----------
+    probabilities : ndarray of shape (n_rows, n_classes)
+    classes : ndarray of shape (n_classes,)
+    index : Index, optional
+        Of the result.
+    """
+    places = {outcome: number for number, outcome in enumerate(classes)}
+    return pd.DataFrame(
+        {f"p_{name}": probabilities[:, places[name]] if name in places else 0.0 for name in OUTCOMES},
+        index=index,
+    )

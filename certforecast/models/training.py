@@ -1,0 +1,215 @@
+"""From a store to a trained model: landmarks, which rows may be learned from, and the run."""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from certforecast.clock import as_utc
+from certforecast.errors import ModelError
+from certforecast.features import FEATURES, training_frame
+from certforecast.policy import RenewalPolicy
+from certforecast.renewals import HasTables
+from certforecast.settings import Settings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from certforecast.models.classifier import OutcomeClassifier
+
+__all__ = [
+    "Trained",
+    "data_fingerprint",
+    "fit_forecaster",
+    "landmark_weights",
+    "landmarks",
+    "train",
+    "trainable",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A trained model and how it came about."""
+
+    model: "OutcomeClassifier"
+    path: Path
+    as_of: datetime
+    rows: int
+    renewals: int
+    outcomes: dict[str, int]
+    data_fingerprint: str
+    run_id: str
+
+    def summary(self) -> dict[str, Any]:
+        """Give what a person wants to know, without the model."""
+        return {
+            "model": str(self.path),
+            "method": self.model.method,
+            "as_of": self.as_of.isoformat(),
+            "rows": self.rows,
+            "renewals": self.renewals,
+            "outcomes": self.outcomes,
+            "data_fingerprint": self.data_fingerprint,
+            "run": self.run_id,
+        }
+
+
+def landmarks(history: HasTables, as_of: datetime, every_days: float) -> list[datetime]:
+    """Give the moments at which open renewals are looked at for training.
+
+    Parameters
+    ----------
+    history : History
+        The store.
+    as_of : datetime
+        The last landmark lies `every_days` before it.
+    every_days : float
+        Their distance.
+
+    Returns
+    -------
+    list of datetime
+        Oldest first, from when the first certificate was known.
+    """
+    known = history.tables().certificates.known_at.min().execute()
+    moments: list[datetime] = []
+    moment = as_utc(as_of) - timedelta(days=every_days)
+    while known == known and known is not None and moment >= known:
+        moments.append(moment)
+        moment -= timedelta(days=every_days)
+    return moments[::-1]
+
+
+def trainable(frame: "pd.DataFrame", cutoff: datetime, policy: RenewalPolicy) -> "pd.Series[bool]":
+    """Say which landmark rows may be learned from at a cutoff.
+
+    A row counts only if its renewal would be resolved by the cutoff whatever its outcome: expired, and
+    the grace period over. To take every row that happens to be resolved would favour quick outcomes,
+    and on-time renewals are the quickest. Interventions are censored.
+
+    Parameters
+    ----------
+    frame : DataFrame of shape (n_rows, n_columns)
+        As given by :func:`certforecast.features.training_frame`.
+    cutoff : datetime
+        Nothing known later is used.
+    policy : RenewalPolicy
+        Gives the grace period.
+
+    Returns
+    -------
+    Series of bool, shape (n_rows,)
+    """
+    settled = frame["not_after"] + timedelta(days=policy.grace_days) <= cutoff
+    known = (frame["outcome"] != "open") & (frame["resolved_at"] <= cutoff)
+    mask: pd.Series[bool] = settled & known & ~frame["intervention"] & (frame["as_of"] < cutoff)
+    return mask
+
+
+def landmark_weights(frame: "pd.DataFrame") -> "pd.Series[float]":
+    """Weigh rows so that each renewal counts once: one over its number of rows, with mean 1.
+
+    Returns
+    -------
+    Series of float, shape (n_rows,)
+    """
+    weights = 1.0 / frame.groupby("fingerprint")["fingerprint"].transform("size")
+    return weights / weights.mean()
+
+
+def fit_forecaster(
+    frame: "pd.DataFrame",
+    cutoff: datetime,
+    policy: RenewalPolicy,
+    model: "OutcomeClassifier",
+) -> "OutcomeClassifier":
+    """Fit a model to the rows that may be learned from at a cutoff.
+
+    Raises
+    ------
+    ModelError
+        If there are no such rows, or all have the same outcome.
+    """
+    rows = frame[trainable(frame, cutoff, policy)]
+    if rows["outcome"].nunique() < 2:
+        raise ModelError(
+            f"too little history to train on as of {cutoff:%Y-%m-%d}: {rows['fingerprint'].nunique()} "
+            "renewals are resolved with their grace period over, and two different outcomes are needed; "
+            "import older history (certforecast ingest), or wait until more renewals are resolved"
+        )
+    return model.fit(
+        rows[list(FEATURES)], rows["outcome"].to_numpy(dtype=object).astype(str), landmark_weights(rows)
+    )
+
+
+def data_fingerprint(frame: "pd.DataFrame") -> str:
+    """Hash the rows of a frame, whatever their order; 16 hex digits."""
+    import pandas as pd
+
+    hashes = pd.util.hash_pandas_object(frame, index=False).sort_values().to_numpy()
+    return hashlib.sha256(hashes.tobytes()).hexdigest()[:16]
+
+
+def train(
+    history: HasTables,
+    as_of: datetime,
+    settings: Settings,
+    *,
+    frame: "pd.DataFrame | None" = None,
+    path: Path | None = None,
+) -> Trained:
+    """Train a model on what is known, save it, and log the run with MLflow.
+
+    Parameters
+    ----------
+    history : History
+        The store.
+    as_of : datetime
+        Nothing known later is used.
+    settings : Settings
+        ``[model]`` and ``[policy]``, and where models and runs are kept.
+    frame : DataFrame, optional
+        Landmark rows, if they are at hand; else they are computed.
+    path : Path, optional
+        Where to save the model; default ``settings.champion_path``.
+
+    Raises
+    ------
+    ModelError
+        If there is too little history.
+    """
+    from certforecast.models.classifier import OutcomeClassifier
+    from certforecast.models.saved import save_model
+    from certforecast.models.tracking import log_training
+
+    as_of = as_utc(as_of)
+    if frame is None:
+        moments = landmarks(history, as_of, settings.model.landmark_every_days)
+        if not moments:
+            raise ModelError(
+                f"the store knows no certificate {settings.model.landmark_every_days:g} days before "
+                f"{as_of:%Y-%m-%d}: import history first (certforecast ingest), or check --as-of"
+            )
+        frame = training_frame(history, moments, as_of, settings.policy)
+    model = OutcomeClassifier(method=settings.model.method, random_state=settings.model.seed)
+    fit_forecaster(frame, as_of, settings.policy, model)
+    rows = frame[trainable(frame, as_of, settings.policy)]
+    target = path or settings.champion_path
+    fingerprint = data_fingerprint(rows[["as_of", "fingerprint", *FEATURES, "outcome"]])
+    outcomes = rows.drop_duplicates("fingerprint")["outcome"].value_counts()
+    counts = {str(name): int(count) for name, count in outcomes.items()}
+    save_model(
+        model, target, {"as_of": as_of.isoformat(), "data_fingerprint": fingerprint, "rows": len(rows)}
+    )
+    run_id = log_training(
+        settings,
+        model,
+        target,
+        metrics={"rows": len(rows), **{f"renewals_{k}": v for k, v in counts.items()}},
+        tags={"as_of": as_of.isoformat(), "data_fingerprint": fingerprint},
+    )
+    return Trained(
+        model, target, as_of, len(rows), rows["fingerprint"].nunique(), counts, fingerprint, run_id
+    )

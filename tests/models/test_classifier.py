@@ -1,0 +1,147 @@
+"""The classifier: an honest scikit-learn estimator that learns, and copes with what it has not seen."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.utils.estimator_checks import estimator_checks_generator
+
+from certforecast.models import RULES, OutcomeClassifier, PriorRate
+from certforecast.models.training import landmark_weights, trainable
+from certforecast.policy import RenewalPolicy
+from tests.timeline import day
+
+
+def example(rows: int = 600, seed: int = 0) -> tuple[pd.DataFrame, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    frame = pd.DataFrame(
+        {
+            "days_left": rng.uniform(0, 90, rows),
+            "days_past_due": rng.uniform(-60, 30, rows),
+            "issuer_org": rng.choice(["Good", "Bad", "Ugly"], rows, p=[0.6, 0.3, 0.1]),
+            "noise": np.where(rng.random(rows) < 0.3, np.nan, rng.normal(size=rows)),
+        }
+    )
+    risk = 0.05 + 0.6 * (frame["issuer_org"] == "Bad") * (frame["days_left"] < 30)
+    draw = rng.random(rows)
+    y = np.where(draw < risk, "failed", np.where(draw < risk + 0.1, "slipped", "on_time"))
+    return frame, y
+
+
+#: Quantile bins are those of the rows, not of the weights; scikit-learn expects the same of its own boosting.
+UNWEIGHTED_BINS = {
+    "check_sample_weight_equivalence_on_dense_data": "bins are of rows, not weights",
+    "check_sample_weight_equivalence_on_sparse_data": "bins are of rows, not weights",
+}
+
+
+def checks() -> list[Any]:
+    return [
+        pytest.param(estimator, check, id=f"{estimator.method}-{getattr(check, 'func', check).__name__}")
+        for estimator in (OutcomeClassifier(method="boosted"), OutcomeClassifier(method="logistic"))
+        for _, check in estimator_checks_generator(estimator)
+        # Needs SCIPY_ARRAY_API set before scipy is imported, and frames are not array-API arrays anyway.
+        if getattr(check, "func", check).__name__ not in {*UNWEIGHTED_BINS, "check_array_api_input"}
+    ]
+
+
+@pytest.mark.parametrize(("estimator", "check"), checks())
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_it_is_a_scikit_learn_estimator(estimator: Any, check: Any) -> None:
+    check(estimator)
+
+
+@pytest.mark.parametrize("method", ["blended", "boosted", "logistic"])
+def test_it_learns_what_there_is_to_learn(method: Any) -> None:
+    X, y = example()
+    model = OutcomeClassifier(method=method).fit(X, y)
+    unseen, outcome = example(seed=1)
+    p = model.proba_frame(unseen)
+    assert list(p.columns) == ["p_on_time", "p_slipped", "p_failed", "p_retired"]
+    assert np.allclose(p.sum(axis=1), 1.0)
+    assert (p["p_retired"] == 0).all()
+    doomed = (unseen["issuer_org"] == "Bad") & (unseen["days_left"] < 30)
+    # The risk lies in a conjunction, which a sum of curves can only hint at.
+    factor = 1.5 if method == "logistic" else 3.0
+    assert p["p_failed"][doomed].mean() > factor * p["p_failed"][~doomed].mean()
+    assert abs(p["p_failed"].mean() - (outcome == "failed").mean()) < 0.04
+
+
+@pytest.mark.parametrize("method", ["blended", "boosted", "logistic"])
+def test_it_copes_with_the_unseen(method: Any) -> None:
+    X, y = example()
+    model = OutcomeClassifier(method=method).fit(X.assign(empty=np.nan), y)
+    odd = X.head(4).assign(issuer_org=["New", None, "Good", ""], noise=np.nan, empty=[1.0, np.nan, 2.0, 3.0])
+    assert np.isfinite(model.predict_proba(odd)).all()
+
+
+def test_the_same_seed_gives_the_same_probabilities() -> None:
+    X, y = example()
+    first, second = (OutcomeClassifier().fit(X, y).predict_proba(X) for _ in range(2))
+    assert (first == second).all()
+
+
+def test_weights_count() -> None:
+    X, y = example()
+    weights = np.where(y == "failed", 20.0, 1.0)
+    heavy = OutcomeClassifier().fit(X, y, sample_weight=weights).proba_frame(X)
+    assert heavy["p_failed"].mean() > 2 * OutcomeClassifier().fit(X, y).proba_frame(X)["p_failed"].mean()
+
+
+def test_one_class_or_an_unknown_method_is_refused() -> None:
+    X, y = example(50)
+    with pytest.raises(ValueError, match="one class only"):
+        OutcomeClassifier().fit(X, np.full(50, "on_time"))
+    with pytest.raises(ValueError, match="choose blended, boosted or logistic"):
+        OutcomeClassifier(method="magic").fit(X, y)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", [*RULES])
+def test_a_rule_ranks_by_its_score_and_learns_its_rate(name: str) -> None:
+    X, y = example()
+    rule = RULES[name]().fit(X, y)
+    p = rule.proba_frame(X)
+    assert np.allclose(p.sum(axis=1), 1.0)
+    assert p["p_failed"].mean() == pytest.approx((y == "failed").mean(), abs=0.01)
+    score = pd.Series(rule.risk(X), index=X.index)
+    assert p["p_failed"].rank().corr(score.rank()) > 0.999
+
+
+def test_the_rules_say_what_their_names_say() -> None:
+    X, y = example()
+    sooner = X.assign(days_left=X["days_left"] - 5, days_past_due=X["days_past_due"] + 5)
+    for name in ("fewest days left", "past due"):
+        rule = RULES[name]().fit(X, y)
+        assert (rule.risk(sooner) > rule.risk(X)).all()
+    rates = RULES["issuer's rate"]().fit(X, y)
+    assert rates.rates_["Bad"] > rates.rates_["Good"]
+    assert rates.risk(X.head(1).assign(issuer_org="New"))[0] == rates.overall_
+    assert PriorRate().fit(X, y).proba_frame(X)["p_failed"].nunique() == 1
+
+
+def landmark_rows() -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "fingerprint": ["a", "a", "b", "c", "d", "e"],
+            "as_of": [day(10), day(20), day(10), day(10), day(10), day(150)],
+            "not_after": [day(90), day(90), day(90), day(200), day(90), day(90)],
+            "outcome": ["on_time", "on_time", "open", "on_time", "failed", "on_time"],
+            "resolved_at": [day(60), day(60), pd.NaT, day(60), day(91), day(60)],
+            "intervention": [False, False, False, False, True, False],
+        }
+    )
+
+
+def test_a_row_is_learned_from_only_when_any_outcome_would_be_known() -> None:
+    rows = landmark_rows()
+    policy = RenewalPolicy()
+    assert trainable(rows, day(119), policy).tolist() == [False] * 6
+    # b is open, c might yet fail, d was our own doing, e lies after the cutoff.
+    assert trainable(rows, day(120), policy).tolist() == [True, True, False, False, False, False]
+
+
+def test_each_renewal_counts_once() -> None:
+    weights = landmark_weights(landmark_rows())
+    assert weights.mean() == pytest.approx(1.0)
+    assert weights[0] + weights[1] == pytest.approx(weights[2])
