@@ -1,0 +1,80 @@
+"""What can be known before an order is spent. Nothing here changes anything."""
+
+from dataclasses import dataclass
+
+from certforecast.clock import Clock
+from certforecast.errors import ExecutionError, InstallationError, VerificationError
+from certforecast.execution.installers import Installer, make_installer
+from certforecast.execution.issuers import Issuer, open_issuer
+from certforecast.execution.verification import Served, handshake
+from certforecast.planning.plan import Action
+from certforecast.settings import Settings
+
+__all__ = ["Ready", "open_installers", "preflight"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Everything an action needs, tried as far as that changes nothing.
+
+    Attributes
+    ----------
+    installers : list of Installer
+        One for each set of files that the action's endpoints use.
+    served : list of Served
+        What each endpoint serves now.
+    """
+
+    issuer: Issuer
+    installers: list[Installer]
+    served: list[Served]
+
+
+def preflight(action: Action, settings: Settings, clock: Clock) -> Ready:
+    """Refuse an action that cannot end well.
+
+    Raises
+    ------
+    ExecutionError
+        If an issuer, installer or endpoint is missing, the files in place could not be put back, the server
+        refuses its configuration as it is, or an endpoint serves no certificate.
+    """
+    if not action.names:
+        raise ExecutionError(f"{action.name} has no names to order a certificate for", code="config")
+    issuer = open_issuer(action.issuer, settings, clock)
+    installers = open_installers(action, settings)
+    for installer in installers:
+        installer.precheck()
+    served = [handshake(endpoint, roots=issuer.roots) for endpoint in action.endpoints]
+    for endpoint, seen in zip(action.endpoints, served, strict=True):
+        if seen.fingerprint is None:
+            raise VerificationError(
+                f"{endpoint} serves no certificate ({seen.error}), so nothing could be proven there: "
+                "start its server, or retire the endpoint"
+            )
+    return Ready(issuer, installers, served)
+
+
+def open_installers(action: Action, settings: Settings) -> list[Installer]:
+    """Give the installers of an action, in the order of its endpoints.
+
+    Raises
+    ------
+    InstallationError
+        If the action names no installer of the settings, or has no endpoint.
+    """
+    section = settings.installers.get(action.installer) if action.installer is not None else None
+    if section is None:
+        known = ", ".join(sorted(settings.installers)) or "none"
+        raise InstallationError(
+            f"the settings have no section [installers.{action.installer or 'NAME'}] (there are: {known}): "
+            "add one, or name another in the inventory or in executor.installer",
+            code="config",
+        )
+    if not action.endpoints:
+        raise InstallationError(f"{action.name} has no known endpoint where it could be proven: scan for it")
+    found: dict[tuple[str, ...], Installer] = {}
+    for endpoint in action.endpoints:
+        installer = make_installer(section, name=action.name, host=endpoint.host, port=endpoint.port)
+        found.setdefault(tuple(installer.describe()), installer)
+    return list(found.values())

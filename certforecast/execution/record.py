@@ -1,0 +1,106 @@
+"""What an action did, as rows for the store.
+
+All times are those the steps were checkpointed with, so that a record written twice is the same record.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from certforecast.history.sources import Batch
+from certforecast.history.x509 import certificate_row
+from certforecast.planning.plan import Action
+
+__all__ = ["rows"]
+
+_SOURCE = "executor"
+
+#: Which event a step gives when it is done, and when it failed.
+_EVENTS = {
+    "order": ("order_created", "order_failed"),
+    "issue": ("issued", "order_failed"),
+    "stage": ("staged", "install_failed"),
+    "check": (None, "install_failed"),
+    "install": ("installed", "install_failed"),
+    "verify": ("verified", "verify_failed"),
+    "rollback": ("rolled_back", "verify_failed"),
+}
+
+
+def rows(action: Action, done: dict[str, dict[str, Any]], actor: str) -> Batch:
+    """Give the rows for what was done.
+
+    Parameters
+    ----------
+    action : Action
+        What was to be done.
+    done : dict
+        The results of its steps, by name.
+    actor : str
+        Who the events say did it. Events of this actor mark interventions: the renewal is no natural one.
+    """
+    batch = Batch()
+
+    def event(at: str, kind: str, code: str | None = None, detail: str | None = None) -> None:
+        moment = datetime.fromisoformat(at)
+        batch.events.append(
+            {
+                "at": moment,
+                "lineage": action.name,
+                "kind": kind,
+                "host": _host(action),
+                "code": code,
+                "detail": detail,
+                "actor": actor,
+                "source": _SOURCE,
+                "known_at": moment,
+            }
+        )
+
+    for step, result in done.items():
+        if step not in _EVENTS:
+            continue
+        fine, failed = _EVENTS[step]
+        error = result.get("error")
+        at = result["at"]
+        if error is not None:
+            kind = "challenge_failed" if error.get("challenge") else failed
+            event(at, kind, error.get("code") or step, error["message"])
+        elif fine is not None and not ("present" in done["order"] and step in ("order", "install")):
+            event(at, fine, detail=_fingerprint(step, done))
+        if step == "install" and error is None:
+            complaints = result["complaints"]
+            event(
+                at,
+                "reload_failed" if complaints else "reloaded",
+                "reload" if complaints else None,
+                "; ".join(complaints) or None,
+            )
+        for look in result.get("looks", ()):
+            moment = datetime.fromisoformat(look["observed_at"])
+            batch.observations.append({**look, "observed_at": moment, "source": _SOURCE, "known_at": moment})
+    if chain := done.get("issue", {}).get("chain"):
+        leaf = x509.load_pem_x509_certificates(chain.encode("ascii"))[0]
+        known_at = datetime.fromisoformat(done["issue"]["at"])
+        batch.certificates.append(
+            certificate_row(leaf.public_bytes(Encoding.DER), source=_SOURCE, known_at=known_at)
+        )
+    return batch
+
+
+def _fingerprint(step: str, done: dict[str, dict[str, Any]]) -> str | None:
+    """Give the certificate that a step was about, as far as it was known then."""
+    if step == "order":
+        return None
+    if step == "rollback":
+        back: str | None = done["rollback"]["looks"][0]["fingerprint"]
+        return back
+    new: str | None = done.get("stage", {}).get("fingerprint") or done["order"].get("present")
+    return new
+
+
+def _host(action: Action) -> str:
+    """Give the first name that is one host's, else the first: as the other sources do."""
+    return next((name for name in action.names if "*" not in name), action.names[0])
