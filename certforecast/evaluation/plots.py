@@ -1,7 +1,7 @@
 """Plots of a backtest, in the manner of scikit-learn's displays: data first, drawing on request."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, cast
 
 import numpy as np
 import pandas as pd
@@ -27,12 +27,12 @@ class _Display:
     ax_: "Axes"
     figure_: "Figure"
 
-    def _begin(self, ax: "Axes | None", size: tuple[float, float]) -> "Axes":
+    def _begin(self, ax: "Axes | None") -> "Axes":
         if ax is None:
             from matplotlib import pyplot
 
-            ax = pyplot.subplots(figsize=size, layout="constrained")[1]
-        self.ax_, self.figure_ = ax, ax.figure  # type: ignore[assignment]
+            ax = pyplot.figure(figsize=(7.2, 4.2), layout="constrained").subplots()
+        self.ax_, self.figure_ = ax, cast("Figure", ax.figure)
         ax.spines[["top", "right"]].set_visible(False)
         return ax
 
@@ -46,7 +46,7 @@ class PrecisionRecallDisplay(_Display):
         Two arrays of equal length each, in the order of falling recall, as scikit-learn's
         ``precision_recall_curve`` gives them.
     areas : mapping of str to float
-        AUPRC by model; the order of the lines.
+        AUPRC by model.
     base_rate : float
         Share of the rows with the outcome: the precision of no skill.
     outcome : str
@@ -71,7 +71,7 @@ class PrecisionRecallDisplay(_Display):
     def from_backtest(
         cls, result: BacktestResult, outcome: str = "failed", models: Sequence[str] | None = None
     ) -> Self:
-        """Take the curves of some models (default all), the best first.
+        """Take the curves of some models (default all).
 
         Raises
         ------
@@ -81,7 +81,6 @@ class PrecisionRecallDisplay(_Display):
         from sklearn.metrics import precision_recall_curve
 
         areas = {model: result.auprc(model, outcome) for model in models or result.models}
-        areas = dict(sorted(areas.items(), key=lambda item: -item[1]))
         curves = {}
         for model in areas:
             y, p = _pairs(result, model, outcome)
@@ -91,7 +90,7 @@ class PrecisionRecallDisplay(_Display):
 
     def plot(self, ax: "Axes | None" = None) -> Self:
         """Draw, on new axes if none are given."""
-        ax = self._begin(ax, (7.2, 4.2))
+        ax = self._begin(ax)
         ax.axhline(self.base_rate, color=_GREY, linewidth=1, linestyle=(0, (4, 3)))
         ax.annotate(
             f"base rate {self.base_rate:.1%}",
@@ -118,7 +117,7 @@ class PrecisionRecallDisplay(_Display):
             ylim=(0, 1),
             xlabel="recall",
             ylabel="precision",
-            title=f"Forecasts of {self.outcome}",
+            title=_title(self.outcome, "precision and recall"),
         )
         _legend_outside(ax, "AUPRC")
         return self
@@ -130,8 +129,8 @@ class ReliabilityDisplay(_Display):
     Parameters
     ----------
     bins : mapping of str to DataFrame
-        By model: ``forecast`` (mean), ``observed`` (share), ``low`` and ``high`` (90 % interval of the share),
-        ``rows``; a row for each bin.
+        By model: ``forecast`` (mean), ``observed`` (share), ``low`` and ``high`` (90 % interval of the
+        share), ``rows``; a row for each bin.
     forecasts : mapping of str to ndarray
         The forecasts themselves, for the histogram.
     outcome : str
@@ -140,7 +139,7 @@ class ReliabilityDisplay(_Display):
     Attributes
     ----------
     ax_, histogram_ax_, figure_ : Axes, Axes, Figure
-        Set by :meth:`plot`.
+        Set by :meth:`plot`; `histogram_ax_` only if there is a histogram.
     """
 
     histogram_ax_: "Axes"
@@ -177,47 +176,53 @@ class ReliabilityDisplay(_Display):
             table = pd.DataFrame(
                 {"forecast": rows["p"].mean(), "observed": rows["y"].mean(), "rows": rows.size()}
             )
-            low, high = _wilson(table["observed"].to_numpy(), rows["lineage"].nunique().to_numpy(dtype=float))
+            lineages = rows["lineage"].nunique().to_numpy()
+            low, high = _wilson(table["observed"].to_numpy(), np.asarray(lineages, dtype=np.float64))
             tables[model] = table.assign(low=low, high=high).reset_index(drop=True)
             forecasts[model] = p
         return cls(tables, forecasts, outcome)
 
-    def plot(self, ax: "Axes | None" = None) -> Self:
-        """Draw, on new axes if none are given; the histogram goes below them."""
-        ax = self._begin(ax, (5.6, 5.6))
-        histogram = ax.inset_axes((0, -0.34, 1, 0.2), sharex=ax)
-        self.histogram_ax_ = histogram
-        limit = min(
-            1.0, 1.08 * max(float(table[["forecast", "high"]].max().max()) for table in self.bins.values())
-        )
+    def plot(self, ax: "Axes | None" = None, histogram_ax: "Axes | None" = None) -> Self:
+        """Draw, on new axes if none are given; on given ones the histogram needs its own."""
+        if ax is None:
+            from matplotlib import pyplot
+
+            figure = pyplot.figure(figsize=(6.4, 5.8), layout="constrained")
+            ax, histogram_ax = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
+        ax = self._begin(ax)
+        highest = max(float(table[["forecast", "high"]].max().max()) for table in self.bins.values())
+        limit = min(1.0, 1.08 * highest)
         ax.plot([0, limit], [0, limit], color=_GREY, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
-        edges = np.linspace(0, limit, 41)
         for number, (model, table) in enumerate(self.bins.items()):
             colour = _COLOURS[number % len(_COLOURS)]
-            ax.vlines(table["forecast"], table["low"], table["high"], color=colour, linewidth=1.2, alpha=0.6)
-            ax.plot(
-                table["forecast"],
-                table["observed"],
-                "o-",
-                color=colour,
-                linewidth=1.2,
-                markersize=4.5,
-                label=model,
-            )
-            shown = np.minimum(self.forecasts[model], limit)
-            histogram.hist(shown, edges, histtype="step", color=colour, linewidth=1.2)
+            at = table["forecast"]
+            ax.vlines(at, table["low"], table["high"], color=colour, linewidth=1.2, alpha=0.6)
+            ax.plot(at, table["observed"], "o-", color=colour, linewidth=1.2, markersize=4.5, label=model)
         ax.set(
             xlim=(0, limit),
             ylim=(0, limit),
             ylabel="observed share, with 90 % interval",
-            title=f"Calibration of forecasts of {self.outcome}",
+            title=_title(self.outcome, "calibration"),
         )
-        ax.set_aspect("equal")
-        ax.tick_params(labelbottom=False)
-        histogram.set(yscale="log", xlabel="forecast probability", ylabel="rows")
-        histogram.spines[["top", "right"]].set_visible(False)
         _legend_outside(ax, None)
+        if histogram_ax is None:
+            ax.set_xlabel("forecast probability")
+        else:
+            self._histogram(histogram_ax, limit)
         return self
+
+    def _histogram(self, ax: "Axes", limit: float) -> None:
+        self.histogram_ax_ = ax
+        ax.spines[["top", "right"]].set_visible(False)
+        edges = np.linspace(0, limit, 41)
+        for number, p in enumerate(self.forecasts.values()):
+            colour = _COLOURS[number % len(_COLOURS)]
+            ax.stairs(np.histogram(p, edges)[0], edges, color=colour, linewidth=1.2)
+        beyond = max(int(np.sum(p > limit)) for p in self.forecasts.values())
+        if beyond:
+            note = f"up to {beyond:,} rows lie further right"
+            ax.set_title(note, loc="right", fontsize="x-small", color=_GREY, pad=2)
+        ax.set(xlim=(0, limit), yscale="log", xlabel="forecast probability", ylabel="rows")
 
 
 class CaughtDisplay(_Display):
@@ -262,12 +267,11 @@ class CaughtDisplay(_Display):
             ranks = pd.Series(metrics.ranks_by_moment(p, rows["as_of"], rows["fingerprint"]), rows.index)
             best = ranks[y].groupby(rows.loc[y, "fingerprint"]).min().to_numpy()
             caught[model] = (best <= capacity[:, None]).mean(axis=1)
-        caught = dict(sorted(caught.items(), key=lambda item: -item[1][result.k]))
         return cls(capacity, caught, result.k, outcome)
 
     def plot(self, ax: "Axes | None" = None) -> Self:
         """Draw, on new axes if none are given."""
-        ax = self._begin(ax, (7.2, 4.2))
+        ax = self._begin(ax)
         ax.axvline(self.k, color=_GREY, linewidth=1, linestyle=(0, (4, 3)))
         for number, (model, share) in enumerate(self.caught.items()):
             colour = _COLOURS[number % len(_COLOURS)]
@@ -276,8 +280,8 @@ class CaughtDisplay(_Display):
             xlim=(0, self.capacity[-1]),
             ylim=(0, 1),
             xlabel="renewals looked into at each moment",
-            ylabel=f"share of {self.outcome} renewals among them",
-            title=f"Renewals that {'failed' if self.outcome == 'failed' else 'came out ' + self.outcome}: caught",
+            ylabel="share caught at one moment at least",
+            title=_title(self.outcome, "caught at a capacity"),
         )
         ax.yaxis.set_major_formatter("{x:.0%}")
         _legend_outside(ax, f"caught at {self.k}")
@@ -299,6 +303,10 @@ def _wilson(share: Floats, trials: Floats) -> tuple[Floats, Floats]:
     middle = (share + _Z_90**2 / (2 * trials)) / scale
     half = _Z_90 * np.sqrt(share * (1 - share) / trials + (_Z_90 / (2 * trials)) ** 2) / scale
     return middle - half, middle + half
+
+
+def _title(outcome: str, what: str) -> str:
+    return f"{outcome.replace('_', '-').capitalize()} renewals: {what}"
 
 
 def _legend_outside(ax: "Axes", title: str | None) -> None:
