@@ -20,7 +20,7 @@ from certforecast.execution.issuers.http01 import serve, write_below
 from certforecast.execution.staging import new_key
 from certforecast.settings import AcmeIssuerSettings
 
-__all__ = ["AcmeIssuer"]
+__all__ = ["AcmeIssuer", "raise_invalid"]
 
 #: ``acme`` tries a rejected nonce twice. A server that rejects 30 % then fails most orders of ten requests.
 _NONCE_TRIES: Final = 12
@@ -102,7 +102,7 @@ class AcmeIssuer:
                     if authorization.body.status != messages.STATUS_PENDING:
                         break
                     pauses.wait(response)
-                _raise_invalid(authorization)
+                raise_invalid(authorization)
 
     def _publish(self, answers: dict[challenges.HTTP01, str]) -> AbstractContextManager[None]:
         if self._settings.webroot is not None:
@@ -196,7 +196,7 @@ class _Client(client.ClientV2):
     def raise_failed(self, order: messages.OrderResource) -> None:
         """Say why an order failed: by the challenge that did, if one did."""
         for url in order.body.authorizations:
-            _raise_invalid(self.authorization(url)[0])
+            raise_invalid(self.authorization(url)[0])
         if order.body.error is not None:
             raise order.body.error
         raise IssuanceError(f"order {order.uri} failed, and the server does not say why", code="invalid")
@@ -229,7 +229,14 @@ def _http01(authorization: messages.AuthorizationResource) -> messages.Challenge
     )
 
 
-def _raise_invalid(authorization: messages.AuthorizationResource) -> None:
+def raise_invalid(authorization: messages.AuthorizationResource) -> None:
+    """Raise why an authorization failed, if it did.
+
+    Raises
+    ------
+    ChallengeError
+        With the kind of the challenge's problem as its code (RFC 8555, section 6.7).
+    """
     if authorization.body.status == messages.STATUS_VALID:
         return
     name = authorization.body.identifier.value

@@ -1,0 +1,138 @@
+"""Debian's pebble and its DNS server, on free ports of loopback."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import trustme
+
+from tests.system.site import wait_for
+
+__all__ = ["Pebble", "pebble"]
+
+
+class Pebble:
+    """A running pebble; every name resolves to 127.0.0.1, where http-01 is looked for at `http_port`."""
+
+    def __init__(self, home: Path, ports: dict[str, int]) -> None:
+        self.home = home
+        self.ports = ports
+        self.ca_file = home / "pebble-tls.pem"
+        self.trust_file = home / "pebble-root.pem"
+        self.directory_url = f"https://127.0.0.1:{ports['acme']}/dir"
+        self.http_port = ports["http"]
+
+    def section(self, **changes: Any) -> dict[str, Any]:
+        """Give a section of the settings for it."""
+        values = {
+            "kind": "acme",
+            "directory_url": self.directory_url,
+            "account_key": self.home / "account" / "key.pem",
+            "contact": ["mailto:ops@site.test"],
+            "http_port": self.http_port,
+            "ca_file": self.ca_file,
+            "trust_file": self.trust_file,
+        }
+        return {**values, **changes}
+
+    def dns(self, command: str, **body: Any) -> None:
+        """Have the DNS server answer otherwise, as with ``dns("set-servfail", host="a.test")``."""
+        url = f"http://127.0.0.1:{self.ports['control']}/{command}"
+        request = urllib.request.Request(url, json.dumps(body).encode(), method="POST")
+        urllib.request.urlopen(request, timeout=5).close()
+
+
+@contextmanager
+def pebble(home: Path, *, nonce_reject: int = 5, blocked: tuple[str, ...] = ()) -> Iterator[Pebble]:
+    """Run pebble for the time of the block.
+
+    Parameters
+    ----------
+    nonce_reject : int
+        Percentage of good nonces that are refused.
+    blocked : tuple of str
+        Domains no certificate is issued for.
+    """
+    home.mkdir(parents=True, exist_ok=True)
+    server = Pebble(
+        home, dict(zip(("acme", "manage", "http", "tls", "dns", "control"), _ports(6), strict=True))
+    )
+    ca = trustme.CA()
+    ca.cert_pem.write_to_path(server.ca_file)
+    own = ca.issue_cert("127.0.0.1", "localhost")
+    own.cert_chain_pems[0].write_to_path(home / "tls.pem")
+    own.private_key_pem.write_to_path(home / "tls.key")
+    (home / "pebble.json").write_text(json.dumps({"pebble": _config(server, blocked)}))
+    local, ports = "127.0.0.1", server.ports
+    dns = [_program("pebble-challtestsrv"), "-dns01", f"{local}:{ports['dns']}"]
+    dns += ["-management", f"{local}:{ports['control']}", "-defaultIPv4", local, "-defaultIPv6", ""]
+    dns += ["-http01", "", "-https01", "", "-tlsalpn01", ""]
+    acme = [_program("pebble"), "-config", str(home / "pebble.json"), "-dnsserver", f"{local}:{ports['dns']}"]
+    environment = os.environ | {
+        "PEBBLE_VA_NOSLEEP": "1",
+        "PEBBLE_WFE_NONCEREJECT": str(nonce_reject),
+        "PEBBLE_AUTHZREUSE": "0",
+    }
+    with ExitStack() as stack:
+        for command, port in ((dns, ports["control"]), (acme, ports["manage"])):
+            log = stack.enter_context((home / "pebble.log").open("ab"))
+            process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+            stack.callback(_end, process)
+            wait_for(lambda port=port: _answers(port), process)
+        stack.enter_context(_roots(server))
+        yield server
+
+
+@contextmanager
+def _roots(server: Pebble) -> Iterator[None]:
+    import ssl
+
+    context = ssl.create_default_context(cafile=str(server.ca_file))
+    url = f"https://127.0.0.1:{server.ports['manage']}/roots/0"
+    with urllib.request.urlopen(url, timeout=5, context=context) as answer:
+        server.trust_file.write_bytes(answer.read())
+    yield
+
+
+def _config(server: Pebble, blocked: tuple[str, ...]) -> dict[str, Any]:
+    return {
+        "listenAddress": f"127.0.0.1:{server.ports['acme']}",
+        "managementListenAddress": f"127.0.0.1:{server.ports['manage']}",
+        "certificate": str(server.home / "tls.pem"),
+        "privateKey": str(server.home / "tls.key"),
+        "httpPort": server.ports["http"],
+        "tlsPort": server.ports["tls"],
+        "ocspResponderURL": "",
+        "externalAccountBindingRequired": False,
+        "domainBlocklist": list(blocked),
+        "certificateValidityPeriod": 90 * 86400,
+    }
+
+
+def _program(name: str) -> str:
+    found = shutil.which(name)
+    assert found, f"{name} is not installed: run tests/system/packages.sh"
+    return found
+
+
+def _ports(count: int) -> list[int]:
+    with ExitStack() as stack:
+        listeners = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [int(listener.getsockname()[1]) for listener in listeners]
+
+
+def _answers(port: int) -> bool:
+    with closing(socket.socket()) as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    process.terminate()
+    process.wait(10)
