@@ -88,31 +88,35 @@ def backtest(
 
     starts = sorted({as_utc(cutoff) for cutoff in cutoffs})
     ready = {name: _keyed(name, table) for name, table in given.items()}
-    scored = _scored(frame, starts[0], policy, ready)
+    rows = _rows_to_forecast(frame, starts[0], policy, ready)
     inputs = [name for name in FEATURES if name in frame]
-    predictions = []
+    tables = []
     for number, start in enumerate(starts):
-        window = scored[scored["as_of"] >= start]
+        window = rows[rows["as_of"] >= start]
         if number + 1 < len(starts):
             window = window[window["as_of"] < starts[number + 1]]
-        forecasts = {name: table.loc[pd.MultiIndex.from_frame(window[_KEY])] for name, table in ready.items()}
+        key = pd.MultiIndex.from_frame(window[_KEY])
+        forecasts = {name: table.loc[key].set_axis(window.index) for name, table in ready.items()}
         if models and len(window):
-            rows = _training_rows(frame, start, policy)
-            learned = rows[inputs], rows["outcome"].to_numpy(dtype=object).astype(str), landmark_weights(rows)
+            known = _training_rows(frame, start, policy)
+            X, y = known[inputs], known["outcome"].to_numpy(dtype=object).astype(str)
+            weights = landmark_weights(known).to_numpy()
             for done, (name, make) in enumerate(models.items(), 1):
                 model = make()
-                model.fit(learned[0], learned[1], sample_weight=learned[2].to_numpy())
+                model.fit(X, y, sample_weight=weights)
                 forecasts[name] = model.proba_frame(window[inputs])
                 progress(number + done / len(models))
-        labels = window[[*_KEY, "lineage", "outcome"]]
-        for name, forecast in forecasts.items():
-            values = forecast[PROBABILITIES].set_axis(window.index)
-            predictions.append(pd.concat([labels.assign(cutoff=start, model=name), values], axis=1))
+        labels = window[[*_KEY, "lineage", "outcome", "scored"]].assign(cutoff=start)
+        tables += [
+            pd.concat([labels.assign(model=name), forecast[PROBABILITIES]], axis=1)
+            for name, forecast in forecasts.items()
+        ]
         progress(number + 1)
-    columns = ["cutoff", *_KEY, "lineage", "model", *PROBABILITIES, "outcome"]
-    return BacktestResult(
-        pd.concat(predictions, ignore_index=True)[columns], cutoffs=tuple(starts), k=k, policy=policy
-    )
+    table = pd.concat(tables, ignore_index=True)
+    columns = ["cutoff", *_KEY, "lineage", "model", *PROBABILITIES]
+    predictions = table.loc[table["scored"], [*columns, "outcome"]].reset_index(drop=True)
+    unscored = table.loc[~table["scored"], columns].reset_index(drop=True)
+    return BacktestResult(predictions, unscored, cutoffs=tuple(starts), k=k, policy=policy)
 
 
 def default_cutoffs(frame: pd.DataFrame, n: int = 5, policy: RenewalPolicy | None = None) -> list[datetime]:
@@ -159,24 +163,25 @@ def _last_known(frame: pd.DataFrame) -> datetime:
     return as_utc(moment.to_pydatetime())
 
 
-def _scored(
+def _rows_to_forecast(
     frame: pd.DataFrame, start: datetime, policy: RenewalPolicy, given: Mapping[str, pd.DataFrame]
 ) -> pd.DataFrame:
+    """Take every row at the moments at which something is scored; ``scored`` says which rows are."""
     known = _last_known(frame)
-    scored = frame[trainable(frame, known, policy) & (frame["as_of"] >= start)]
-    if scored.empty:
+    rows = frame.assign(scored=trainable(frame, known, policy))[frame["as_of"] >= start]
+    if not rows["scored"].any():
         raise ModelError(
             f"nothing to score: no renewal of {start:%Y-%m-%d} or later has its outcome known and its grace "
             f"period over by {known:%Y-%m-%d}; choose earlier cutoffs"
         )
     for name, table in given.items():
-        scored = scored[pd.MultiIndex.from_frame(scored[_KEY]).isin(table.index)]
-        if scored.empty:
+        rows = rows[pd.MultiIndex.from_frame(rows[_KEY]).isin(table.index)]
+        if not rows["scored"].any():
             raise ModelError(
                 f"nothing to score: given {name!r} covers none of the rows that are left; its as_of must be "
                 "moments of the frame at or after the first cutoff, to the microsecond"
             )
-    return scored
+    return rows[rows["as_of"].isin(rows.loc[rows["scored"], "as_of"])]
 
 
 def _training_rows(frame: pd.DataFrame, cutoff: datetime, policy: RenewalPolicy) -> pd.DataFrame:

@@ -17,6 +17,7 @@ __all__ = [
     "calibration_bins",
     "calibration_error",
     "caught_at_k",
+    "caught_by_rank",
     "log_loss",
     "ranks_by_moment",
 ]
@@ -159,12 +160,16 @@ def caught_at_k(y: ArrayLike, p: ArrayLike, moments: ArrayLike, ids: ArrayLike, 
     float
         Caught renewals over all that failed; NaN if none did.
     """
-    came, forecast = _pair(y, p)
-    failed, labels = came == 1, np.asarray(ids)
+    return caught_by_rank(y, ranks_by_moment(p, moments, ids), ids, k)
+
+
+def caught_by_rank(y: ArrayLike, ranks: ArrayLike, ids: ArrayLike, k: int) -> float:
+    """Do as :func:`caught_at_k` with the rank of each row at its moment, from 1."""
+    failed, labels = np.asarray(y) == 1, np.asarray(ids)
     if not failed.any():
         return np.nan
-    taken = ranks_by_moment(forecast, moments, labels) <= k
-    return len(np.unique(labels[failed & taken])) / len(np.unique(labels[failed]))
+    caught = failed & (np.asarray(ranks) <= k)
+    return len(np.unique(labels[caught])) / len(np.unique(labels[failed]))
 
 
 def auprc_resampled(y: ArrayLike, p: ArrayLike, weights: Iterator[Floats]) -> Floats:

@@ -233,7 +233,7 @@ class CaughtDisplay(_Display):
     capacity : ndarray of int, shape (n,)
         Renewals that can be looked into at each moment.
     caught : mapping of str to ndarray, shape (n,)
-        By model, the measure of :func:`certforecast.evaluation.caught_at_k`.
+        By model, ``caught`` as in :meth:`BacktestResult.summary`.
     k : int
         The capacity of the backtest, marked.
     outcome : str
@@ -262,10 +262,9 @@ class CaughtDisplay(_Display):
         capacity = np.arange(3 * result.k + 1)
         caught = {}
         for model in models or result.models:
-            y, p = _pairs(result, model, outcome)
-            rows = result.rows_of(model)
-            ranks = pd.Series(metrics.ranks_by_moment(p, rows["as_of"], rows["fingerprint"]), rows.index)
-            best = ranks[y].groupby(rows.loc[y, "fingerprint"]).min().to_numpy()
+            y, _ = _pairs(result, model, outcome)
+            renewals = result.rows_of(model).loc[y, "fingerprint"]
+            best = result.ranks_of(model, outcome)[y].groupby(renewals).min().to_numpy()
             caught[model] = (best <= capacity[:, None]).mean(axis=1)
         return cls(capacity, caught, result.k, outcome)
 

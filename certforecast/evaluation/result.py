@@ -32,6 +32,9 @@ class BacktestResult:
     predictions : DataFrame of shape (n_models * n_rows, 10)
         ``cutoff`` (when the model was trained), ``as_of``, ``fingerprint``, ``lineage``, ``model``,
         ``p_on_time``, ``p_slipped``, ``p_failed``, ``p_retired``, ``outcome``. All models have the same rows.
+    unscored : DataFrame of shape (n_models * n_other_rows, 9)
+        The same without ``outcome``: the other renewals open at those moments, whose outcome cannot be known
+        yet. They take places among the first k, and count in nothing else.
     cutoffs : tuple of datetime
         When models were trained.
     k : int
@@ -41,6 +44,7 @@ class BacktestResult:
     """
 
     predictions: pd.DataFrame
+    unscored: pd.DataFrame
     cutoffs: tuple[datetime, ...]
     k: int
     policy: RenewalPolicy
@@ -63,13 +67,14 @@ class BacktestResult:
         DataFrame of shape (n_models, 8)
             ``model``; ``auprc`` with ``auprc_low`` and ``auprc_high``, a 90 % interval by resampling whole
             lineages, the same for each model; ``auroc``; ``brier``; ``calibration_error``; ``caught``
-            (:func:`~certforecast.evaluation.caught_at_k` with the `k` of the backtest). NaN where the
-            outcome did not come about.
+            (:func:`~certforecast.evaluation.caught_at_k` with the `k` of the backtest, ranked among all
+            renewals open at the moment). NaN where the outcome did not come about.
         """
         _require_outcome(outcome)
         records = [
-            {"model": model, **_scores(rows, outcome, self.k), **_interval(rows, outcome)}
-            for model, rows in self.predictions.groupby("model", sort=False)
+            {"model": model, **self._scores(rows, outcome, ranks), **_interval(rows, outcome)}
+            for model in self.models
+            for rows, ranks in [(self.rows_of(model), self.ranks_of(model, outcome))]
         ]
         columns = [
             "model",
@@ -94,13 +99,14 @@ class BacktestResult:
             ``brier``, ``calibration_error``, ``caught``. Windows without rows to score are left out.
         """
         _require_outcome(outcome)
+        ranks = {model: self.ranks_of(model, outcome) for model in self.models}
         records = [
             {
                 "cutoff": cutoff,
                 "model": model,
                 "rows": len(rows),
                 "renewals": rows.loc[rows["outcome"] == outcome, "fingerprint"].nunique(),
-                **_scores(rows, outcome, self.k),
+                **self._scores(rows, outcome, ranks[str(model)].loc[rows.index]),
             }
             for (cutoff, model), rows in self.predictions.groupby(["cutoff", "model"], sort=False)
         ]
@@ -118,6 +124,23 @@ class BacktestResult:
         if rows.empty:
             raise InputError(f"{model!r} was not part of the backtest; there are {', '.join(self.models)}")
         return rows
+
+    def ranks_of(self, model: str, outcome: str = "failed") -> "pd.Series[int]":
+        """Give the place of each row of one model at its moment, from 1, among all renewals then open.
+
+        Returns
+        -------
+        Series of int, shape (n_rows,)
+            On the index of :meth:`rows_of`.
+        """
+        rows = self.rows_of(model)
+        names = ["as_of", "fingerprint", f"p_{outcome}"]
+        others = self.unscored.loc[self.unscored["model"] == model, names]
+        everything = pd.concat([rows[names], others])
+        ranks = metrics.ranks_by_moment(
+            everything[f"p_{outcome}"], everything["as_of"], everything["fingerprint"]
+        )
+        return pd.Series(ranks[: len(rows)], rows.index)
 
     def auprc(self, model: str, outcome: str = "failed") -> float:
         """Give the area under the precision-recall curve of one model for one outcome."""
@@ -162,6 +185,16 @@ class BacktestResult:
             },
         }
 
+    def _scores(self, rows: pd.DataFrame, outcome: str, ranks: "pd.Series[int]") -> dict[str, float]:
+        y, p = rows["outcome"] == outcome, rows[f"p_{outcome}"]
+        return {
+            "auprc": metrics.auprc(y, p),
+            "auroc": metrics.auroc(y, p),
+            "brier": metrics.brier(y, p),
+            "calibration_error": metrics.calibration_error(y, p),
+            "caught": metrics.caught_by_rank(y, ranks, rows["fingerprint"], self.k),
+        }
+
     def _counts(self) -> dict[str, Any]:
         rows = self.rows_of(self.models[0])
         renewals = rows.drop_duplicates("fingerprint")["outcome"].value_counts()
@@ -176,17 +209,6 @@ class BacktestResult:
 def _require_outcome(outcome: str) -> None:
     if outcome not in OUTCOMES:
         raise InputError(f"{outcome!r} is no outcome; choose one of {', '.join(OUTCOMES)}")
-
-
-def _scores(rows: pd.DataFrame, outcome: str, k: int) -> dict[str, float]:
-    y, p = rows["outcome"] == outcome, rows[f"p_{outcome}"]
-    return {
-        "auprc": metrics.auprc(y, p),
-        "auroc": metrics.auroc(y, p),
-        "brier": metrics.brier(y, p),
-        "calibration_error": metrics.calibration_error(y, p),
-        "caught": metrics.caught_at_k(y, p, rows["as_of"], rows["fingerprint"], k),
-    }
 
 
 def _interval(rows: pd.DataFrame, outcome: str) -> dict[str, float]:

@@ -48,6 +48,22 @@ def test_what_is_scored_does_not_depend_on_the_outcome(frame, result):
     assert set(scored["fingerprint"]) == set(rest.loc[rest["not_after"] <= last, "fingerprint"])
 
 
+def test_renewals_that_cannot_be_scored_yet_take_places_all_the_same(frame, result):
+    scored = result.rows_of("danger")
+    at_moments = frame[frame["as_of"].isin(scored["as_of"])]
+    others = result.unscored[result.unscored["model"] == "danger"]
+    assert len(others) > 50
+    assert set(map(tuple, at_moments[KEY].to_numpy())) == {
+        tuple(row) for table in (scored, others) for row in table[KEY].to_numpy()
+    }
+    assert not scored.merge(others, on=KEY).size
+    alone = BacktestResult(result.predictions, result.unscored.head(0), result.cutoffs, 1, result.policy)
+    moved = result.ranks_of("danger") - alone.ranks_of("danger")
+    assert moved.min() == 0
+    assert moved.max() > 0
+    assert result.ranks_of("danger").max() <= at_moments.groupby("as_of").size().max()
+
+
 def test_models_see_features_and_weights_that_make_renewals_count_alike(frame):
     seen = []
 
@@ -149,7 +165,17 @@ def test_summary_figures_are_those_of_the_measures(result: BacktestResult):
             rows = result.rows_of(record["model"])
             y, p = rows["outcome"] == outcome, rows[f"p_{outcome}"]
             assert record["auprc"] == auprc(y, p) == result.auprc(record["model"], outcome)
-            assert record["caught"] == caught_at_k(y, p, rows["as_of"], rows["fingerprint"], result.k)
+            both = pd.concat([rows, result.unscored[result.unscored["model"] == record["model"]]])
+            assert record["caught"] == pytest.approx(
+                caught_at_k(
+                    both["outcome"] == outcome,
+                    both[f"p_{outcome}"],
+                    both["as_of"],
+                    both["fingerprint"],
+                    result.k,
+                ),
+                nan_ok=True,
+            )
             assert record["auprc_low"] <= record["auprc"] <= record["auprc_high"]
     pd.testing.assert_frame_equal(result.summary(), result.summary())
     assert result.best_rule("failed", ["constant", "danger"]) == "danger"
@@ -158,7 +184,7 @@ def test_summary_figures_are_those_of_the_measures(result: BacktestResult):
 
 def test_intervals_widen_when_rows_of_a_lineage_go_together(frame, result):
     alone = result.predictions.assign(lineage=[f"l{row}" for row in range(len(result.predictions))])
-    loose = BacktestResult(alone, result.cutoffs, result.k, result.policy)
+    loose = BacktestResult(alone, result.unscored, result.cutoffs, result.k, result.policy)
     widths = [
         table.summary().set_index("model").eval("auprc_high - auprc_low")["danger"]
         for table in (result, loose)
