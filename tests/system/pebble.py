@@ -48,6 +48,10 @@ class Pebble:
         request = urllib.request.Request(url, json.dumps(body).encode(), method="POST")
         urllib.request.urlopen(request, timeout=5).close()
 
+    def issued(self) -> int:
+        """Count the certificates it issued, from its log."""
+        return (self.home / "pebble.log").read_text().count("Issued certificate serial")
+
 
 @contextmanager
 def pebble(home: Path, *, nonce_reject: int = 5, blocked: tuple[str, ...] = ()) -> Iterator[Pebble]:

@@ -1,0 +1,87 @@
+"""Killed at any step and started again, an action ends well, and the site never goes without a certificate."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from certforecast.execution.results import ActionResult
+from certforecast.history import History
+from certforecast.planning.plan import Plan
+from certforecast.settings import Settings
+from tests.system.pebble import pebble
+from tests.system.site import Prober, Site, plan_of
+
+pytestmark = pytest.mark.system
+
+STEPS = ("order", "issue", "stage", "check", "install", "verify", "record")
+
+
+def act_and_die(plan: Plan, settings: Settings, folder: Path, steps: Sequence[str]) -> ActionResult:
+    """Carry a plan out in processes that die around each of the steps, and one that lives."""
+    plan.write(folder / "plan.json")
+    (folder / "settings.json").write_text(settings.model_dump_json())
+    command = [
+        sys.executable,
+        "-m",
+        "tests.system.kill_driver",
+        folder / "plan.json",
+        folder / "settings.json",
+    ]
+    done = subprocess.run(
+        [*command, *steps],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        timeout=150,
+        check=False,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    (result,) = (ActionResult.model_validate(row) for row in json.loads(done.stdout))
+    return result
+
+
+def test_killed_around_every_step(tmp_path: Path) -> None:
+    with Site(tmp_path).served() as site:
+        settings, issued = site.settings(), site.issued()
+        with Prober(site.endpoint, site.roots) as prober:
+            result = act_and_die(plan_of(site.action()), settings, tmp_path, STEPS)
+        assert result.status == "verified", result.detail
+        assert prober.refused == []
+        assert len(prober.looks) > 50
+        assert set(prober.looks) == {site.before, result.fingerprint_after}
+        assert prober.looks == sorted(prober.looks, key=lambda seen: seen != site.before)  # and never back
+        assert 1 <= site.issued() - issued <= 2
+        assert not list(settings.staging_path.iterdir())
+        with History(settings.store_path) as history:
+            kinds = list(history.tables().events.to_pandas().sort_values("at", kind="stable")["kind"])
+        assert sorted(kinds) == sorted(
+            ["order_created", "issued", "staged", "installed", "reloaded", "verified"]
+        )
+
+
+def test_killed_in_a_rollback(tmp_path: Path) -> None:
+    with Site(tmp_path, deaf=True).served() as site:
+        settings = site.settings(executor={"verify_timeout_s": 0.5})
+        with Prober(site.endpoint, site.roots) as prober:
+            result = act_and_die(plan_of(site.action()), settings, tmp_path, ["verify", "rollback"])
+        assert result.status == "rolled_back", result.detail
+        assert prober.refused == []
+        assert set(prober.looks) == {site.before}
+        assert site.look().fingerprint == site.before
+
+
+def test_killed_while_an_acme_server_issues(tmp_path: Path) -> None:
+    with pebble(tmp_path / "pebble") as server, Site(tmp_path).served() as site:
+        both = tmp_path / "both.pem"
+        both.write_bytes(site.roots.read_bytes() + server.trust_file.read_bytes())
+        settings = site.settings(issuers={"acme": server.section(trust_file=both)})
+        with Prober(site.endpoint, both) as prober:
+            plan = plan_of(site.action(issuer="acme"))
+            result = act_and_die(plan, settings, tmp_path, ["order", "issue", "install"])
+        assert result.status == "verified", result.detail
+        assert prober.refused == []
+        assert 1 <= server.issued() <= 2
