@@ -1,22 +1,22 @@
 """One real TLS endpoint on loopback, as a process of its own that imports next to nothing.
 
-Started as ``python -m certforecast.simulation.endpoint``. It answers every request with one line. On SIGHUP it
-reads certificate and key anew for the connections to come, and keeps the old ones if the new are bad.
+Started as ``python -m certforecast.simulation.endpoint``. It answers every request with one line. On SIGHUP
+it reads certificate and key anew for the connections to come, and keeps the old ones if the new are bad.
 """
 
 import argparse
 import asyncio
-import ctypes
 import os
 import signal
 import ssl
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 __all__ = ["main"]
 
-_PR_SET_PDEATHSIG = 1
 _REQUEST_S = 5.0
+_ORPHAN_CHECK_S = 0.5
 
 
 def main() -> None:
@@ -29,15 +29,15 @@ def main() -> None:
     parser.add_argument("--pid-file", type=Path)
     parser.add_argument("--ignore-hup", action="store_true", help="a server whose reload is broken")
     arguments = parser.parse_args()
-    _die_with_parent()
     asyncio.run(_serve(arguments))
 
 
 async def _serve(arguments: argparse.Namespace) -> None:
+    parent = os.getppid()
     context = _context(arguments.certificate, arguments.key)
     front = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
 
-    def choose(connection: ssl.SSLObject, server_name: str | None, _: ssl.SSLContext) -> None:
+    def choose(connection: ssl.SSLObject, _name: str | None, _front: ssl.SSLContext) -> None:
         connection.context = context
 
     def reload() -> None:
@@ -60,7 +60,10 @@ async def _serve(arguments: argparse.Namespace) -> None:
         _write(arguments.pid_file, os.getpid())
     if arguments.port_file is not None:
         _write(arguments.port_file, server.sockets[0].getsockname()[1])
-    await done.wait()
+    # Not prctl(2): that signals when the parent's thread ends, and only on Linux.
+    while not done.is_set() and os.getppid() == parent:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(done.wait(), _ORPHAN_CHECK_S)
 
 
 async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -85,15 +88,6 @@ def _write(path: Path, number: int) -> None:
     draft = path.with_name(f".{path.name}.new")
     draft.write_text(f"{number}\n", encoding="ascii")
     draft.replace(path)
-
-
-def _die_with_parent() -> None:
-    """Have Linux end this process when its parent does, however that ends (prctl(2))."""
-    parent = os.getppid()
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent:  # it ended before we asked
-        sys.exit(0)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,10 @@
 """A sandbox: real TLS endpoints on loopback, with a past, and with the faults that certificates have."""
 
 import os
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from datetime import datetime, timedelta
 from pathlib import Path
 from random import Random
@@ -55,7 +52,7 @@ class Sandbox:
         home/ca/                            the embedded issuer's own folder
         home/letsencrypt/                   a tree as certbot keeps it: archive/ live/ renewal/
         home/tls/NAME/{fullchain,privkey}.pem   what an endpoint loads
-        home/run/NAME.{pid,log}
+        home/run/NAME.{pid,port,log}
 
     Four sites are healthy, four have hours or days left, two expired yesterday, three were renewed but
     serve the old certificate still (one of them expired two hours ago), and one, `broken`, is near its end
@@ -196,29 +193,34 @@ class Sandbox:
             path.write_bytes((self.tree / "archive" / site.name / f"{kind}{generation + 1}.pem").read_bytes())
 
     def _start(self) -> None:
-        ports = _free_ports(len(self.sites))
-        for site, port in zip(self.sites, ports, strict=True):
-            folder, run = self.home / "tls" / site.name, self.home / "run"
-            command = [sys.executable, "-m", "certforecast.simulation.endpoint", "--port", str(port)]
+        for site in self.sites:
+            folder, run = self.home / "tls" / site.name, self.home / "run" / site.name
+            command = [sys.executable, "-m", "certforecast.simulation.endpoint"]
             command += ["--certificate", f"{folder}/fullchain.pem", "--key", f"{folder}/privkey.pem"]
-            command += ["--pid-file", f"{run}/{site.name}.pid"]
+            command += ["--pid-file", f"{run}.pid", "--port-file", f"{run}.port"]
             command += ["--ignore-hup"] if site.kind == "deaf" else []
-            with (run / f"{site.name}.log").open("wb") as log:
+            with Path(f"{run}.log").open("wb") as log:
                 self._processes[site.name] = subprocess.Popen(
                     command, stdin=subprocess.DEVNULL, stdout=log, stderr=log
                 )
-            self.endpoints.append(Endpoint(host="127.0.0.1", port=port, server_name=site.name))
         deadline = time.monotonic() + _START_S
-        for name, process in self._processes.items():
-            while not (self.home / "run" / f"{name}.pid").exists():
-                if process.poll() is not None or time.monotonic() > deadline:
-                    log_file = self.home / "run" / f"{name}.log"
-                    last = log_file.read_text(errors="replace").strip().splitlines()[-1:]
-                    raise CertForecastError(
-                        f"endpoint {name} of the sandbox did not start: {' '.join(last) or 'too slow'};"
-                        f" see {log_file}, and try again"
-                    )
-                time.sleep(0.01)
+        self.endpoints = [
+            Endpoint(host="127.0.0.1", port=self._port(site.name, deadline), server_name=site.name)
+            for site in self.sites
+        ]
+
+    def _port(self, name: str, deadline: float) -> int:
+        """Wait until an endpoint is ready; it says on which port."""
+        run = self.home / "run"
+        while not (run / f"{name}.port").exists():
+            if self._processes[name].poll() is not None or time.monotonic() > deadline:
+                last = (run / f"{name}.log").read_text(errors="replace").strip().splitlines()[-1:]
+                raise CertForecastError(
+                    f"endpoint {name} of the sandbox did not start: {' '.join(last) or 'too slow'};"
+                    f" see {run / name}.log, and try again"
+                )
+            time.sleep(0.01)
+        return int((run / f"{name}.port").read_text(encoding="ascii"))
 
     def _end(self) -> None:
         for process in self._processes.values():
@@ -249,10 +251,3 @@ def _host(site: Site) -> dict[str, Any]:
 
 def _date(path: Path, moment: datetime) -> None:
     os.utime(path, (moment.timestamp(), moment.timestamp()), follow_symlinks=False)
-
-
-def _free_ports(count: int) -> Iterable[int]:
-    """Find ports of loopback that nobody listens on, held all at once so that none comes twice."""
-    with ExitStack() as stack:
-        listeners = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [int(listener.getsockname()[1]) for listener in listeners]
