@@ -7,7 +7,7 @@ from certforecast.lazy import lazy
 if TYPE_CHECKING:
     from certforecast.models.baselines import RULES, FewestDaysLeft, IssuerRate, PastDue, PriorRate
     from certforecast.models.classifier import OutcomeClassifier
-    from certforecast.models.forecast import forecast
+    from certforecast.models.forecasting import forecast
     from certforecast.models.saved import load_model, model_metadata, save_model
     from certforecast.models.training import Trained, landmarks, train
 
@@ -27,12 +27,13 @@ __all__ = [
     "train",
 ]
 
+# The module of `forecast` has another name: a submodule, once imported, would hide a function named like it.
 __getattr__ = lazy(
     __name__,
     {
         "baselines": ["RULES", "FewestDaysLeft", "IssuerRate", "PastDue", "PriorRate"],
         "classifier": ["OutcomeClassifier"],
-        "forecast": ["forecast"],
+        "forecasting": ["forecast"],
         "saved": ["load_model", "model_metadata", "save_model"],
         "training": ["Trained", "landmarks", "train"],
     },

@@ -71,6 +71,7 @@ def model_metadata(path: Path | str) -> dict[str, Any]:
         with zipfile.ZipFile(source) as archive:
             about: dict[str, Any] = json.loads(archive.read("certforecast.json"))
         version = int(about["format"])
+        about["features"] = list(about.get("features", ()))
     except FileNotFoundError as error:
         raise ModelError(f"there is no model at {source}: train one with 'certforecast train'") from error
     except (OSError, zipfile.BadZipFile, KeyError, ValueError, TypeError) as error:

@@ -80,6 +80,15 @@ def test_a_newer_format_and_other_features_are_refused(saved: Path, tmp_path: Pa
         load_model(saved)
 
 
+def test_a_file_that_says_nothing_sensible_of_its_features_is_refused(saved: Path) -> None:
+    rewrite(saved, lambda about: about.pop("features"))
+    with pytest.raises(ModelError, match="other features"):
+        load_model(saved)
+    rewrite(saved, lambda about: about.update(features=3))
+    with pytest.raises(ModelError, match="is not a model file"):
+        load_model(saved)
+
+
 def test_a_type_that_has_no_place_in_a_model_is_refused(saved: Path) -> None:
     with zipfile.ZipFile(saved) as archive:
         parts = {name: archive.read(name) for name in archive.namelist()}

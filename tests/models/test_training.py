@@ -1,0 +1,138 @@
+"""From a store to a model: which moments are looked at, what is refused, and that later rows have no say."""
+
+from datetime import timedelta
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from certforecast import models
+from certforecast.errors import ModelError
+from certforecast.features import FEATURES, IDENTIFIERS
+from certforecast.history import History
+from certforecast.models import OutcomeClassifier, forecast, landmarks, load_model, model_metadata, train
+from certforecast.models.training import data_fingerprint, fit_forecaster
+from certforecast.policy import RenewalPolicy
+from certforecast.settings import Settings
+from tests.timeline import Timeline, day
+
+PROBABILITIES = ["p_on_time", "p_slipped", "p_failed", "p_retired"]
+
+
+def landmark_frame(renewals: int = 120, seed: int = 0) -> pd.DataFrame:
+    """Two rows for each renewal, whose issuer decides how it ends; expiries are spread over a year."""
+    rng = np.random.default_rng(seed)
+    issuer = rng.choice(["Good", "Bad"], renewals)
+    expires = [day(90 + number * 365 / renewals) for number in range(renewals)]
+    base = pd.DataFrame(
+        {
+            "fingerprint": [f"{number:04d}" for number in range(renewals)],
+            "not_after": expires,
+            "outcome": np.where((issuer == "Bad") & (rng.random(renewals) < 0.7), "failed", "on_time"),
+            "resolved_at": expires,
+            "intervention": False,
+        }
+    )
+    numbers = {name: rng.normal(size=renewals) for name, kind in FEATURES.items() if kind.kind != "category"}
+    texts = {name: "x" for name, kind in FEATURES.items() if kind.kind == "category"}
+    base = base.assign(**numbers | texts | {"issuer_org": issuer})
+    rows = [base.assign(as_of=base["not_after"] - timedelta(days=before)) for before in (40, 20)]
+    return pd.concat(rows, ignore_index=True)
+
+
+def test_public_names_stay_what_they_are_once_their_modules_are_loaded() -> None:
+    for name in models.__all__:
+        assert not isinstance(getattr(models, name), ModuleType), name
+        assert not isinstance(getattr(models, name), ModuleType), f"{name}, asked for again"
+
+
+def test_landmarks_go_back_from_as_of_to_the_first_known_certificate() -> None:
+    timeline = Timeline()
+    timeline.certificate("first", "a.example.org", issued=0, known=10)
+    with timeline.history() as history:
+        assert landmarks(history, day(50), 14) == [day(22), day(36)]
+        assert landmarks(history, day(24), 14) == [day(10)]
+        assert landmarks(history, day(20), 14) == []
+    with History(None) as empty:
+        assert landmarks(empty, day(50), 14) == []
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_comes_after_the_cutoff_changes_no_probability(seed: int) -> None:
+    frame, cutoff, policy = landmark_frame(seed=seed), day(300), RenewalPolicy()
+    rng = np.random.default_rng(seed)
+    later = (
+        (frame["as_of"] >= cutoff)
+        | (frame["resolved_at"] > cutoff)
+        | (frame["not_after"] + timedelta(days=policy.grace_days) > cutoff)
+    )
+    changed = frame.copy()
+    changed.loc[later, "outcome"] = rng.choice(["slipped", "retired", "failed"], later.sum())
+    changed.loc[later, "days_left"] = rng.normal(size=later.sum())
+    assert 0 < later.sum() < len(frame)
+    asked = frame[list(FEATURES)]
+    first, second = (
+        fit_forecaster(rows, cutoff, policy, OutcomeClassifier(max_iter=10)).proba_frame(asked)
+        for rows in (frame, changed)
+    )
+    pd.testing.assert_frame_equal(first, second, check_exact=True)
+
+
+def test_an_outcome_of_our_own_doing_teaches_nothing() -> None:
+    frame, policy = landmark_frame(), RenewalPolicy()
+    ours = frame["fingerprint"] < "0030"
+    without = frame[~ours]
+    censored = frame.assign(intervention=ours, outcome=frame["outcome"].mask(ours, "retired"))
+    asked = frame[list(FEATURES)]
+    first, second = (
+        fit_forecaster(rows, day(600), policy, OutcomeClassifier(max_iter=10)).proba_frame(asked)
+        for rows in (without, censored)
+    )
+    pd.testing.assert_frame_equal(first, second, check_exact=True)
+
+
+@pytest.mark.parametrize("cutoff", [day(60), day(600)])
+def test_too_little_history_is_refused_with_what_to_do(cutoff) -> None:
+    frame = landmark_frame().assign(outcome="on_time")
+    with pytest.raises(ModelError, match=r"two different outcomes are needed; import older history"):
+        fit_forecaster(frame, cutoff, RenewalPolicy(), OutcomeClassifier())
+
+
+def test_an_empty_store_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    with History(None) as history, pytest.raises(ModelError, match="import history first"):
+        train(history, day(100), Settings(home=tmp_path))
+
+
+def test_the_data_fingerprint_is_of_the_rows_not_their_order() -> None:
+    frame = landmark_frame(20)
+    assert data_fingerprint(frame.sample(frac=1, random_state=1)) == data_fingerprint(frame)
+    one_changed = frame.assign(outcome=frame["outcome"].where(frame.index != 3, "slipped"))
+    assert data_fingerprint(one_changed) != data_fingerprint(frame)
+
+
+def test_a_store_is_trained_on_saved_and_forecast_from(tmp_path: Path) -> None:
+    timeline = Timeline()
+    for number in range(24):
+        name = f"s{number}.example.org"
+        timeline.certificate(f"{number} old", name, issued=number)
+        # Half are replaced with 30 days to spare, half two days before the end.
+        timeline.certificate(f"{number} new", name, issued=number + (60 if number % 2 else 88))
+    settings = Settings(home=tmp_path / "home")
+    with timeline.history() as history:
+        trained = train(history, day(145), settings)
+        model = load_model(trained.path)
+        rows = forecast(history, model, day(145))
+        none = forecast(history, model, day(-100))
+
+    assert trained.path == settings.champion_path
+    assert trained.outcomes == {"on_time": 12, "slipped": 12}
+    assert trained.renewals == 24
+    assert model_metadata(trained.path)["data_fingerprint"] == trained.data_fingerprint
+    assert list(rows.columns) == [*IDENTIFIERS, *FEATURES, *PROBABILITIES]
+    assert len(rows) == 24
+    assert np.allclose(rows[PROBABILITIES].sum(axis=1), 1.0)
+    assert (rows["p_failed"] == 0).all()
+    assert none.empty
+    assert list(none.columns) == list(rows.columns)
