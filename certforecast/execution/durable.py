@@ -15,6 +15,8 @@ __all__ = ["Durable", "durable"]
 _VERSION: Final = "1"
 _NAME: Final = "certforecast.action"
 _POLL_S: Final = 0.1
+#: Interrupted by a person, the action under way still gets so long to end.
+_INTERRUPTED_S: Final = 120
 
 #: An action as JSON, and a way to checkpoint a step, to the result as JSON.
 Body = Callable[[dict[str, Any], Callable[..., dict[str, Any]]], dict[str, Any]]
@@ -96,11 +98,15 @@ def durable(settings: Settings, body: Body) -> Iterator[Durable]:
         DBOS(config=config)
         _workflow()
         _body[:] = [body]
+        patience = 0
         try:
             DBOS.launch()
             yield Durable()
+        except KeyboardInterrupt:
+            patience = _INTERRUPTED_S
+            raise
         finally:
-            DBOS.destroy()
+            DBOS.destroy(workflow_completion_timeout_sec=patience)
             _body.clear()
 
 

@@ -1,8 +1,8 @@
 """Carries out a plan in processes that kill themselves, one after another, and in one that does not.
 
-Called as ``python -m tests.system.kill_driver PLAN SETTINGS STEP...``. For every step there is a process that dies
-by SIGKILL when the step's body is about to begin, and the next when it has ended but is not yet checkpointed.
-The last one is left alone and prints what it got, as JSON.
+Called as ``python -m tests.system.kill_driver PLAN SETTINGS STEP...``. For every step there is a process that
+dies by SIGKILL when the step's body is about to begin, and the next when it has ended but is not yet
+checkpointed. The last one is left alone and prints what it got, as JSON.
 
 The processes are forked after the imports, which take most of the time; each starts with nothing but those.
 """

@@ -1,4 +1,4 @@
-"""Killed at any step and started again, an action ends well, and the site never goes without a certificate."""
+"""Killed at any step and started again, an action ends well, and the site is served all the time."""
 
 import json
 import subprocess
