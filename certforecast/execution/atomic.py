@@ -5,7 +5,7 @@ import secrets
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["replace_link", "write_file"]
+__all__ = ["create_file", "replace_link", "write_file"]
 
 
 def write_file(path: Path, data: bytes, *, mode: int = 0o644, owner: os.stat_result | None = None) -> None:
@@ -33,6 +33,17 @@ def write_file(path: Path, data: bytes, *, mode: int = 0o644, owner: os.stat_res
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
+
+
+def create_file(path: Path, data: bytes, *, mode: int = 0o644) -> None:
+    """Write a file whole, but leave the one that is there: of several processes, the first one's stands."""
+    draft = _draft(path)
+    write_file(draft, data, mode=mode)
+    try:
+        with suppress(FileExistsError):
+            path.hardlink_to(draft)  # a rename would replace it
+    finally:
+        draft.unlink()
 
 
 def replace_link(path: Path, target: Path | str) -> None:

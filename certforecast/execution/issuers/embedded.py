@@ -17,7 +17,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from certforecast.clock import Clock, system_clock
 from certforecast.errors import IssuanceError
-from certforecast.execution.atomic import write_file
+from certforecast.execution.atomic import create_file, write_file
 from certforecast.execution.issuers import Order
 from certforecast.execution.staging import general_name, new_key
 
@@ -83,13 +83,15 @@ class EmbeddedIssuer:
         Raises
         ------
         IssuanceError
-            If the request's signature does not hold or it names nothing.
+            If the request cannot be read, its signature does not hold or it names nothing.
         """
         path = self._issued(order["serial"])
         if not path.exists():
-            request = x509.load_pem_x509_csr(csr)
             try:
+                request = x509.load_pem_x509_csr(csr)
                 names = request.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+            except ValueError as error:
+                raise IssuanceError(f"not a signing request in PEM: {error}", code="badCSR") from error
             except x509.ExtensionNotFound as error:
                 raise IssuanceError("the signing request names nothing", code="badCSR") from error
             if not request.is_signature_valid:
@@ -141,7 +143,7 @@ class EmbeddedIssuer:
         leaf = builder.sign(key, hashes.SHA256())
         path = self._issued(format(leaf.serial_number, "x"))
         path.parent.mkdir(exist_ok=True)
-        write_file(path, leaf.public_bytes(Encoding.PEM))
+        create_file(path, leaf.public_bytes(Encoding.PEM))
         return leaf
 
     def _issued(self, serial: str) -> Path:
