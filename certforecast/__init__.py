@@ -1,34 +1,34 @@
 """certforecast: forecasts certificate renewals, ranks what to do, renews, and proves it on the wire.
 
-The public names below are loaded on first use, so that ``import certforecast`` stays cheap.
+The public names below are loaded on first use, so that ``import certforecast`` stays cheap. Functions named
+like their package stay in it: ``from certforecast.renewals import renewals`` and ``from certforecast.features
+import features``.
 
 Examples
 --------
 >>> import certforecast as cf
 >>> with cf.History(None) as history:
-...     len(cf.renewals(history, as_of=cf.parse_moment("2026-10-01")))
+...     history.counts()["certificates"]
 0
 """
 
 from typing import TYPE_CHECKING
 
 from certforecast.lazy import lazy
+from certforecast.version import __version__
 
 if TYPE_CHECKING:
     from certforecast.clock import parse_moment
     from certforecast.errors import CertForecastError
     from certforecast.evaluation import backtest
     from certforecast.execution import Executor
-    from certforecast.features import FEATURES, features, training_frame
+    from certforecast.features import FEATURES, training_frame
     from certforecast.history import History
     from certforecast.models import OutcomeClassifier, forecast, load_model, save_model, train
     from certforecast.planning import Plan, make_plan
     from certforecast.policy import RenewalPolicy
-    from certforecast.renewals import renewals
     from certforecast.settings import Settings, load_settings
     from certforecast.simulation import Fleet
-
-__version__ = "0.1.0"
 
 __all__ = [
     "FEATURES",
@@ -41,13 +41,12 @@ __all__ = [
     "RenewalPolicy",
     "Settings",
     "backtest",
-    "features",
+    "__version__",
     "forecast",
     "load_model",
     "load_settings",
     "make_plan",
     "parse_moment",
-    "renewals",
     "save_model",
     "train",
     "training_frame",
@@ -60,12 +59,11 @@ __getattr__ = lazy(
         "errors": ["CertForecastError"],
         "evaluation": ["backtest"],
         "execution": ["Executor"],
-        "features": ["FEATURES", "features", "training_frame"],
+        "features": ["FEATURES", "training_frame"],
         "history": ["History"],
         "models": ["OutcomeClassifier", "forecast", "load_model", "save_model", "train"],
         "planning": ["Plan", "make_plan"],
         "policy": ["RenewalPolicy"],
-        "renewals": ["renewals"],
         "settings": ["Settings", "load_settings"],
         "simulation": ["Fleet"],
     },

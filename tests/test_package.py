@@ -2,14 +2,29 @@
 
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
+from pkgutil import walk_packages
+from types import ModuleType
 
 import pytest
 
 import certforecast
 
 ROOT = Path(__file__).parents[1]
-HEAVY = {"mlflow", "duckdb", "ibis", "matplotlib", "sklearn", "pandas", "scipy", "dbos", "skops", "acme", "pyarrow"}
+HEAVY = {
+    "mlflow",
+    "duckdb",
+    "ibis",
+    "matplotlib",
+    "sklearn",
+    "pandas",
+    "scipy",
+    "dbos",
+    "skops",
+    "acme",
+    "pyarrow",
+}
 
 
 def loaded_after(code: str) -> set[str]:
@@ -36,6 +51,14 @@ def test_every_public_name_resolves() -> None:
     for name in certforecast.__all__:
         assert getattr(certforecast, name) is not None
     assert set(certforecast.__all__) <= set(dir(certforecast))
+
+
+def test_no_module_hides_a_public_name() -> None:
+    """A submodule, once imported, becomes an attribute of its package, and would hide a function named like it."""
+    modules = [import_module(found.name) for found in walk_packages(certforecast.__path__, "certforecast.")]
+    for module in modules:
+        for name in getattr(module, "__all__", []):
+            assert not isinstance(getattr(module, name), ModuleType), f"{module.__name__}.{name}"
 
 
 def test_the_package_is_typed() -> None:

@@ -35,7 +35,7 @@ AsOf = Annotated[
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from certforecast import __version__
+        from certforecast.version import __version__
 
         typer.echo(f"certforecast {__version__}")
         raise typer.Exit

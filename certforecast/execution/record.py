@@ -69,14 +69,14 @@ def rows(action: Action, done: dict[str, dict[str, Any]], actor: str) -> Batch:
             kind = "challenge_failed" if error.get("challenge") else failed
             event(at, kind, error.get("code") or step, error["message"])
         elif fine is not None and not ("present" in done["order"] and step in ("order", "install")):
-            event(at, fine, detail=_fingerprint(step, done))
+            event(at, fine, detail=_fingerprint(step, action, done))
         if step == "install" and error is None:
             complaints = result["complaints"]
             event(
                 at,
                 "reload_failed" if complaints else "reloaded",
                 "reload" if complaints else None,
-                "; ".join(complaints) or None,
+                "; ".join(complaints) or action.fingerprint,
             )
         for look in result.get("looks", ()):
             moment = datetime.fromisoformat(look["observed_at"])
@@ -90,10 +90,14 @@ def rows(action: Action, done: dict[str, dict[str, Any]], actor: str) -> Batch:
     return batch
 
 
-def _fingerprint(step: str, done: dict[str, dict[str, Any]]) -> str | None:
-    """Give the certificate that a step was about, as far as it was known then."""
+def _fingerprint(step: str, action: Action, done: dict[str, dict[str, Any]]) -> str | None:
+    """Give the certificate that a step was about.
+
+    Ordering and reloading name the certificate that is acted upon: that is how its renewal is known to
+    be no natural one (:mod:`certforecast.renewals.outcomes`).
+    """
     if step == "order":
-        return None
+        return action.fingerprint
     if step == "rollback":
         back: str | None = done["rollback"]["looks"][0]["fingerprint"]
         return back

@@ -26,6 +26,8 @@ from sklearn.utils.validation import (  # noqa: TID253
     validate_data,
 )
 
+from threadpoolctl import threadpool_limits
+
 from certforecast.renewals import OUTCOMES
 
 if TYPE_CHECKING:
@@ -37,6 +39,9 @@ Method = Literal["blended", "boosted", "logistic"]
 
 #: More categories than this are grouped, the rare ones first.
 MAX_CATEGORIES = 40
+
+#: From how many rows on training uses all cores.
+THREADS_FROM = 100_000
 
 
 class OutcomeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -146,7 +151,9 @@ class OutcomeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if len(self.classes_) < 2:
             found = ", ".join(map(repr, self.classes_)) or "none"
             raise ValueError(f"y has one class only ({found}); at least two outcomes are needed")
-        with warnings.catch_warnings():
+        # On little data threads cost more than they bring, and on a busy machine they wait for one another.
+        threads = 1 if len(frame) < THREADS_FROM else None
+        with warnings.catch_warnings(), threadpool_limits(threads):
             # Flags and mostly-zero counts have fewer distinct values than bins: nothing to do about it.
             warnings.filterwarnings(
                 "ignore", "Bins whose width are too small|Feature .* is constant", UserWarning

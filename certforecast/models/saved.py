@@ -41,7 +41,7 @@ def save_model(model: "OutcomeClassifier", path: Path | str, metadata: dict[str,
     import sklearn
     import skops.io
 
-    from certforecast import __version__
+    from certforecast.version import __version__
 
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)

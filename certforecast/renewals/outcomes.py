@@ -125,7 +125,7 @@ def _marks(certificates: "ir.Table", tables: Tables, policy: RenewalPolicy) -> "
     """Find retirements and our own interventions in the events, by the names of the certificate."""
     events = tables.events
     own = events.source == "executor"
-    kinds = ["retired", "order_created", "installed", "reloaded"]
+    kinds = ["retired", "order_created", "reloaded"]
     events = events.filter(events.kind.isin(kinds) & (own | (events.kind == "retired"))).select(
         "as_of",
         "kind",
