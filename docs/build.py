@@ -1,7 +1,7 @@
 """Writes the pages that are made from code: the feature catalogue and the plan's JSON schema.
 
-    python docs/build.py            write them
-    python docs/build.py --check    exit with 1 if one is out of date
+python docs/build.py            write them
+python docs/build.py --check    exit with 1 if one is out of date
 """
 
 import json
@@ -19,11 +19,13 @@ def catalogue() -> str:
     lines = [
         "# Features",
         "",
-        f"All {len(FEATURES)} features, made from the code by `make docs`. A flag is 1 or 0. All are taken at `as_of`,",
-        "for renewals that are open then, from rows known by then. A lifetime is that of the certificate in question.",
+        f"All {len(FEATURES)} features, made from the code by `make docs`. A flag is 1 or 0. All are taken",
+        "at `as_of`, for renewals that are open then, from rows known by then. A lifetime is that of the",
+        "certificate in question.",
     ]
     for group in dict.fromkeys(feature.group for feature in FEATURES.values()):
-        lines += ["", f"## {group.capitalize()}", "", "| feature | kind | unit | what it says |", "| --- | --- | --- | --- |"]
+        lines += ["", f"## {group.capitalize()}", ""]
+        lines += ["| feature | kind | unit | what it says |", "| --- | --- | --- | --- |"]
         lines += [
             f"| `{feature.name}` | {feature.kind} | {feature.unit} | {feature.doc} |"
             for feature in FEATURES.values()
@@ -38,7 +40,8 @@ def main() -> int:
         "features.md": catalogue(),
         "plan.schema.json": json.dumps(Plan.json_schema(), indent=2) + "\n",
     }
-    stale = [name for name, text in pages.items() if not (DOCS / name).exists() or (DOCS / name).read_text() != text]
+    present = {name: (DOCS / name).read_text() for name in pages if (DOCS / name).exists()}
+    stale = [name for name, text in pages.items() if present.get(name) != text]
     if "--check" in sys.argv:
         for name in stale:
             print(f"docs/{name} is out of date: run 'make docs'", file=sys.stderr)

@@ -1,6 +1,7 @@
 """Act: carry out the plan. Dry unless ``--execute`` is given; goes on where a killed run was.
 
-Daily, by cron:  0 6 * * *  cd /srv/certforecast && .venv/bin/python pipelines/act.py certforecast.toml --execute
+Daily, by cron:
+0 6 * * *  cd /srv/certforecast && .venv/bin/python pipelines/act.py certforecast.toml --execute
 """
 
 import json

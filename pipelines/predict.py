@@ -18,7 +18,8 @@ def main(config: Path | None) -> None:
         forecasts = forecast(history, load_model(settings.champion_path), now, settings.policy)
         plan = make_plan(history, forecasts, now, settings, model=settings.champion_path.name)
     plan.write(settings.plan_path)
-    print(json.dumps({"renewals": len(forecasts), "actions": len(plan.actions), "plan": str(settings.plan_path)}))
+    done = {"renewals": len(forecasts), "actions": len(plan.actions), "plan": str(settings.plan_path)}
+    print(json.dumps(done))
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ def test_every_public_name_resolves() -> None:
 
 
 def test_no_module_hides_a_public_name() -> None:
-    """A submodule, once imported, becomes an attribute of its package, and would hide a function named like it."""
+    """A submodule, once imported, is an attribute of its package, and would hide a function of its name."""
     modules = [import_module(found.name) for found in walk_packages(certforecast.__path__, "certforecast.")]
     for module in modules:
         for name in getattr(module, "__all__", []):

@@ -1,7 +1,7 @@
 """The command line.
 
-Exit codes: 0 done; 1 findings, where a flag asked for them (``--check``); 2 bad use: a wrong flag, file, row or
-setting; 3 it could not be done, for example because the store is locked.
+Exit codes: 0 done; 1 findings, where a flag asked for them (``--check``); 2 bad use: a wrong flag, file
+or setting; 3 it could not be done, for example because the store is locked.
 """
 
 import sys

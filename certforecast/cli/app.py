@@ -79,14 +79,14 @@ def open_history(settings: "Settings", *, must_exist: bool = True) -> "History":
 
     if must_exist and not settings.store_path.exists():
         raise StoreError(
-            f"there is no store at {settings.store_path} yet: fill one with 'certforecast ingest SOURCE PATH', "
-            "or name its folder with --home"
+            f"there is no store at {settings.store_path} yet: fill one with "
+            "'certforecast ingest SOURCE PATH', or name its folder with --home"
         )
     return History(settings.store_path)
 
 
-def moment(text: str | None) -> datetime:
-    """Read ``--as-of``; without it, the present.
+def moment(text: str | None, option: str = "--as-of") -> datetime:
+    """Read a time given on the command line; without it, the present.
 
     Raises
     ------
@@ -102,5 +102,5 @@ def moment(text: str | None) -> datetime:
         return parse_moment(text)
     except ValueError as error:
         raise InputError(
-            f"--as-of {text!r} is not an ISO 8601 time such as 2026-10-01 or 2026-10-01T06:00Z"
+            f"{option} {text!r} is not an ISO 8601 time such as 2026-10-01 or 2026-10-01T06:00Z"
         ) from error

@@ -1,12 +1,11 @@
 """Commands that play: simulate and demo."""
 
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from certforecast.cli.app import Json, app, settings_of
+from certforecast.cli.app import Json, app, moment, settings_of
 from certforecast.cli.output import print_json, print_table, progress, say
 
 
@@ -16,17 +15,14 @@ def simulate(
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same bytes.")] = 7,
     lineages: Annotated[int, typer.Option(min=10, help="How many services.")] = 360,
     years: Annotated[float, typer.Option(min=0.1, help="How long the fleet is played.")] = 3.0,
-    end: Annotated[datetime, typer.Option(help="The last day.", formats=["%Y-%m-%d"])] = datetime(
-        2026, 10, 1
-    ),  # noqa: DTZ001 (typer gives naive ones)
+    end: Annotated[str, typer.Option(metavar="DATE", help="The last day, ISO 8601.")] = "2026-10-01",
     as_json: Json = False,
 ) -> None:
     """Play a fleet whose true probabilities are known, and write its history."""
-    from certforecast.clock import as_utc
     from certforecast.simulation import Fleet
 
     with progress("Playing"):
-        fleet = Fleet(seed=seed, lineages=lineages, years=years, end=as_utc(end))
+        fleet = Fleet(seed=seed, lineages=lineages, years=years, end=moment(end, "--end"))
         written = fleet.write(folder)
         outcomes = fleet.outcomes()["outcome"].value_counts().to_dict()
         rows = {name: table.num_rows for name, table in fleet.tables().items()}

@@ -77,7 +77,7 @@ def _schema(
 
 
 #: One row a leaf certificate. `fingerprint` is the SHA-256 of the DER in lower-case hex; a source without
-#: the DER gives ``"~"`` and a hash of what it knows instead. `serial` is lower-case hex without leading zeros.
+#: the DER gives ``"~"`` and a hash of what it knows instead. `serial` is lower-case hex, no leading zeros.
 #: `names` are sorted lower-case A-labels (IP addresses in their shortest form); DNs are RFC 4514 strings.
 CERTIFICATES: Final = Table(
     "certificates",

@@ -25,7 +25,6 @@ from sklearn.utils.validation import (  # noqa: TID253
     column_or_1d,
     validate_data,
 )
-
 from threadpoolctl import threadpool_limits
 
 from certforecast.renewals import OUTCOMES

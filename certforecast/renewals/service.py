@@ -28,8 +28,8 @@ def spells(tables: Tables, certificates: "ir.Table") -> "ir.Table":
     -------
     ibis table
         `ENDPOINT`, ``fingerprint, name_set_id, issued, expires``, and in seconds ``first_seen``,
-        ``last_seen``, ``first_known`` (when the first look was known), ``expired_use_known`` (when it was first known
-        that the certificate was served after its expiry; null if it was not).
+        ``last_seen``, ``first_known`` (when the first look was known), ``expired_use_known`` (when it was
+        first known that the certificate was served after its expiry; null if it was not).
     """
     looks = tables.observations
     # A server that shows another site's certificate by default does not serve this one's names with it.

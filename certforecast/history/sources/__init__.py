@@ -30,8 +30,8 @@ class Batch:
     """Rows read in one go.
 
     Rows are dictionaries with the columns of the table they are for; a missing nullable column is null,
-    and `source` and `known_at` must be filled. `positions` gives for each row of a table where it stood in the
-    input (``"fleet.json#12"``), for the quarantine.
+    and `source` and `known_at` must be filled. `positions` gives for each row of a table where it stood in
+    the input (``"fleet.json#12"``), for the quarantine.
     """
 
     certificates: list[dict[str, Any]] = field(default_factory=list)
