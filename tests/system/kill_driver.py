@@ -1,8 +1,8 @@
 """Carries out a plan in processes that kill themselves, one after another, and in one that does not.
 
-Called as ``python -m tests.system.kill_driver PLAN SETTINGS STEP...``. For every step there is a process that
-dies by SIGKILL when the step's body is about to begin, and the next when it has ended but is not yet
-checkpointed. The last one is left alone and prints what it got, as JSON.
+Called as ``python -m tests.system.kill_driver PLAN LAST SETTINGS STEP...``. For every step there is a process
+that dies by SIGKILL when the step's body is about to begin, and the next when it has ended but is not yet
+checkpointed. The last process is left alone, with the plan LAST, and prints what it got, as JSON.
 
 The processes are forked after the imports, which take most of the time; each starts with nothing but those.
 """
@@ -43,7 +43,7 @@ def act(plan: Path, settings: Path) -> None:
     print(json.dumps([result.model_dump(mode="json") for result in results]), flush=True)
 
 
-def main(plan: Path, settings: Path, steps: list[str]) -> None:
+def main(plan: Path, last: Path, settings: Path, steps: list[str]) -> None:
     import dbos
     import duckdb
 
@@ -58,8 +58,8 @@ def main(plan: Path, settings: Path, steps: list[str]) -> None:
         _, status = os.waitpid(child, 0)
         if not (os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL):
             sys.exit(f"{moment} {step}: ended with status {status}, not killed")
-    act(plan, settings)
+    act(last, settings)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:])
+    main(*map(Path, sys.argv[1:4]), steps=sys.argv[4:])

@@ -163,9 +163,16 @@ def test_an_interrupted_run_ends_the_action_under_way(tmp_path: Path) -> None:
             if step == "install":
                 signal.raise_signal(signal.SIGINT)
 
+        plan, again = plan_of(site.action(), site.action(id="never")), []
         with pytest.raises(KeyboardInterrupt):
-            Executor(site.settings()).run(plan_of(site.action()), execute=True, on_step=interrupt)
+            Executor(site.settings()).run(plan, execute=True, on_step=interrupt)
         assert site.look().fingerprint != site.before
+        first = plan.model_copy(update={"actions": plan.actions[:1]})
+        (result,) = Executor(site.settings()).run(
+            first, execute=True, on_step=lambda *told: again.append(told)
+        )
+        assert result.status == "verified"
+        assert again == []
 
 
 def test_an_expired_plan_is_refused(tmp_path: Path) -> None:

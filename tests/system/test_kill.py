@@ -20,19 +20,16 @@ pytestmark = pytest.mark.system
 STEPS = ("order", "issue", "stage", "check", "install", "verify", "record")
 
 
-def act_and_die(plan: Plan, settings: Settings, folder: Path, steps: Sequence[str]) -> ActionResult:
+def act_and_die(
+    plan: Plan, settings: Settings, folder: Path, steps: Sequence[str], last: Plan | None = None
+) -> list[ActionResult]:
     """Carry a plan out in processes that die around each of the steps, and one that lives."""
-    plan.write(folder / "plan.json")
-    (folder / "settings.json").write_text(settings.model_dump_json())
-    command = [
-        sys.executable,
-        "-m",
-        "tests.system.kill_driver",
-        folder / "plan.json",
-        folder / "settings.json",
-    ]
+    files = [folder / name for name in ("plan.json", "last.json", "settings.json")]
+    plan.write(files[0])
+    (last or plan).write(files[1])
+    files[2].write_text(settings.model_dump_json())
     done = subprocess.run(
-        [*command, *steps],
+        [sys.executable, "-m", "tests.system.kill_driver", *files, *steps],
         cwd=Path(__file__).parents[2],
         capture_output=True,
         timeout=150,
@@ -40,15 +37,14 @@ def act_and_die(plan: Plan, settings: Settings, folder: Path, steps: Sequence[st
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    (result,) = (ActionResult.model_validate(row) for row in json.loads(done.stdout))
-    return result
+    return [ActionResult.model_validate(row) for row in json.loads(done.stdout)]
 
 
 def test_killed_around_every_step(tmp_path: Path) -> None:
     with Site(tmp_path).served() as site:
         settings, issued = site.settings(), site.issued()
         with Prober(site.endpoint, site.roots) as prober:
-            result = act_and_die(plan_of(site.action()), settings, tmp_path, STEPS)
+            (result,) = act_and_die(plan_of(site.action()), settings, tmp_path, STEPS)
         assert result.status == "verified", result.detail
         assert prober.refused == []
         assert len(prober.looks) > 50
@@ -67,7 +63,7 @@ def test_killed_in_a_rollback(tmp_path: Path) -> None:
     with Site(tmp_path, deaf=True).served() as site:
         settings = site.settings(executor={"verify_timeout_s": 0.5})
         with Prober(site.endpoint, site.roots) as prober:
-            result = act_and_die(plan_of(site.action()), settings, tmp_path, ["verify", "rollback"])
+            (result,) = act_and_die(plan_of(site.action()), settings, tmp_path, ["verify", "rollback"])
         assert result.status == "rolled_back", result.detail
         assert prober.refused == []
         assert set(prober.looks) == {site.before}
@@ -81,7 +77,20 @@ def test_killed_while_an_acme_server_issues(tmp_path: Path) -> None:
         settings = site.settings(issuers={"acme": server.section(trust_file=both)})
         with Prober(site.endpoint, both) as prober:
             plan = plan_of(site.action(issuer="acme"))
-            result = act_and_die(plan, settings, tmp_path, ["order", "issue", "install"])
+            (result,) = act_and_die(plan, settings, tmp_path, ["order", "issue", "install"])
         assert result.status == "verified", result.detail
         assert prober.refused == []
         assert 1 <= server.issued() <= 2
+
+
+def test_what_was_begun_under_an_old_plan_is_finished_under_a_new_one(tmp_path: Path) -> None:
+    with Site(tmp_path).served() as site:
+        settings = site.settings()
+        old, new = plan_of(site.action()), plan_of(site.action(kind="investigate"))
+        (result,) = act_and_die(old, settings, tmp_path, ["verify"], last=new)
+        assert result.status == "for_people"
+        with History(settings.store_path) as history:
+            kinds = set(history.tables().events.to_pandas()["kind"])
+        assert {"installed", "verified"} <= kinds
+        assert not list(settings.staging_path.iterdir())
+        assert site.look().fingerprint != site.before
