@@ -221,7 +221,9 @@ def load_settings(config: Path | None = None, **overrides: Any) -> Settings:
 
     where = f"settings ({path})" if path else "settings (environment)"
     try:
-        return _FromFile(**overrides)
+        settings = _FromFile(**overrides)
+        # Whoever changes the working directory later must not lose the store.
+        return settings.model_copy(update={"home": settings.home.absolute()})
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{where}: not valid TOML: {error}") from error
     except ValidationError as error:

@@ -105,9 +105,9 @@ class OutcomeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         max_iter: int = 100,
         learning_rate: float = 0.05,
         max_leaf_nodes: int = 8,
-        min_samples_leaf: int = 50,
+        min_samples_leaf: int = 200,
         l2_regularization: float = 5.0,
-        C: float = 0.01,
+        C: float = 0.003,
         random_state: int | None = 0,
     ) -> None:
         self.method = method
