@@ -1,0 +1,111 @@
+"""The executor on a real nginx."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from certforecast.execution import ActionResult, Executor
+from certforecast.execution.staging import new_key
+from certforecast.history import History
+from certforecast.planning.plan import Endpoint
+from tests.system.site import Prober, Site, plan_of
+
+pytestmark = pytest.mark.system
+
+NGINX = shutil.which("nginx") or "/usr/sbin/nginx"
+
+
+class NginxSite(Site):
+    """A site that an nginx of its own serves."""
+
+    def __init__(self, home: Path, start: Callable[[list[str], int], Any], port: int) -> None:
+        super().__init__(home)
+        self.endpoint = Endpoint(host="127.0.0.1", port=port, server_name=self.name)
+        self.conf = home / "nginx.conf"
+        self.conf.write_text(
+            f"""
+            daemon off; pid {home}/nginx.pid; error_log {home}/error.log; worker_processes 1;
+            events {{}}
+            http {{
+                access_log off;
+                client_body_temp_path {home}/b; proxy_temp_path {home}/p; fastcgi_temp_path {home}/f;
+                uwsgi_temp_path {home}/u; scgi_temp_path {home}/s;
+                server {{ listen 127.0.0.1:{port} ssl; server_name {self.name}; return 200 "ok";
+                          ssl_certificate {self.certificate}; ssl_certificate_key {self.key}; }}
+            }}
+            """
+        )
+        start([NGINX, "-p", str(home), "-c", str(self.conf), "-e", f"{home}/error.log"], port)
+
+    def renew(self, history: History | None = None, binary: str = NGINX) -> ActionResult:
+        section = {
+            "kind": "nginx",
+            "certificate": f"{self.home}/tls/{{name}}/fullchain.pem",
+            "key": f"{self.home}/tls/{{name}}/privkey.pem",
+            "config": str(self.conf),
+            "prefix": str(self.home),
+            "binary": binary,
+        }
+        settings = self.settings(installers={"nginx": section})
+        action = self.action(installer="nginx")
+        (result,) = Executor(settings, history).run(plan_of(action), execute=True)
+        return result
+
+
+@pytest.fixture
+def site(tmp_path: Path, start: Any, free_port: Callable[[], int]) -> NginxSite:
+    return NginxSite(tmp_path, start, free_port())
+
+
+def test_renews_without_a_refused_handshake(site: NginxSite) -> None:
+    with Prober(site.endpoint, site.roots) as prober:
+        result = site.renew()
+    assert result.status == "verified", result.detail
+    assert site.look().fingerprint == result.fingerprint_after != site.before
+    assert prober.refused == []
+
+
+def test_what_nginx_refuses_is_swapped_back_before_any_reload(site: NginxSite, tmp_path: Path) -> None:
+    # Stands for whatever nginx alone knows to be wrong: it refuses any certificate but the one in place.
+    picky = tmp_path / "picky-nginx"
+    reloads = tmp_path / "reloads"
+    picky.write_text(
+        f"""#!/bin/sh
+        case " $* " in
+        *" -t "*) grep -q {site.certificate.read_text().splitlines()[3]} {site.certificate} || exit 1 ;;
+        *" reload "*) cksum < {site.certificate} >> {reloads} ;;
+        esac
+        exec {NGINX} "$@"
+        """
+    )
+    picky.chmod(0o755)
+    certificate, key = site.certificate.read_bytes(), site.key.read_bytes()
+    with Prober(site.endpoint, site.roots) as prober, History(None) as history:
+        result = site.renew(history, str(picky))
+        events = history.tables().events.to_pandas().sort_values("at", kind="stable")
+    assert result.status == "rolled_back", result.detail
+    assert "ended with 1" in result.detail
+    assert list(events["kind"])[-2:] == ["install_failed", "rolled_back"]
+    assert (site.certificate.read_bytes(), site.key.read_bytes()) == (certificate, key)
+    assert site.look().fingerprint == site.before
+    assert prober.refused == []
+    assert len(set(reloads.read_text().splitlines())) == 1  # only ever with the certificate from before
+
+
+def test_a_broken_configuration_or_pair_is_left_alone(site: NginxSite) -> None:
+    issued = site.issued()
+    good = site.conf.read_text()
+    site.conf.write_text(good + "no such directive;")
+    result = site.renew()
+    assert result.status == "failed"
+    assert "unknown directive" in result.detail
+    site.conf.write_text(good)
+    site.key.write_bytes(new_key())
+    result = site.renew()
+    assert result.status == "failed"
+    assert "does not match" in result.detail
+    assert site.issued() == issued
+    assert site.look().fingerprint == site.before
