@@ -1,6 +1,7 @@
 """Durable runs: DBOS checkpoints every step, so that a killed process goes on where it was."""
 
 import fcntl
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -10,6 +11,8 @@ from certforecast.errors import ExecutionError
 from certforecast.settings import Settings
 
 __all__ = ["Durable", "durable"]
+
+_LOG = logging.getLogger(__name__)
 
 #: Version of the order of steps. A killed action goes on only under the version it was begun with.
 _VERSION: Final = "1"
@@ -41,12 +44,23 @@ class Durable:
         return result
 
     def result(self, run_id: str) -> dict[str, Any] | None:
-        """Wait for a run that was begun before and give its result; None if there is none."""
+        """Wait for a run that was begun before and give its result; None if there is none.
+
+        Raises
+        ------
+        ExecutionError
+            If it came to no result: it was cancelled, or begun from a plan that is not understood here.
+        """
         from dbos import DBOS
 
         if DBOS.get_workflow_status(run_id) is None:
             return None
-        result: dict[str, Any] = DBOS.retrieve_workflow(run_id).get_result(polling_interval_sec=_POLL_S)
+        try:
+            result: dict[str, Any] = DBOS.retrieve_workflow(run_id).get_result(polling_interval_sec=_POLL_S)
+        except Exception as error:
+            raise ExecutionError(
+                f"run {run_id} came to no end ({error}): look at its server, then make a new plan"
+            ) from error
         return result
 
     def finish(self) -> None:
@@ -56,7 +70,10 @@ class Durable:
         for run in DBOS.list_workflows(
             status=["PENDING", "ENQUEUED"], name=_NAME, load_input=False, load_output=False
         ):
-            self.result(run.workflow_id)
+            try:
+                self.result(run.workflow_id)
+            except ExecutionError as error:  # it must not hold up the others
+                _LOG.error("%s", error)
 
 
 @contextmanager
@@ -76,8 +93,6 @@ def durable(settings: Settings, body: Body) -> Iterator[Durable]:
     ExecutionError
         If another process is carrying out a plan with the same `home`.
     """
-    import logging
-
     from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer
 
     settings.home.mkdir(parents=True, exist_ok=True)

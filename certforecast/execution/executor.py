@@ -1,11 +1,12 @@
 """The executor: a plan's actions, one after another, most worthwhile first."""
 
+import re
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from certforecast.clock import Clock, system_clock
-from certforecast.errors import ExecutionError
+from certforecast.errors import ExecutionError, PlanError
 from certforecast.execution.durable import Durable, durable
 from certforecast.execution.preflight import preflight
 from certforecast.execution.results import ActionResult, Status
@@ -22,7 +23,8 @@ __all__ = ["Executor", "OnStep"]
 #: Called with the lineage's name and the step's when a step begins.
 OnStep = Callable[[str, str], None]
 
-_FOR_PEOPLE = ("investigate", "retire")
+_FOR_PEOPLE: Final = ("investigate", "retire")
+_HARMLESS: Final = re.compile(r"[0-9A-Za-z_-]{1,64}")
 
 
 class Executor:
@@ -71,11 +73,14 @@ class Executor:
         Raises
         ------
         PlanError
-            If the plan has expired.
+            If the plan has expired, or an action's id is not one that planning gives.
         ExecutionError
             If another process is carrying out a plan with the same home folder.
         """
         actions = sorted(plan.actions, key=lambda action: action.rank)
+        for action in actions:
+            if not _HARMLESS.fullmatch(action.id):  # it names the staging folder
+                raise PlanError(f"plan {plan.id}: {action.id!r} is no action's id; make the plan again")
         if not execute:
             plan.check_fresh(self._clock())
             return [self._rehearse(action) for action in actions]
@@ -95,8 +100,11 @@ class Executor:
                     _result(action, "skipped", f"the line stopped after {failures} failures in a row")
                 )
             else:
-                done = runs.run(f"{plan.id}-{action.id}", action.model_dump(mode="json"))
-                results.append(ActionResult.model_validate(done))
+                try:
+                    done = runs.run(f"{plan.id}-{action.id}", action.model_dump(mode="json"))
+                    results.append(ActionResult.model_validate(done))
+                except ExecutionError as error:
+                    results.append(_result(action, "failed", str(error)))
                 failures = 0 if results[-1].status == "verified" else failures + 1
         return results
 

@@ -184,6 +184,11 @@ def test_an_expired_plan_is_refused(tmp_path: Path) -> None:
         assert site.look().fingerprint == site.before
 
 
+def test_an_id_that_leads_out_of_the_staging_folder_is_refused(tmp_path: Path) -> None:
+    with Site(tmp_path).served() as site, pytest.raises(PlanError, match="no action's id"):
+        Executor(site.settings()).run(plan_of(site.action(id="../../tls")), execute=True)
+
+
 def test_two_runs_at_once_are_refused(tmp_path: Path) -> None:
     with Site(tmp_path).served() as site:
         settings = site.settings()
@@ -217,3 +222,27 @@ def test_what_cannot_end_well_is_not_begun(tmp_path: Path) -> None:
         assert "does not match" in refused(site.settings())
         assert site.issued() == issued
         assert site.look().fingerprint == site.before
+
+
+def test_a_run_that_came_to_no_end_is_told_and_holds_up_nothing(tmp_path: Path) -> None:
+    from dbos import DBOSClient
+
+    with Site(tmp_path).served() as site:
+        settings, executor = site.settings(), Executor(site.settings())
+        first = plan_of(site.action(id="first", kind="investigate"))
+        executor.run(first, execute=True)  # makes the database
+        plan = plan_of(site.action(id="cancelled"), site.action(id="next"))
+        client = DBOSClient(system_database_url=f"sqlite:///{settings.home}/executor.sqlite")
+        client.enqueue(
+            {
+                "workflow_name": "certforecast.action",
+                "queue_name": "nobody-listens",
+                "workflow_id": f"{plan.id}-cancelled",
+            },
+            {},
+        )
+        client.cancel_workflow(f"{plan.id}-cancelled")
+        client.destroy()
+        results = executor.run(plan, execute=True)
+    assert [result.status for result in results] == ["failed", "verified"]
+    assert "came to no end" in results[0].detail
