@@ -129,11 +129,8 @@ class Executor:
         except ExecutionError as error:
             return _result(action, "failed", f"would not begin: {error}")
         served = [seen.fingerprint or "" for seen in ready.served]
-        present = action.successor is not None and all(
-            installer.current() == action.successor for installer in ready.installers
-        )
         plans = [line for installer in ready.installers for line in installer.describe()]
-        if present:
+        if ready.present:
             plans = [line for line in plans if not line.startswith("switch ")]
         else:
             plans.insert(0, f"order {', '.join(action.names)} from {action.issuer}")

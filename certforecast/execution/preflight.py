@@ -23,11 +23,14 @@ class Ready:
         One for each set of files that the action's endpoints use.
     served : list of Served
         What each endpoint serves now.
+    present : bool
+        Whether what is to be installed is in place already, so that it only needs to be loaded.
     """
 
     issuer: Issuer
     installers: list[Installer]
     served: list[Served]
+    present: bool
 
 
 def preflight(action: Action, settings: Settings, clock: Clock) -> Ready:
@@ -52,7 +55,12 @@ def preflight(action: Action, settings: Settings, clock: Clock) -> Ready:
                 f"{endpoint} serves no certificate ({seen.error}), so nothing could be proven there: "
                 "start its server, or retire the endpoint"
             )
-    return Ready(issuer, installers, served)
+    present = (
+        action.kind == "install"
+        and action.successor is not None
+        and all(installer.current() == action.successor for installer in installers)
+    )
+    return Ready(issuer, installers, served, present)
 
 
 def open_installers(action: Action, settings: Settings) -> list[Installer]:

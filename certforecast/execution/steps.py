@@ -58,7 +58,7 @@ class Steps:
         del done
         ready = preflight(action, self.settings, self.clock)
         served = [seen.fingerprint for seen in ready.served]
-        if action.successor is not None and all(i.current() == action.successor for i in ready.installers):
+        if ready.present:
             return {"served": served, "present": action.successor}
         staging = self._staging(action)
         staging.prepare()
@@ -94,21 +94,16 @@ class Steps:
         return {"before": before}
 
     def install(self, action: Action, done: Done) -> dict[str, Any]:
-        """Swap, have the server test it, reload. If the test fails, swap back before any reload.
+        """Swap, have the server test it, reload. What its test refuses is never reloaded.
 
         What a reload command says is noted and not believed, good or bad: only the wire counts.
         """
-        installers = open_installers(action, self.settings)
         if "present" not in done["order"]:
-            staging = self._staging(action)
-            try:
-                for installer in installers:
-                    installer.swap(staging.chain, staging.key)
-                for installer in installers:
-                    installer.test()
-            except InstallationError:
-                self._restore(action, done)
-                raise
+            staging, installers = self._staging(action), open_installers(action, self.settings)
+            for installer in installers:
+                installer.swap(staging.chain, staging.key)
+            for installer in installers:
+                installer.test()
         return {"complaints": self._reload(action)}
 
     def verify(self, action: Action, done: Done) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from certforecast.execution.record import rows
@@ -87,6 +87,7 @@ def test_whatever_fails_it_ends_recorded_and_what_changed_is_put_back(
         assert not {"issue", "stage", "check"} & set(taken)
 
 
+@settings(deadline=None, max_examples=30)
 @given(failing=st.sets(st.sampled_from(STEPS)), present=st.booleans())
 def test_every_record_is_sound_and_may_be_written_twice(failing: set[str], present: bool) -> None:
     done: dict[str, dict[str, Any]] = {}
