@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from certforecast.cli.app import Check, Json, app, open_history, settings_of
-from certforecast.cli.output import print_json, print_table, progress, say
+from certforecast.cli.output import print_json, print_table, say
 
 
 @app.command()
@@ -31,15 +31,10 @@ def act(
     settings = settings_of(context)
     path = plan or settings.plan_path
     chosen = Plan.read(path)
-    with open_history(settings) as history, progress("Acting", len(chosen.actions)) as advance:
-        done = 0
-
-        def on_step(name: str, step: str) -> None:
-            nonlocal done
-            say(f"{name}: {step}")
-
-        results = Executor(settings, history=history).run(chosen, execute=execute, on_step=on_step)
-        advance(done)
+    with open_history(settings) as history:
+        results = Executor(settings, history=history).run(
+            chosen, execute=execute, on_step=lambda name, step: say(f"{name}: {step}")
+        )
     if as_json:
         print_json(results)
     else:

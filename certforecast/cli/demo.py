@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["run"]
 
 CUTOFFS = 3
-#: The truth is played for every so many landmarks of the backtest, by so many draws.
-TRUTH_EVERY, TRUTH_DRAWS = 2, 200
+#: Futures played at each landmark of the backtest for the truth.
+TRUTH_DRAWS = 100
 
 MODEL, TRUTH = "certforecast", "the truth (known to the simulator alone)"
 
@@ -101,12 +101,12 @@ def _backtest(frame: "pd.DataFrame", settings: "Settings") -> "BacktestResult":
     from certforecast.simulation.sample import SAMPLE_END, SAMPLE_SEED
 
     cutoffs = default_cutoffs(frame, CUTOFFS, settings.policy)
-    tested = sorted(moment for moment in frame["as_of"].unique() if moment >= cutoffs[0])[::TRUTH_EVERY]
+    tested = sorted(moment for moment in frame["as_of"].unique() if moment >= cutoffs[0])
     fleet = Fleet(seed=SAMPLE_SEED, end=SAMPLE_END, policy=settings.policy)
     truths = []
     with progress("Playing the fleet's futures for the truth", len(tested)) as advance:
         for done, moment in enumerate(tested, start=1):
-            truths.append(fleet.truth(moment.to_pydatetime(), draws=TRUTH_DRAWS).assign(as_of=moment))
+            truths.append(fleet.truth(moment.to_pydatetime(), TRUTH_DRAWS, settled=True).assign(as_of=moment))
             advance(done)
     models: dict[str, Callable[[], Any]] = {
         MODEL: lambda: OutcomeClassifier(method=settings.model.method, random_state=settings.model.seed),
@@ -149,10 +149,8 @@ def _act(sample: "Settings", home: Path, trained: "Trained", seed: int, *, quiet
             plan.write(settings.plan_path)
             if not quiet:
                 show_plan(plan, len(plan.actions))
-            with progress("Acting", len(plan.actions)):
-                results = Executor(settings, history=history).run(
-                    plan, execute=True, on_step=lambda name, step: say(f"  {name}: {step}")
-                )
+            say(f"carrying out {len(plan.actions)} actions")
+            results = Executor(settings, history=history).run(plan, execute=True)
             after = _look(history, sandbox)
             recorded = history.counts()["events"]
         if not quiet:

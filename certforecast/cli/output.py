@@ -33,7 +33,9 @@ def print_table(title: str, columns: Sequence[Column], rows: Sequence[Any], *, c
         table.add_column(heading, overflow="fold")
     for row in rows:
         table.add_row(*(escape(text(row)) for _, text in columns))
-    Console().print(table)
+    console = Console()
+    # Where nobody watches, in a pipe or a log, there is no edge to wrap at.
+    Console(width=None if console.is_terminal else max(console.width, 160)).print(table)
 
 
 def say(message: str) -> None:

@@ -15,6 +15,9 @@ FEATURES = (
     number("validity", "validity_ratio", "ratio", "Its lifetime over that of the one before; null if none."),
     number("validity", "elapsed_share", "share", "How much of the lifetime has passed."),
     number("validity", "days_left", "days", "From `as_of` to expiry."),
+    number(
+        "validity", "log_days_left", "log days", "Logarithm of a quarter plus the days left: the last days."
+    ),
     number("validity", "days_past_due", "days", "From due to `as_of`; negative before due."),
     number("validity", "days_to_slip", "days", "From `as_of` to the slip point; negative after it."),
     category("validity", "validation", "DV, OV, EV or unknown."),
@@ -35,6 +38,7 @@ def validity(context: Context) -> "ir.Table":
         validity_ratio=lifetime / rows.previous_lifetime,
         elapsed_share=(rows.now - rows.issued) / lifetime,
         days_left=rows.expires - rows.now,
+        log_days_left=(rows.expires - rows.now + 0.25).ln(),
         days_past_due=rows.now - rows.due,
         days_to_slip=rows.slip_point - rows.now,
         wildcard=rows.wildcard.cast("float64"),

@@ -105,7 +105,7 @@ class OutcomeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         max_iter: int = 100,
         learning_rate: float = 0.05,
         max_leaf_nodes: int = 8,
-        min_samples_leaf: int = 200,
+        min_samples_leaf: int = 50,
         l2_regularization: float = 5.0,
         C: float = 0.003,
         random_state: int | None = 0,

@@ -57,7 +57,15 @@ def make_plan(
         Ranked by expected loss averted less the action's cost; actions not worth their cost are left out.
     """
     now = clock()
-    rows = [*_forecast_rows(forecasts), *_failed_rows(history, as_of, settings)]
+    known = renewals(history, as_of, settings.policy)
+    successors = known.set_index("fingerprint")["successor"].dropna()
+    rows = [
+        *(
+            _plain(row) | {"successor": successors.get(row["fingerprint"])}
+            for row in forecasts.to_dict("records")
+        ),
+        *_failed_rows(known, as_of, settings),
+    ]
     places = _places(history, as_of)
     described = _inventory(history, as_of)
     names = _names(history, as_of)
@@ -149,13 +157,8 @@ def _options(
     yield "investigate", effects.investigate * loss
 
 
-def _forecast_rows(forecasts: "pd.DataFrame") -> list[dict[str, Any]]:
-    return [_plain(row) for row in forecasts.to_dict("records")]
-
-
-def _failed_rows(history: HasTables, as_of: datetime, settings: Settings) -> list[dict[str, Any]]:
+def _failed_rows(frame: "pd.DataFrame", as_of: datetime, settings: Settings) -> list[dict[str, Any]]:
     """Give rows for what has expired and was still served at the last look."""
-    frame = renewals(history, as_of, settings.policy)
     moment = as_utc(as_of)
     served = frame["endpoints_still"] > 0
     recent = frame["not_after"] >= moment - timedelta(days=settings.policy.grace_days)

@@ -140,12 +140,22 @@ class Fleet:
             }
         )
 
-    def truth(self, as_of: datetime, draws: int = 400) -> pd.DataFrame:
+    def truth(self, as_of: datetime, draws: int = 400, *, settled: bool = False) -> pd.DataFrame:
         """Give the true probabilities of the outcomes of every renewal that is open at `as_of`.
 
         The fleet is played on from the midnight (UTC) at or before `as_of`, `draws` times, with everything
         known that its state holds then (a dead timer, a ticket not filed, an outage) and nothing of what is
         yet to come. The probabilities' standard error is at most ``0.5 / sqrt(draws)``.
+
+        Parameters
+        ----------
+        as_of : datetime
+            The moment.
+        draws : int
+            How many futures are played.
+        settled : bool
+            Add the renewals that are over by then, with probability 1 for what became of them. Whoever sees
+            only the tables may not know yet that they are over; to compare with a model, they belong in.
 
         Returns
         -------
@@ -165,7 +175,13 @@ class Fleet:
             raise InputError(f"draws is {draws}; give at least 1")
         lineage, number, outcomes = futures(self._world(day), day, draws, self._rng(_FUTURE, day, draws))
         shares = {f"p_{name}": (outcomes == code).mean(axis=1) for code, name in enumerate(OUTCOMES)}
-        return pd.DataFrame({"fingerprint": self._fingerprints(lineage, number), **shares})
+        open_ = pd.DataFrame({"fingerprint": self._fingerprints(lineage, number), **shares})
+        if not settled:
+            return open_
+        over = self.outcomes()
+        over = over[(over["resolved_at"] <= _moment(day)) & ~over["fingerprint"].isin(open_["fingerprint"])]
+        known = {f"p_{name}": (over["outcome"] == name).astype("float64") for name in OUTCOMES}
+        return pd.concat([open_, over[["fingerprint"]].assign(**known)], ignore_index=True)
 
     def _rng(self, *stream: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, *stream])

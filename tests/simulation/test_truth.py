@@ -91,3 +91,14 @@ def test_certain_trouble_has_a_high_probability(fleet: Fleet) -> None:
     truth = pd.concat([fleet.truth(fleet.start + timedelta(days=d), draws=40) for d in range(100, 500, 50)])
     hit = truth["fingerprint"].isin(failed)
     assert truth.loc[hit, "p_failed"].mean() > 3 * truth.loc[~hit, "p_failed"].mean()
+
+
+def test_what_is_over_is_certain_when_asked_for(fleet: Fleet) -> None:
+    moment = fleet.start + (fleet.end - fleet.start) / 2
+    open_, all_ = fleet.truth(moment, 20), fleet.truth(moment, 20, settled=True)
+    assert all_["fingerprint"].is_unique
+    added = all_[~all_["fingerprint"].isin(open_["fingerprint"])].set_index("fingerprint")
+    real = fleet.outcomes().set_index("fingerprint")
+    assert set(added.index) == set(real[real["resolved_at"] <= moment].index) - set(open_["fingerprint"])
+    assert (added.idxmax(axis=1) == "p_" + real.loc[added.index, "outcome"]).all()
+    assert (added.max(axis=1) == 1.0).all()
