@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["run"]
 
-CUTOFFS = 3
+CUTOFFS = 4
 #: Futures played at each landmark of the backtest for the truth.
 TRUTH_DRAWS = 100
 
@@ -195,7 +195,7 @@ def _show_scores(scores: "BacktestResult") -> None:
             ("AUROC", lambda row: f"{row['auroc']:.3f}"),
             ("Brier", lambda row: f"{row['brier']:.4f}"),
             ("calibration error", lambda row: f"{row['calibration_error']:.3f}"),
-            (f"caught in top {scores.k}", lambda row: f"{row['caught']:.0%}"),
+            (f"ever in the top {scores.k}", lambda row: f"{row['caught']:.0%}"),
         ],
         scores.summary("failed").to_dict("records"),
         caption=scores.describe(),

@@ -15,7 +15,7 @@ from certforecast.policy import RenewalPolicy
 
 __all__ = ["Forecaster", "backtest", "default_cutoffs"]
 
-#: The part of the moments, at their end, over which default cutoffs are spread.
+#: The part of the rows, at their end, over which default cutoffs are spread.
 _TESTED_SHARE = 0.4
 
 _KEY = ["as_of", "fingerprint"]
@@ -120,7 +120,7 @@ def backtest(
 
 
 def default_cutoffs(frame: pd.DataFrame, n: int = 5, policy: RenewalPolicy | None = None) -> list[datetime]:
-    """Spread cutoffs evenly over the last 40 % of the moments that can be scored.
+    """Spread cutoffs evenly over the time of the last 40 % of the rows that can be scored.
 
     None lies before there are two different outcomes to learn from, and each has a window of equal length.
 
@@ -144,14 +144,15 @@ def default_cutoffs(frame: pd.DataFrame, n: int = 5, policy: RenewalPolicy | Non
         [known["resolved_at"], known["not_after"] + timedelta(days=policy.grace_days), known["as_of"]], axis=1
     ).max(axis=1)
     second = usable.groupby(known["outcome"]).min().sort_values()[1:2]
-    first, last = known["as_of"].min(), known["as_of"].max()
+    last = known["as_of"].max()
     if second.empty or second.iloc[0] >= last:
         raise ModelError(
             f"too little history for a backtest: of {frame['fingerprint'].nunique()} renewals, "
             f"{known['fingerprint'].nunique()} are resolved with their grace period over, and none comes up "
             "after two different outcomes are known; import older history (certforecast ingest)"
         )
-    start = max(last - _TESTED_SHARE * (last - first), second.iloc[0].ceil("s"))
+    tested = known["as_of"].quantile(1 - _TESTED_SHARE, interpolation="nearest")
+    start = max(tested, second.iloc[0].ceil("s"))
     return [as_utc((start + (last - start) * (number / n)).to_pydatetime()) for number in range(n)]
 
 

@@ -1,6 +1,5 @@
 """The outcome classifier: what becomes of an open renewal."""
 
-import warnings
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 import numpy as np
@@ -11,9 +10,8 @@ from sklearn.compose import ColumnTransformer  # noqa: TID253
 from sklearn.ensemble import HistGradientBoostingClassifier  # noqa: TID253
 from sklearn.impute import SimpleImputer  # noqa: TID253
 from sklearn.linear_model import LogisticRegression  # noqa: TID253
-from sklearn.pipeline import FeatureUnion, Pipeline  # noqa: TID253
+from sklearn.pipeline import Pipeline  # noqa: TID253
 from sklearn.preprocessing import (  # noqa: TID253
-    KBinsDiscretizer,
     OneHotEncoder,
     OrdinalEncoder,
     StandardScaler,
@@ -32,12 +30,34 @@ from certforecast.renewals import OUTCOMES
 if TYPE_CHECKING:
     from sklearn.utils import Tags
 
-__all__ = ["OutcomeClassifier", "outcome_frame"]
+__all__ = ["LEAN", "OutcomeClassifier", "outcome_frame"]
 
 Method = Literal["blended", "boosted", "logistic"]
 
 #: More categories than this are grouped, the rare ones first.
 MAX_CATEGORIES = 40
+
+#: Features that a regression can learn from a few dozen failures: how late it is, and how this lineage,
+#: its domain and its owner have fared.
+LEAN = frozenset(
+    {
+        "attempts_failed_month",
+        "days_past_due",
+        "domain_failed_rate",
+        "domain_overdue_share",
+        "elapsed_share",
+        "lag_spread",
+        "lineage_failed_rate",
+        "lineage_late_rate",
+        "log_days_left",
+        "margin_last",
+        "owner_failed_rate",
+        "past_usual",
+        "reload_failed",
+        "unserved",
+        "validity_days",
+    }
+)
 
 #: From how many rows on training uses all cores.
 THREADS_FROM = 100_000
@@ -53,7 +73,7 @@ class OutcomeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     ----------
     method : {"blended", "boosted", "logistic"}
         ``boosted``: small, regularised histogram gradient boosting. ``logistic``: regularised
-        multinomial logistic regression on lines and steps. ``blended``: their logarithmic pool [2]_, which
+        multinomial logistic regression. ``blended``: their logarithmic pool [2]_, which
         ranked failures best on simulated fleets (docs/models.md).
     max_iter : int
         Boosting rounds. There is no early stopping: it would split the rows of one renewal.
@@ -67,6 +87,9 @@ class OutcomeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Of the boosting.
     C : float
         Inverse strength of the logistic regression's penalty.
+    lean : bool
+        Whether the logistic regression is kept to the few features of `LEAN`, if `X` has them all. Failures
+        are rare; all features together would be fitted to their noise.
     random_state : int or None
         Seed.
 
@@ -105,9 +128,10 @@ class OutcomeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         max_iter: int = 100,
         learning_rate: float = 0.05,
         max_leaf_nodes: int = 8,
-        min_samples_leaf: int = 50,
+        min_samples_leaf: int = 200,
         l2_regularization: float = 5.0,
-        C: float = 0.003,
+        C: float = 0.1,
+        lean: bool = True,
         random_state: int | None = 0,
     ) -> None:
         self.method = method
@@ -117,6 +141,7 @@ class OutcomeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.min_samples_leaf = min_samples_leaf
         self.l2_regularization = l2_regularization
         self.C = C
+        self.lean = lean
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
@@ -152,12 +177,8 @@ class OutcomeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise ValueError(f"y has one class only ({found}); at least two outcomes are needed")
         # On little data threads cost more than they bring, and on a busy machine they wait for one another.
         threads = 1 if len(frame) < THREADS_FROM else None
-        with warnings.catch_warnings(), threadpool_limits(threads):
-            # Flags and mostly-zero counts have fewer distinct values than bins: nothing to do about it.
-            warnings.filterwarnings(
-                "ignore", "Bins whose width are too small|Feature .* is constant", UserWarning
-            )
-            self.models_ = [model.fit(frame, y, model__sample_weight=weights) for model in self._parts(frame)]
+        with threadpool_limits(threads):
+            self.models_ = [part.fit(frame, y, model__sample_weight=weights) for part in self._parts(frame)]
         self.n_iter_ = max(int(np.max(part["model"].n_iter_)) for part in self.models_)
         return self
 
@@ -209,11 +230,12 @@ class OutcomeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         texts = [name for name in frame.columns if frame[name].dtype == object]
         # A column that was never filled says nothing, and the boosting could not bin it.
         numbers = [name for name in frame.columns if name not in texts and frame[name].notna().any()]
+        lean = [name for name in numbers if name in LEAN] if self.lean and set(frame) >= LEAN else []
         parts = []
         if self.method in ("blended", "boosted"):
             parts.append(self._boosted(numbers, texts, len(frame)))
         if self.method in ("blended", "logistic"):
-            parts.append(self._logistic(numbers, texts))
+            parts.append(self._logistic(lean, []) if lean else self._logistic(numbers, texts))
         return parts
 
     def _boosted(self, numbers: list[str], texts: list[str], rows: int) -> Pipeline:
@@ -243,13 +265,10 @@ class OutcomeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         )
 
     def _logistic(self, numbers: list[str], texts: list[str]) -> Pipeline:
-        steps = KBinsDiscretizer(
-            n_bins=6, encode="onehot-dense", strategy="quantile", quantile_method="averaged_inverted_cdf"
-        )
-        curves = Pipeline(
+        lines = Pipeline(
             [
                 ("impute", SimpleImputer(strategy="median", add_indicator=True)),
-                ("shape", FeatureUnion([("line", StandardScaler()), ("steps", steps)])),
+                ("scale", StandardScaler()),
             ]
         )
         rare = OneHotEncoder(
@@ -257,8 +276,8 @@ class OutcomeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         )
         return Pipeline(
             [
-                ("columns", ColumnTransformer([("numbers", curves, numbers), ("texts", rare, texts)])),
-                ("model", LogisticRegression(C=self.C, max_iter=1000, random_state=self.random_state)),
+                ("columns", ColumnTransformer([("numbers", lines, numbers), ("texts", rare, texts)])),
+                ("model", LogisticRegression(C=self.C, max_iter=2000, random_state=self.random_state)),
             ]
         )
 
