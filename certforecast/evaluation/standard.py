@@ -7,6 +7,7 @@ from certforecast.errors import ModelError
 from certforecast.evaluation.backtesting import Forecaster, backtest, default_cutoffs
 from certforecast.evaluation.result import BacktestResult
 from certforecast.features import training_frame
+from certforecast.models.tracking import log_metrics
 from certforecast.models.training import landmarks
 from certforecast.renewals import HasTables
 from certforecast.settings import Settings
@@ -26,7 +27,7 @@ def backtest_history(
     k: int = 10,
     progress: Callable[[float], None] | None = None,
 ) -> BacktestResult:
-    """Backtest the model of the settings and the rules it must beat on what a store knows.
+    """Backtest the model of the settings and the rules it must beat on what a store knows, and log the run.
 
     Parameters
     ----------
@@ -63,4 +64,22 @@ def backtest_history(
 
     models: dict[str, Callable[[], Forecaster]] = {MODEL: model, **RULES}
     chosen = default_cutoffs(frame, cutoffs, settings.policy)
-    return backtest(frame, models, chosen, policy=settings.policy, k=k, progress=progress)
+    result = backtest(frame, models, chosen, policy=settings.policy, k=k, progress=progress)
+    _log(result, settings)
+    return result
+
+
+def _log(result: BacktestResult, settings: Settings) -> None:
+    """Log the scores for the outcome that matters most, with what they were measured on."""
+    scores = {
+        f"{_metric_name(row['model'])}/{name}": row[name]
+        for row in result.summary("failed").to_dict("records")
+        for name in ("auprc", "auroc", "brier", "calibration_error", "caught")
+    }
+    params = {"outcome": "failed", "method": settings.model.method, "k": result.k, "rows": result.describe()}
+    log_metrics(settings, "backtest", scores, params)
+
+
+def _metric_name(model: str) -> str:
+    """Give a name that MLflow takes: letters, digits, and a few signs."""
+    return "".join(sign for sign in model if sign.isalnum() or sign in " -_./")
