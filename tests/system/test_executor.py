@@ -3,6 +3,7 @@
 import fcntl
 import signal
 import stat
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -157,6 +158,15 @@ def test_the_key_stays_in_staging_and_goes_when_it_is_in_service(tmp_path: Path)
         assert b"PRIVATE KEY" not in database
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Let SIGINT interrupt; whoever started us in the background, as a CI may, had it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupted_run_ends_the_action_under_way(tmp_path: Path) -> None:
     with Site(tmp_path, deaf=True).served() as site:  # so that two seconds of looking and a rollback follow
 
