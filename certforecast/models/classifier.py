@@ -59,6 +59,9 @@ LEAN = frozenset(
     }
 )
 
+#: Days to the slip point; negative after it.
+SLIP_COLUMN = "days_to_slip"
+
 #: From how many rows on training uses all cores.
 THREADS_FROM = 100_000
 
@@ -67,7 +70,8 @@ class OutcomeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Probabilities of the outcomes of an open renewal, from its features at one moment.
 
     A landmark model [1]_: trained on rows that show the same renewal at several moments before its
-    expiry, it gives the outcome's probabilities given that the renewal is still open at the moment.
+    expiry, it gives the outcome's probabilities given that the renewal is still open at the moment. Where a
+    column ``days_to_slip`` is negative, ``on_time`` is ruled out.
 
     Parameters
     ----------
@@ -196,6 +200,9 @@ class OutcomeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             [np.log(np.clip(part.predict_proba(frame), 1e-12, 1.0)) for part in self.models_], axis=0
         )
         pooled = np.exp(logs)
+        if SLIP_COLUMN in frame and "on_time" in self.classes_:
+            # Past the slip point nothing can be on time any more: condition on that.
+            pooled[np.ix_(frame[SLIP_COLUMN].to_numpy() < 0, self.classes_ == "on_time")] = 0.0
         return cast("npt.NDArray[np.float64]", pooled / pooled.sum(axis=1, keepdims=True))
 
     def predict(self, X: Any) -> npt.NDArray[Any]:

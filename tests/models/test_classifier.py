@@ -82,6 +82,19 @@ def test_the_same_seed_gives_the_same_probabilities() -> None:
     assert (first == second).all()
 
 
+@pytest.mark.parametrize("method", ["blended", "boosted", "logistic"])
+def test_past_the_slip_point_nothing_is_on_time(method: Any) -> None:
+    X, y = example()
+    model = OutcomeClassifier(method=method).fit(X.assign(days_to_slip=X["days_left"] - 9), y)
+    before, after = (model.proba_frame(X.assign(days_to_slip=days)) for days in (0.0, -1e-9))
+    assert (before["p_on_time"] > 0).all()
+    assert (after["p_on_time"] == 0).all()
+    assert np.allclose(after.sum(axis=1), 1.0)
+    assert np.allclose(
+        after["p_failed"] / after["p_slipped"], before["p_failed"] / before["p_slipped"], rtol=0.2
+    )
+
+
 def test_weights_count() -> None:
     X, y = example()
     weights = np.where(y == "failed", 20.0, 1.0)
