@@ -9,7 +9,9 @@ from certforecast.cli.app import AsOf, Check, Json, app, moment, open_history, s
 from certforecast.cli.output import print_json, print_table, progress, say
 
 if TYPE_CHECKING:
-    from certforecast.history import Import
+    from datetime import datetime
+
+    from certforecast.history import History, Import
     from certforecast.history.sources import Source
     from certforecast.settings import Settings
 
@@ -41,6 +43,7 @@ def scan(
     check: Check = False,
 ) -> None:
     """Look at live TLS endpoints and record what each serves."""
+    from certforecast.clock import system_clock
     from certforecast.errors import InputError
     from certforecast.history.sources.scan import ScanSource
 
@@ -48,7 +51,47 @@ def scan(
         raise InputError("nothing to scan: name endpoints (certforecast scan example.com:443) or a --file")
     place = file if file is not None else endpoints or []
     source = ScanSource(place, concurrency=concurrency, timeout_s=timeout, ca_file=ca_file)
-    _import(settings_of(context), source, "endpoints", as_json, check)
+    settings, started = settings_of(context), system_clock()
+    with open_history(settings, must_exist=False) as history, progress("Scanning") as advance:
+        done = history.ingest(source, progress=advance)
+        looks = _looks_since(history, started)
+    if as_json:
+        print_json({"import": done, "endpoints": looks})
+    else:
+        print_table(
+            "Served now",
+            [
+                ("endpoint", lambda row: f"{row['host']}:{row['port']}"),
+                ("name", lambda row: row["server_name"]),
+                ("status", lambda row: row["chain_status"] or row["error"]),
+                (
+                    "expires",
+                    lambda row: "" if row["not_after"] is None else f"{row['not_after']:%Y-%m-%d %H:%M}",
+                ),
+                ("issuer", lambda row: row["issuer_cn"] or ""),
+                ("fingerprint", lambda row: (row["fingerprint"] or "")[:12]),
+            ],
+            looks,
+        )
+    _warn_of_quarantine(done)
+    if check and any(row["chain_status"] != "valid" for row in looks):
+        raise typer.Exit(1)
+
+
+def _looks_since(history: "History", started: "datetime") -> list[dict[str, Any]]:
+    """List what a scan that began at `started` saw, by endpoint."""
+    import ibis
+
+    tables = history.tables()
+    leaves = tables.certificates.select("fingerprint", "not_after", "issuer_cn")
+    looks = tables.observations.filter(
+        tables.observations.source == "scan",
+        tables.observations.observed_at >= ibis.literal(started, type="timestamp('UTC', 6)"),
+    )
+    rows = looks.left_join(leaves, "fingerprint").order_by(["host", "port", "server_name", "observed_at"])
+    frame = rows.drop("fingerprint_right").to_pandas().astype(object)
+    found: list[dict[str, Any]] = frame.where(frame.notna(), None).to_dict("records")
+    return found
 
 
 def _import(settings: "Settings", source: "Source", what: str, as_json: bool, check: bool) -> None:

@@ -280,8 +280,8 @@ class History:
                     "reason": row.reason,
                     "content": row.content,
                 },
-            ).fetchone()
-            done.quarantined += int(fresh[0]) if fresh else 0
+            ).fetchall()
+            done.quarantined += int(fresh[0][0])
 
     def _note(self, done: Import) -> None:
         self._connection.execute(
@@ -353,8 +353,8 @@ class History:
 
     def _scalar(self, query: str) -> Any:
         with self._lock:
-            row = self._connection.execute(query).fetchone()
-        return row[0] if row else None
+            rows = self._connection.execute(query).fetchall()  # all: a result left open blocks the next
+        return rows[0][0] if rows else None
 
     # -- layout -------------------------------------------------------------------------------
 

@@ -1,0 +1,140 @@
+"""Which action is chosen for which renewal, and in which order."""
+
+from typing import Any
+
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from certforecast.features import features
+from certforecast.planning import Action, Plan, make_plan
+from certforecast.settings import CostSettings, Settings
+from tests.timeline import Timeline, day
+
+ABLE = {
+    "issuers": {"ca": {"kind": "embedded", "directory": "ca"}},
+    "installers": {"web": {"kind": "files", "certificate": "/x/{name}.pem", "key": "/x/{name}.key"}},
+    "executor": {"issuer": "ca", "installer": "web"},
+}
+
+
+def propose(
+    timeline: Timeline,
+    at: float,
+    probabilities: dict[str, tuple[float, float, float, float]] | None = None,
+    default: tuple[float, float, float, float] = (0.4, 0.2, 0.4, 0.0),
+    **others: Any,
+) -> Plan:
+    """Plan for a small history with probabilities (on time, slipped, failed, retired) by fingerprint."""
+    with timeline.history() as history:
+        frame = features(history, day(at))
+        given = [(probabilities or {}).get(key, default) for key in frame["fingerprint"]]
+        columns = ["p_on_time", "p_slipped", "p_failed", "p_retired"]
+        forecasts = pd.concat([frame, pd.DataFrame(given, columns=columns)], axis=1)
+        return make_plan(history, forecasts, day(at), Settings(**(ABLE | others)), clock=lambda: day(at))
+
+
+def served(*labels: str, issued: float = 0) -> tuple[Timeline, list[str]]:
+    timeline = Timeline()
+    made = []
+    for label in labels:
+        made.append(timeline.certificate(label, f"{label}.shop.example", issued))
+        timeline.looks(issued + 1, issued + 100, made[-1], step=7.0, host=label)
+    return timeline, made
+
+
+def only(plan: Plan) -> Action:
+    (action,) = plan.actions
+    return action
+
+
+def test_what_is_due_is_renewed_and_what_is_not_due_is_left_alone() -> None:
+    timeline, (key,) = served("a")
+    assert only(propose(timeline, 70)).kind == "renew"
+    assert propose(timeline, 30, default=(0.97, 0.01, 0.01, 0.01)).actions == ()
+    # Not due, but so doubtful that a look is worth its cost.
+    assert only(propose(timeline, 30)).kind == "investigate"
+    action = only(propose(timeline, 70))
+    assert (action.fingerprint, action.names) == (key, ("a.shop.example",))
+    assert [str(endpoint) for endpoint in action.endpoints] == ["a:443"]
+
+
+def test_what_is_issued_and_not_served_is_installed() -> None:
+    timeline, _ = served("a")
+    new = timeline.certificate("new", "a.shop.example", 60)
+    action = only(propose(timeline, 75, {new: (1.0, 0.0, 0.0, 0.0)}))
+    assert (action.kind, action.successor) == ("install", new)
+    assert "a successor was issued 15 days ago" in action.reasons[0]
+
+
+def test_what_has_expired_and_is_served_has_failed_for_certain() -> None:
+    timeline, (key,) = served("a")
+    action = only(propose(timeline, 95))
+    assert (action.kind, action.fingerprint, action.probabilities.failed) == ("renew", key, 1.0)
+    assert action.reasons[0] == "expired 5 days ago and still served"
+
+
+def test_without_issuer_or_installer_a_person_is_asked() -> None:
+    timeline, _ = served("a")
+    assert only(propose(timeline, 85, issuers={}, installers={}, executor={})).kind == "investigate"
+
+
+def test_what_was_never_seen_cannot_be_proven_and_is_looked_into() -> None:
+    timeline = Timeline()
+    timeline.certificate("a", "a.shop.example", 0)
+    assert only(propose(timeline, 85)).kind == "investigate"
+
+
+@pytest.mark.parametrize(("p_retired", "kind"), [(0.49, "renew"), (0.97, "retire")])
+def test_what_is_probably_unused_is_proposed_for_retirement(p_retired: float, kind: str) -> None:
+    timeline, _ = served("a")
+    rest = (1 - p_retired) / 3
+    assert only(propose(timeline, 70, default=(rest, rest, rest, p_retired))).kind == kind
+
+
+def test_a_critical_host_comes_first() -> None:
+    timeline, (minor, major) = served("minor", "major")
+    for host, criticality in (("minor", 0.2), ("major", 0.9)):
+        timeline.batch.hosts.append(
+            {"host": host, "criticality": criticality, "valid_from": day(0), "known_at": day(0)}
+        )
+    plan = propose(timeline, 80)
+    assert [action.fingerprint for action in plan.actions] == [major, minor]
+    assert [action.criticality for action in plan.actions] == [0.9, 0.2]
+
+
+def test_the_inventory_names_issuer_and_installer() -> None:
+    timeline, _ = served("a")
+    timeline.batch.hosts.append(
+        {"host": "a", "issuer": "own", "installer": "nowhere", "valid_from": day(0), "known_at": day(0)}
+    )
+    sections = ABLE["issuers"] | {"own": {"kind": "embedded", "directory": "own"}}
+    action = only(propose(timeline, 80, issuers=sections))
+    # An installer that the settings do not know is not taken; the default is.
+    assert (action.issuer, action.installer) == ("own", "web")
+
+
+shares = st.tuples(*[st.floats(0.001, 1)] * 4).map(lambda four: tuple(part / sum(four) for part in four))
+
+
+@given(st.lists(shares, min_size=5, max_size=5), st.floats(0, 200), st.floats(0, 5000))
+@settings(max_examples=10, deadline=None)
+def test_actions_are_worth_their_cost_and_ranked_by_it(
+    given: list[tuple[float, float, float, float]], cost: float, outage: float
+) -> None:
+    timeline, keys = served("a", "b", "c", "d", "e")
+    costs = CostSettings(renew=cost, investigate=cost / 2, outage_per_day=outage)
+    plan = propose(timeline, 75, dict(zip(keys, given, strict=True)), costs=costs)
+    worth = [action.expected_loss_averted - action.cost for action in plan.actions]
+    assert all(value > 0 for value in worth)
+    assert worth == sorted(worth, reverse=True)
+    assert [action.rank for action in plan.actions] == list(range(1, len(worth) + 1))
+    assert all(action.reasons for action in plan.actions)
+    assert len({action.id for action in plan.actions}) == len(worth)
+    assert plan.expires_at > plan.created_at == day(75)
+
+
+def test_the_same_history_gives_the_same_plan() -> None:
+    timeline, _ = served("a", "b")
+    assert propose(timeline, 80) == propose(timeline, 80)
