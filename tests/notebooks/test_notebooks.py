@@ -2,6 +2,7 @@
 
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 import nbformat
@@ -45,4 +46,5 @@ def test_it_runs(path: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_it_names_no_place_of_the_machine_it_was_run_on(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
-    assert not [place for place in ("/home/", "/root/", "/work/", "/tmp/", "/Users/") if place in text]
+    here = (Path.home(), Path(tempfile.gettempdir()), path.parents[1], Path(sys.prefix))
+    assert not [place for place in here if f"{place}/" in text]
