@@ -39,7 +39,7 @@ DEFAULT_FILE = Path("certforecast.toml")
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class CostSettings(_Section):
@@ -213,7 +213,10 @@ def load_settings(config: Path | None = None, **overrides: Any) -> Settings:
     """
     named = config or (Path(env) if (env := os.environ.get("CERTFORECAST_CONFIG")) else None)
     if named is not None and not named.is_file():
-        raise InputError(f"settings file {named} does not exist; create it or leave out --config")
+        raise InputError(
+            f"there is no settings file {named}; create it, or name another with --config or "
+            "CERTFORECAST_CONFIG"
+        )
     path = named or (DEFAULT_FILE if DEFAULT_FILE.is_file() else None)
 
     class _FromFile(Settings):
@@ -224,7 +227,7 @@ def load_settings(config: Path | None = None, **overrides: Any) -> Settings:
         settings = _FromFile(**overrides)
         # Whoever changes the working directory later must not lose the store.
         return settings.model_copy(update={"home": settings.home.absolute()})
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{where}: not valid TOML: {error}") from error
     except ValidationError as error:
         lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]

@@ -27,3 +27,7 @@ def main() -> None:
     except BrokenPipeError:  # the reader of our output went away, as `head` does
         sys.stderr.close()
         sys.exit(0)
+    except OSError as error:  # a full disk, a folder without rights, a file where a folder should be
+        place = f"{error.filename}: " if error.filename else ""
+        print(f"certforecast: {place}{error.strerror or error}", file=sys.stderr)
+        sys.exit(3)

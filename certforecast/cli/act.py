@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from certforecast.cli.app import Check, Json, app, open_history, settings_of
+from certforecast.cli.app import Json, app, open_history, settings_of
 from certforecast.cli.output import print_json, print_table, say
 
 
@@ -19,11 +19,14 @@ def act(
         bool, typer.Option("--execute", help="Carry it out. Without this nothing is changed.")
     ] = False,
     as_json: Json = False,
-    check: Check = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Exit with 1 if an action failed, was rolled back or skipped.")
+    ] = False,
 ) -> None:
-    """Carry out a plan: renew, install, prove on the wire, roll back what cannot be proven.
+    """Carry out a plan and prove it on the wire.
 
-    Dry unless --execute is given. Killed or stopped, the same command goes on where it was.
+    Renews or installs, and rolls back what cannot be proven. Dry unless --execute is given. Killed or
+    stopped, the same command goes on where it was.
     """
     from certforecast.execution import Executor
     from certforecast.planning import Plan
@@ -43,7 +46,7 @@ def act(
             [
                 ("do", lambda result: result.kind),
                 ("name", lambda result: result.name),
-                ("status", lambda result: result.status),
+                ("status", lambda result: result.status.replace("_", " ")),
                 ("detail", lambda result: result.detail),
             ],
             results,

@@ -10,18 +10,17 @@ if TYPE_CHECKING:
     from certforecast.history import History
     from certforecast.settings import Settings
 
-__all__ = ["AsOf", "Check", "Json", "app", "moment", "open_history", "settings_of"]
+__all__ = ["AsOf", "Json", "app", "moment", "open_history", "settings_of"]
 
 app = typer.Typer(
     help="Forecasts which certificate renewals will slip or fail, ranks what to do, renews, and proves it.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
-Check = Annotated[bool, typer.Option("--check", help="Exit with 1 if there is something to act on.")]
 AsOf = Annotated[
     str | None,
     typer.Option(
@@ -91,7 +90,7 @@ def moment(text: str | None, option: str = "--as-of") -> datetime:
     Raises
     ------
     InputError
-        If `text` is not ISO 8601.
+        If `text` is not ISO 8601, or lies where no certificate can.
     """
     from certforecast.clock import parse_moment, system_clock
     from certforecast.errors import InputError
@@ -99,8 +98,11 @@ def moment(text: str | None, option: str = "--as-of") -> datetime:
     if text is None:
         return system_clock()
     try:
-        return parse_moment(text)
-    except ValueError as error:
+        given = parse_moment(text)
+    except (ValueError, OverflowError) as error:
         raise InputError(
             f"{option} {text!r} is not an ISO 8601 time such as 2026-10-01 or 2026-10-01T06:00Z"
         ) from error
+    if not 1970 <= given.year < 2200:
+        raise InputError(f"{option} {text!r} lies outside the years 1970 to 2199; check the year")
+    return given

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from certforecast.cli.app import AsOf, Check, Json, app, moment, open_history, settings_of
-from certforecast.cli.output import print_json, print_table, progress, say
+from certforecast.cli.app import AsOf, Json, app, moment, open_history, settings_of
+from certforecast.cli.output import print_json, print_table, progress, say, words
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -22,9 +22,12 @@ def ingest(
     source: Annotated[str, typer.Argument(help="What PATH is: pem, crtsh, certbot, scan or tables.")],
     path: Annotated[Path, typer.Argument(help="The file or folder to read.")],
     as_json: Json = False,
-    check: Check = False,
+    check: Annotated[bool, typer.Option("--check", help="Exit with 1 if rows were set aside.")] = False,
 ) -> None:
-    """Read certificate history into the store. Doing it again changes nothing."""
+    """Read certificate history into the store.
+
+    Doing it again changes nothing. What cannot be read is set aside: see 'status --quarantine'.
+    """
     from certforecast.history.sources import source as source_class
 
     settings = settings_of(context)
@@ -40,7 +43,9 @@ def scan(
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds for each endpoint.")] = 5.0,
     ca_file: Annotated[Path | None, typer.Option(help="Trust roots beside the system's.")] = None,
     as_json: Json = False,
-    check: Check = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Exit with 1 unless every endpoint serves a valid certificate.")
+    ] = False,
 ) -> None:
     """Look at live TLS endpoints and record what each serves."""
     from certforecast.clock import system_clock
@@ -49,11 +54,14 @@ def scan(
 
     if not endpoints and file is None:
         raise InputError("nothing to scan: name endpoints (certforecast scan example.com:443) or a --file")
-    place = file if file is not None else endpoints or []
-    source = ScanSource(place, concurrency=concurrency, timeout_s=timeout, ca_file=ca_file)
+    if endpoints and file is not None:
+        raise InputError("name endpoints or a --file, not both")
     settings, started = settings_of(context), system_clock()
     with open_history(settings, must_exist=False) as history, progress("Scanning") as advance:
-        done = history.ingest(source, progress=advance)
+        place = file if file is not None else endpoints or []
+        done = history.ingest(
+            ScanSource(place, concurrency=concurrency, timeout_s=timeout, ca_file=ca_file, progress=advance)
+        )
         looks = _looks_since(history, started)
     if as_json:
         print_json({"import": done, "endpoints": looks})
@@ -74,7 +82,7 @@ def scan(
             looks,
         )
     _warn_of_quarantine(done)
-    if check and any(row["chain_status"] != "valid" for row in looks):
+    if check and (done.quarantined or any(row["chain_status"] != "valid" for row in looks)):
         raise typer.Exit(1)
 
 
@@ -130,9 +138,9 @@ def renewals(
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="Rows to show; --json gives all.")] = 30,
     as_json: Json = False,
-    check: Check = False,
+    check: Annotated[bool, typer.Option("--check", help="Exit with 1 if any of those failed.")] = False,
 ) -> None:
-    """List the renewals: lineage, successor, due, lag, margin and outcome."""
+    """List renewals: due, lag, margin and outcome."""
     from certforecast.errors import InputError
     from certforecast.renewals import OUTCOMES
     from certforecast.renewals import renewals as list_renewals
@@ -155,13 +163,14 @@ def renewals(
                 ("valid from", lambda row: f"{row.not_before:%Y-%m-%d}"),
                 ("to", lambda row: f"{row.not_after:%Y-%m-%d}"),
                 ("due", lambda row: f"{row.due:%Y-%m-%d}"),
-                ("lag, days", lambda row: _number(row.renewal_lag_days)),
-                ("margin, days", lambda row: _number(row.margin_days)),
-                ("outcome", lambda row: row.outcome),
+                ("lag", lambda row: _number(row.renewal_lag_days)),
+                ("margin", lambda row: _number(row.margin_days)),
+                ("outcome", lambda row: row.outcome.replace("_", " ")),
                 ("by", lambda row: row.evidence),
             ],
             list(shown.rename(columns={"name": "name_"}).itertuples()),
-            caption=f"{len(shown)} of {len(frame):,} shown",
+            caption=f"{len(shown)} of {len(frame):,} shown, latest expiry first; lag (from due to in service)"
+            " and margin (from in service to expiry) in days",
         )
     if check and (frame["outcome"] == "failed").any():
         raise typer.Exit(1)
@@ -171,11 +180,16 @@ def renewals(
 def status(
     context: typer.Context,
     as_of: AsOf = None,
-    quarantine: Annotated[bool, typer.Option(help="List what was set aside, with the reasons.")] = False,
+    quarantine: Annotated[
+        bool, typer.Option("--quarantine", help="List what was set aside, with the reasons.")
+    ] = False,
     as_json: Json = False,
-    check: Check = False,
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Exit with 1 if rows were set aside or something expired is served."),
+    ] = False,
 ) -> None:
-    """Say what the store holds, what was set aside, and what is expired or near it."""
+    """Say what is stored, set aside, expired or near it."""
     from datetime import timedelta
 
     from certforecast.renewals import renewals as list_renewals
@@ -209,8 +223,10 @@ def status(
     if as_json:
         print_json(found)
     else:
-        rows = [(key.replace("_", " "), _words(value)) for key, value in found.items()]
+        rows = [(key.replace("_", " "), words(value)) for key, value in found.items()]
         print_table("Status", [("what", lambda row: row[0]), ("value", lambda row: row[1])], rows)
+        if found["quarantined"]:
+            say("what was set aside, and why: 'certforecast status --quarantine'")
     if check and (found["quarantined"] or found["expired_and_served"]):
         raise typer.Exit(1)
 
@@ -229,16 +245,6 @@ def _list_quarantine(frame: Any, as_json: bool) -> None:
         list(frame.itertuples()),
         caption=f"{len(frame):,} rows; --json gives their contents",
     )
-
-
-def _words(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {count:,}" for key, count in value.items()) or "none"
-    if isinstance(value, list):
-        return ", ".join(map(str, value)) or "none"
-    if hasattr(value, "strftime"):
-        return f"{value:%Y-%m-%d %H:%M} UTC"
-    return f"{value:,}" if isinstance(value, int) else "none" if value is None else str(value)
 
 
 def _number(value: float) -> str:

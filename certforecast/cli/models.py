@@ -5,28 +5,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from certforecast.cli.app import AsOf, Check, Json, app, moment, open_history, settings_of
-from certforecast.cli.output import print_json, print_table, progress, say
+from certforecast.cli.app import AsOf, Json, app, moment, open_history, settings_of
+from certforecast.cli.output import print_json, print_table, progress, say, words
 
 if TYPE_CHECKING:
     from certforecast.evaluation import BacktestResult
-    from certforecast.settings import Settings
-
-
-def champion(settings: "Settings") -> Path:
-    """Give the model trained last.
-
-    Raises
-    ------
-    InputError
-        If there is none yet.
-    """
-    from certforecast.errors import InputError
-
-    path = settings.champion_path
-    if not path.exists():
-        raise InputError(f"there is no model at {path} yet: train one with 'certforecast train', or name one")
-    return path
 
 
 @app.command()
@@ -39,7 +22,10 @@ def train(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Train a model on what is known, save it, and log the run."""
+    """Train a model on the history and save it.
+
+    The run is logged to MLflow, in a SQLite file in the home folder unless `tracking_uri` is set.
+    """
     from certforecast.models import train as train_model
 
     settings, at = settings_of(context), moment(as_of)
@@ -48,7 +34,7 @@ def train(
     if as_json:
         print_json(trained.summary())
     else:
-        rows = [(key.replace("_", " "), str(value)) for key, value in trained.summary().items()]
+        rows = [(key.replace("_", " "), words(value)) for key, value in trained.summary().items()]
         print_table("Trained", [("what", lambda row: row[0]), ("value", lambda row: row[1])], rows)
 
 
@@ -60,19 +46,21 @@ def predict(
     limit: Annotated[int, typer.Option(min=1, help="Rows to show; --json gives all.")] = 20,
     threshold: Annotated[
         float,
-        typer.Option(min=0, max=1, help="With --check: P(failed) from which on it counts as a finding."),
+        typer.Option(min=0, max=1, help="For --check: from which P(failed) on."),
     ] = 0.2,
     as_json: Json = False,
-    check: Check = False,
+    check: Annotated[bool, typer.Option("--check", help="Exit with 1 if any P(failed) is so high.")] = False,
 ) -> None:
-    """Give each open renewal its probabilities of on time, slipped, failed and retired."""
+    """Forecast how each open renewal will end.
+
+    Each gets its probabilities of being on time, slipped, failed and retired.
+    """
     from certforecast.features import IDENTIFIERS
     from certforecast.models import forecast, load_model
 
     settings, at = settings_of(context), moment(as_of)
-    path = model or champion(settings)
     with open_history(settings) as history, progress("Forecasting"):
-        frame = forecast(history, load_model(path), at, settings.policy)
+        frame = forecast(history, load_model(model or settings.champion_path), at, settings.policy)
     frame = frame.sort_values("p_failed", ascending=False)
     probabilities = ["p_on_time", "p_slipped", "p_failed", "p_retired"]
     if as_json:
@@ -104,7 +92,10 @@ def backtest(
     k: Annotated[int, typer.Option(min=1, help="Capacity: renewals that can be looked into at a time.")] = 10,
     as_json: Json = False,
 ) -> None:
-    """Train on the past, score on what came after, again and again, beside the rules."""
+    """Score the model and the rules on the past.
+
+    Trains on what was known at a moment, scores on what came after, and again at later moments.
+    """
     from certforecast.errors import InputError
     from certforecast.evaluation import backtest_history
     from certforecast.renewals import OUTCOMES

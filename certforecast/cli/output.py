@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,7 +11,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Column", "print_json", "print_table", "progress", "say"]
+__all__ = ["Column", "print_json", "print_table", "progress", "say", "words"]
+
+_FIGURE = re.compile(r"[-+]?[\d,.]*%?")
 
 #: A column of a table: heading, and how to take its text from a row.
 Column = tuple[str, Callable[[Any], str]]
@@ -23,19 +26,38 @@ def print_json(document: Any) -> None:
 
 
 def print_table(title: str, columns: Sequence[Column], rows: Sequence[Any], *, caption: str = "") -> None:
-    """Print rows as a table on standard output."""
+    """Print rows as a table on standard output; columns of figures are aligned to the right."""
+    from rich import box
     from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(title=title, title_justify="left", caption=caption or None, caption_justify="left")
-    for heading, _ in columns:
-        table.add_column(heading, overflow="fold")
-    for row in rows:
-        table.add_row(*(escape(text(row)) for _, text in columns))
-    console = Console()
-    # Where nobody watches, in a pipe or a log, there is no edge to wrap at.
-    Console(width=None if console.is_terminal else max(console.width, 160)).print(table)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    cells = [[text(row) for _, text in columns] for row in rows]
+    for place, (heading, _) in enumerate(columns):
+        figures = all(_FIGURE.fullmatch(row[place]) for row in cells)
+        table.add_column(heading, overflow="fold", justify="right" if figures and cells else "left")
+    for row in cells:
+        table.add_row(*map(Text, row))
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        # Where nobody watches, in a pipe or a log, there is no edge to wrap at.
+        console = Console(highlight=False, width=max(console.width, 160))
+    console.print(Text(title, style="bold"))
+    console.print(table)
+    if caption:
+        console.print(Text(caption, style="dim"))
+
+
+def words(value: Any) -> str:
+    """Say a value of a summary as people write it."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key.replace('_', ' ')} {count:,}" for key, count in value.items()) or "none"
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M} UTC"
+    return f"{value:,}" if isinstance(value, int) else "none" if value is None else str(value)
 
 
 def say(message: str) -> None:
@@ -67,7 +89,7 @@ def progress(what: str, total: float | None = None) -> Iterator[Callable[[float]
         SpinnerColumn(),
         TextColumn("{task.description}"),
         BarColumn(),
-        MofNCompleteColumn(),
+        *([MofNCompleteColumn()] if total else []),
         TimeElapsedColumn(),
     ]
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:

@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from certforecast.cli.app import AsOf, Check, Json, app, moment, open_history, settings_of
-from certforecast.cli.models import champion
+from certforecast.cli.app import AsOf, Json, app, moment, open_history, settings_of
 from certforecast.cli.output import print_json, print_table, progress, say
 
 if TYPE_CHECKING:
@@ -23,14 +22,17 @@ def plan(
     model: Annotated[Path | None, typer.Option(help="Saved model. Default: the one trained last.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="Actions to show; the file and --json hold all.")] = 20,
     as_json: Json = False,
-    check: Check = False,
+    check: Annotated[bool, typer.Option("--check", help="Exit with 1 if there is anything to do.")] = False,
 ) -> None:
-    """Rank what to do by the loss it averts, and write the plan that `act` takes."""
+    """Rank what to do by the loss it averts.
+
+    Writes the plan that 'certforecast act' takes.
+    """
     from certforecast.models import forecast, load_model
     from certforecast.planning import make_plan
 
     settings, at = settings_of(context), moment(as_of)
-    path = model or champion(settings)
+    path = model or settings.champion_path
     with open_history(settings) as history, progress("Forecasting"):
         forecasts = forecast(history, load_model(path), at, settings.policy)
         made = make_plan(history, forecasts, at, settings, model=path.name)
@@ -53,12 +55,11 @@ def show_plan(made: "Plan", limit: int) -> None:
         [
             ("#", lambda action: str(action.rank)),
             ("do", lambda action: action.kind),
-            ("name", lambda action: action.name),
-            ("expires", lambda action: f"{action.not_after:%Y-%m-%d %H:%M}"),
+            ("expires", lambda action: f"{action.not_after:%Y-%m-%d}"),
             ("P(failed)", lambda action: f"{action.probabilities.failed:.0%}"),
             ("averts", lambda action: f"{action.expected_loss_averted:,.0f}"),
             ("costs", lambda action: f"{action.cost:,.0f}"),
-            ("because", lambda action: "; ".join(action.reasons[:2])),
+            ("name, and because", lambda action: f"{action.name}\n{'; '.join(action.reasons[:2])}"),
         ],
         shown,
         caption=f"{len(shown)} of {len(made.actions)} actions shown",

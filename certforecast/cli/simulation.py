@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from certforecast.cli.app import Json, app, moment, settings_of
-from certforecast.cli.output import print_json, print_table, progress, say
+from certforecast.cli.output import print_json, print_table, progress, say, words
 
 
 @app.command()
@@ -18,7 +18,10 @@ def simulate(
     end: Annotated[str, typer.Option(metavar="DATE", help="The last day, ISO 8601.")] = "2026-10-01",
     as_json: Json = False,
 ) -> None:
-    """Play a fleet whose true probabilities are known, and write its history."""
+    """Write the history of a simulated fleet.
+
+    Its true probabilities are known to the simulator, so that forecasts can be held against them.
+    """
     from certforecast.simulation import Fleet
 
     with progress("Playing"):
@@ -33,7 +36,7 @@ def simulate(
             f"Written to {folder}",
             [("table", lambda row: row[0]), ("rows", lambda row: f"{row[1]:,}")],
             list(rows.items()),
-            caption=", ".join(f"{name} {count:,}" for name, count in outcomes.items()),
+            caption=words(outcomes),
         )
         say(f"read it with: certforecast ingest tables {folder}")
 
@@ -44,7 +47,10 @@ def demo(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the sandbox.")] = 7,
     as_json: Json = False,
 ) -> None:
-    """Run the whole road on the embedded sample and a sandbox of real TLS endpoints on this machine."""
+    """Run the whole road on a sample and a sandbox.
+
+    The sample is three years of a simulated fleet; the sandbox is real TLS endpoints on this machine.
+    """
     from certforecast.cli.demo import run
 
     summary = run(settings_of(context), seed, quiet=as_json)

@@ -140,8 +140,9 @@ class History:
         self._connection = _connect(self.path)
         try:
             self._prepare()
-        except BaseException:
+        except BaseException as error:
             self._connection.close()
+            self._explain(error)
             raise
 
     # -- life ---------------------------------------------------------------------------------
@@ -153,6 +154,17 @@ class History:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+        self._explain(error)
+
+    def _explain(self, error: BaseException | None) -> None:
+        """Turn what DuckDB says of a damaged file or a full disk into words."""
+        import duckdb
+
+        if isinstance(error, duckdb.Error) and not isinstance(error, duckdb.ProgrammingError):
+            raise StoreError(
+                f"store {self.path or 'in memory'} cannot be read or written: {str(error).splitlines()[0]}; "
+                "if the file is damaged, put back a copy or import its sources into another"
+            ) from error
 
     def close(self) -> None:
         """Close the file."""
@@ -413,16 +425,23 @@ def _connect(path: Path | None) -> "duckdb.DuckDBPyConnection":
     import duckdb
 
     if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(
+                f"folder {path.parent} of the store cannot be made: {error.strerror}; name another"
+            ) from error
     try:
         connection = duckdb.connect(":memory:" if path is None else str(path))
     except duckdb.IOException as error:
         text = str(error)
-        if "lock" in text.lower():
+        if "Could not set lock" in text:
             raise StoreError(
                 f"store {path} is in use by another process; wait for it to end, then try again"
             ) from error
-        raise StoreError(f"store {path} cannot be opened: {text.splitlines()[0]}") from error
+        raise StoreError(
+            f"store {path} cannot be opened: {text.splitlines()[0]}; put back a copy, or name another"
+        ) from error
     except duckdb.Error as error:
         raise StoreError(f"store {path} cannot be opened: {str(error).splitlines()[0]}") from error
     connection.execute("SET TimeZone = 'UTC'")

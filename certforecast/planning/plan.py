@@ -1,7 +1,6 @@
 """The plan: ranked actions as a file that a person can read and the executor takes."""
 
 import hashlib
-import json
 import os
 from collections.abc import Iterable
 from datetime import datetime
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import from_json
 
 from certforecast.errors import PlanError
 
@@ -31,8 +31,11 @@ SCHEMA_VERSION = 1
 ActionKind = Literal["renew", "install", "investigate", "retire"]
 
 
+_AGAIN = "make it again with 'certforecast plan'"
+
+
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Endpoint(_Model):
@@ -108,15 +111,13 @@ class Plan(_Model):
         """
         source = Path(path)
         try:
-            document = json.loads(source.read_text(encoding="utf-8"))
+            document = from_json(source.read_bytes())
         except FileNotFoundError as error:
             raise PlanError(f"there is no plan at {source}: make one with 'certforecast plan'") from error
-        except (OSError, UnicodeDecodeError) as error:
-            raise PlanError(f"plan {source} cannot be read: {error}") from error
-        except json.JSONDecodeError as error:
-            raise PlanError(
-                f"plan {source} is not JSON: line {error.lineno}, column {error.colno}: {error.msg}"
-            ) from error
+        except OSError as error:
+            raise PlanError(f"plan {source} cannot be read: {error.strerror}; name a plan file") from error
+        except ValueError as error:
+            raise PlanError(f"plan {source} is not JSON: {error}; {_AGAIN}") from error
         version = document.get("schema_version") if isinstance(document, dict) else None
         if isinstance(version, int) and version > SCHEMA_VERSION:
             raise PlanError(
@@ -130,7 +131,7 @@ class Plan(_Model):
             where = ".".join(map(str, first["loc"])) or "the document"
             more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
             raise PlanError(
-                f"plan {source} does not fit the schema: {where}: {first['msg']}{more}"
+                f"plan {source} does not fit the schema: {where}: {first['msg']}{more}; {_AGAIN}"
             ) from error
 
     @classmethod

@@ -87,7 +87,7 @@ def test_the_whole_road(shell: Shell, home: Path) -> None:
     assert len(renewals) == made["rows"]["certificates"]
     failed = shell.json("renewals", "--as-of", END, "--outcome", "failed", "--check", expected=1)
     assert {row["outcome"] for row in failed} == {"failed"}
-    assert "margin, days" in shell("renewals", "--as-of", END)
+    assert "margin (from in service to expiry) in days" in shell("renewals", "--as-of", END)
 
     trained = shell.json("train", "--as-of", END)
     assert trained["rows"] > 100
@@ -134,7 +134,7 @@ def test_version_and_help(shell: Shell) -> None:
 def test_what_is_not_there_yet_is_said_with_what_to_do(empty: Shell, tmp_path: Path) -> None:
     assert "fill one with 'certforecast ingest" in empty.complaint("status", expected=3)
     History(tmp_path / "empty" / "history.duckdb").close()
-    assert "train one with 'certforecast train'" in empty.complaint("predict")
+    assert "train one with 'certforecast train'" in empty.complaint("predict", expected=3)
     assert "make one with 'certforecast plan'" in empty.complaint("act")
     assert "import history first" in empty.complaint("train", expected=3)
     assert "nothing to scan" in empty.complaint("scan")
@@ -146,7 +146,7 @@ def test_what_is_not_there_yet_is_said_with_what_to_do(empty: Shell, tmp_path: P
         (["renewals", "--as-of", "yesterday"], "is not an ISO 8601 time"),
         (["renewals", "--outcome", "odd"], "is none of on_time, slipped"),
         (["ingest", "nosuch", "x"], "no source is called 'nosuch'; there are: "),
-        (["--config", "none.toml", "status"], "settings file none.toml does not exist"),
+        (["--config", "none.toml", "status"], "there is no settings file none.toml; create it"),
         (["ingest", "pem", "missing"], "missing does not exist"),
         (["act", "nowhere.json"], "there is no plan at nowhere.json"),
     ],
@@ -230,7 +230,9 @@ def test_an_expired_or_torn_plan_is_refused(empty: Shell, tmp_path: Path) -> Non
     plan.write(tmp_path / "plan.json")
     assert "make a new one with 'certforecast plan'" in empty.complaint("act", str(tmp_path / "plan.json"))
     (tmp_path / "plan.json").write_text('{"id": "x",')
-    assert "is not JSON: line 1, column 12" in empty.complaint("act", str(tmp_path / "plan.json"))
+    assert "is not JSON: EOF while parsing a value at line 1 column 11; make it again" in empty.complaint(
+        "act", str(tmp_path / "plan.json")
+    )
 
 
 def test_the_simulator_refuses_what_it_cannot_play(empty: Shell, tmp_path: Path) -> None:

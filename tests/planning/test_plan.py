@@ -32,7 +32,7 @@ def action(**others: Any) -> Action:
         "expected_loss": 110.0,
         "expected_loss_averted": 104.5,
         "cost": 5.0,
-        "reasons": ("3 days left of 90",),
+        "reasons": ("3 days left of 90 days",),
     }
     return Action(**(values | others))
 
