@@ -1,7 +1,9 @@
 """Which action is chosen for which renewal, and in which order."""
 
+from collections.abc import Iterator
 from typing import Any
 
+import jsonschema
 import pandas as pd
 import pytest
 from hypothesis import given, settings
@@ -11,6 +13,8 @@ from certforecast.features import features
 from certforecast.planning import Action, Plan, make_plan
 from certforecast.settings import CostSettings, Settings
 from tests.timeline import Timeline, day
+
+Four = tuple[float, float, float, float]
 
 ABLE = {
     "issuers": {"ca": {"kind": "embedded", "directory": "ca"}},
@@ -115,24 +119,112 @@ def test_the_inventory_names_issuer_and_installer() -> None:
     assert (action.issuer, action.installer) == ("own", "web")
 
 
-shares = st.tuples(*[st.floats(0.001, 1)] * 4).map(lambda four: tuple(part / sum(four) for part in four))
+class Situation:
+    """A store at day 75 whose plan is made again and again for other probabilities and costs."""
+
+    def __init__(self, criticality: float) -> None:
+        timeline, due = served("due", "also", "unserved")
+        self.due = {*due[:2]}
+        self.unserved = due[2]
+        self.successor = timeline.certificate("new", "unserved.shop.example", 60)
+        young = timeline.certificate("young", "young.shop.example", 40)
+        timeline.looks(41, 75, young, step=7.0, host="young")
+        self.expired = timeline.certificate("expired", "expired.shop.example", -20)
+        timeline.looks(-19, 75, self.expired, step=7.0, host="expired")
+        timeline.batch.hosts.append(
+            {"host": "due", "criticality": criticality, "valid_from": day(0), "known_at": day(0)}
+        )
+        self.critical = due[0]
+        self.history = timeline.history()
+        self.frame = features(self.history, day(75))
+
+    def plan(self, given: list[Four], costs: CostSettings) -> Plan:
+        columns = ["p_on_time", "p_slipped", "p_failed", "p_retired"]
+        probabilities = pd.DataFrame(given[: len(self.frame)], columns=columns)
+        forecasts = pd.concat([self.frame, probabilities], axis=1)
+        return make_plan(
+            self.history, forecasts, day(75), Settings(**ABLE, costs=costs), clock=lambda: day(75)
+        )
 
 
-@given(st.lists(shares, min_size=5, max_size=5), st.floats(0, 200), st.floats(0, 5000))
-@settings(max_examples=10, deadline=None)
-def test_actions_are_worth_their_cost_and_ranked_by_it(
-    given: list[tuple[float, float, float, float]], cost: float, outage: float
+@pytest.fixture(scope="module")
+def minor() -> Iterator[Situation]:
+    situation = Situation(criticality=0.3)
+    with situation.history:
+        yield situation
+
+
+@pytest.fixture(scope="module")
+def major() -> Iterator[Situation]:
+    situation = Situation(criticality=0.8)
+    with situation.history:
+        yield situation
+
+
+fours = st.tuples(*[st.floats(0.001, 1)] * 4).map(lambda four: tuple(part / sum(four) for part in four))
+shares = st.lists(fours, min_size=6, max_size=6)
+
+
+@st.composite
+def prices(draw: st.DrawFn) -> CostSettings:
+    amounts = st.floats(0, 200)
+    return CostSettings(
+        renew=draw(amounts),
+        install=draw(amounts),
+        investigate=draw(amounts),
+        retire=draw(amounts),
+        slip=draw(amounts),
+        outage_per_day=draw(st.floats(0, 5000)),
+    )
+
+
+@given(shares, prices())
+@settings(max_examples=12, deadline=None)
+def test_whatever_the_forecasts_and_the_costs(
+    minor: Situation, given: list[Four], costs: CostSettings
 ) -> None:
-    timeline, keys = served("a", "b", "c", "d", "e")
-    costs = CostSettings(renew=cost, investigate=cost / 2, outage_per_day=outage)
-    plan = propose(timeline, 75, dict(zip(keys, given, strict=True)), costs=costs)
+    plan = minor.plan(given, costs)
     worth = [action.expected_loss_averted - action.cost for action in plan.actions]
     assert all(value > 0 for value in worth)
     assert worth == sorted(worth, reverse=True)
     assert [action.rank for action in plan.actions] == list(range(1, len(worth) + 1))
-    assert all(action.reasons for action in plan.actions)
     assert len({action.id for action in plan.actions}) == len(worth)
+    assert len({action.fingerprint for action in plan.actions}) == len(worth)
     assert plan.expires_at > plan.created_at == day(75)
+    jsonschema.validate(plan.model_dump(mode="json"), Plan.json_schema())
+    for action in plan.actions:
+        assert action.reasons
+        assert action.expected_loss_averted >= 0
+        if action.kind == "renew":
+            assert action.fingerprint in {*minor.due, minor.expired}
+        if action.kind == "install":
+            assert (action.fingerprint, action.successor) == (minor.unserved, minor.successor)
+        if action.kind == "retire":
+            assert action.probabilities.retired >= 0.5
+        if action.fingerprint == minor.expired:
+            assert action.probabilities.failed == 1.0
+
+
+@given(shares, prices())
+@settings(max_examples=8, deadline=None)
+def test_more_criticality_never_lowers_a_rank(
+    minor: Situation, major: Situation, given: list[Four], costs: CostSettings
+) -> None:
+    ranks = [
+        {action.fingerprint: action.rank for action in situation.plan(given, costs).actions}
+        for situation in (minor, major)
+    ]
+    before, after = (found.get(minor.critical, 1000) for found in ranks)
+    assert after <= before
+
+
+def test_the_situation_is_what_it_is_said_to_be(minor: Situation) -> None:
+    plan = minor.plan([(0.1, 0.3, 0.5, 0.1)] * 6, CostSettings())
+    kinds = {action.fingerprint: action.kind for action in plan.actions}
+    assert kinds.pop(minor.unserved) == "install"
+    assert kinds.pop(minor.expired) == "renew"
+    assert {kinds.pop(key) for key in minor.due} == {"renew"}
+    assert set(kinds.values()) == {"investigate"}
 
 
 def test_the_same_history_gives_the_same_plan() -> None:
