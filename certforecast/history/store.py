@@ -39,7 +39,9 @@ _IDENTITY = {
 
 #: Which of several rows for one fact is kept; `known_at` is always the earliest of all.
 _PREFERENCE = {
-    "certificates": "is_precertificate, starts_with(fingerprint, '~'), known_at, fingerprint",
+    "certificates": (
+        "is_precertificate, starts_with(fingerprint, '~'), serial IS NULL, known_at, fingerprint, issuer_dn"
+    ),
     "observations": "known_at, fingerprint, error",
     "events": "known_at, actor, detail",
     "hosts": "known_at, owner",
@@ -248,6 +250,8 @@ class History:
             )
         finally:
             self._connection.unregister("incoming")
+        if name == "certificates":
+            self._join_by_fingerprint()
         # `present` holds the stored rows of the same facts; `settled` what should stand after the import.
         run(
             f"CREATE OR REPLACE TEMP TABLE present AS SELECT * FROM"  # noqa: S608
@@ -277,6 +281,18 @@ class History:
         count.new += facts - known_facts
         count.updated += updated
         count.unchanged += rows.num_rows - (facts - known_facts) - updated
+
+    def _join_by_fingerprint(self) -> None:
+        """Make one fact of one fingerprint, also where a source knows no serial."""
+        self._connection.execute(
+            "UPDATE staged SET identity = same.identity FROM ("  # noqa: S608
+            " SELECT fingerprint, arg_min(identity, (age, identity)) AS identity FROM ("
+            "  SELECT fingerprint, identity, age FROM staged UNION ALL"
+            f"  SELECT fingerprint, {_IDENTITY['certificates']}, 0 FROM certificates"
+            "   SEMI JOIN staged USING (fingerprint)"
+            " ) GROUP BY fingerprint"
+            ") AS same WHERE staged.fingerprint = same.fingerprint"
+        )
 
     def _set_aside(self, table: str, rejected: list[Rejected], done: Import) -> None:
         for row in rejected:

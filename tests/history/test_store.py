@@ -7,6 +7,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Iterator
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,24 @@ def test_order_and_batching_of_an_import_do_not_matter(order: list[int], size: i
         frame = history.tables().certificates.order_by("fingerprint").to_pandas()
     assert set(frame["fingerprint"]) == {digest("a"), digest("b"), digest("c9.0")}
     assert set(frame["known_at"]) == {day(3)}
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+@pytest.mark.parametrize("together", [True, False])
+def test_one_fingerprint_is_one_certificate_however_it_is_described(
+    order: tuple[int, ...], together: bool
+) -> None:
+    timeline = Timeline()
+    timeline.certificate("a", "a.example", 0, known=5)
+    timeline.certificate("a", "a.example", 0, known=9, serial=None)
+    timeline.certificate("a", "a.example", 0, known=7, issuer_dn="O=Test, CN=Test CA")
+    rows = [timeline.batch.certificates[index] for index in order]
+    with History(None) as history:
+        for batch in [rows] if together else [[row] for row in rows]:
+            history.append(Batch(certificates=batch))
+        (row,) = history.tables().certificates.to_pandas().to_dict("records")
+        assert history.append(Batch(certificates=rows)).changed == 0
+    assert (row["serial"], row["known_at"]) == (digest("a")[:16], day(5))
 
 
 def test_a_precertificate_and_its_final_certificate_are_one() -> None:
