@@ -158,8 +158,16 @@ class ScanSource:
         path = Path(self.endpoints)
         try:
             lines = path.read_text(encoding="utf-8-sig").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise SourceError(f"list of endpoints {path} cannot be read as text: {error}") from error
+        except OSError as error:
+            raise SourceError(
+                f"list of endpoints {path} cannot be read: {error.strerror}; "
+                "give a text file, one endpoint a line"
+            ) from error
+        except UnicodeDecodeError as error:
+            raise SourceError(
+                f"list of endpoints {path} is not text: byte {error.start} is not UTF-8; "
+                "give one endpoint a line"
+            ) from error
         return parse_endpoints(lines, path.name)
 
     def _scan(self, places: list[Endpoint], start: int) -> Batch:
