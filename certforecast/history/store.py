@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, Self
 import pyarrow as pa
 
 from certforecast.clock import Clock, as_utc, system_clock
-from certforecast.errors import StoreError
+from certforecast.errors import InputError, StoreError
 from certforecast.history.schema import SCHEMA_VERSION, TABLES, TIMESTAMP, Table
 from certforecast.history.sources import Batch, Rejected, Source
 from certforecast.history.validation import check, from_rows
+from certforecast.history.x509 import certificate_row, is_chain_certificate
 
 if TYPE_CHECKING:
     import duckdb
@@ -221,6 +222,7 @@ class History:
     def _take_batch(self, batch: Batch, done: Import) -> int:
         rows = len(batch.rejected)
         self._set_aside("", batch.rejected, done)
+        _parse_wholes(batch, done.source)
         for name, table in TABLES.items():
             given: list[dict[str, Any]] = getattr(batch, name)
             if given:
@@ -415,6 +417,17 @@ class History:
                 f"{where} has layout {version}, this version of certforecast reads up to {SCHEMA_VERSION}: "
                 "upgrade certforecast, or name another store"
             )
+
+
+def _parse_wholes(batch: Batch, source: str) -> None:
+    for whole in batch.wholes:
+        try:
+            if not is_chain_certificate(whole.der):
+                row = certificate_row(whole.der, source=source, known_at=whole.known_at)
+                batch.certificates.append(row)
+                batch.positions.setdefault("certificates", []).append(whole.position)
+        except InputError as error:
+            batch.rejected.append(Rejected(whole.position, str(error)))
 
 
 def _row(relation: str, table: Table) -> str:

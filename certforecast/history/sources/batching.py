@@ -4,12 +4,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from certforecast.history.sources import Batch, Rejected
+from certforecast.history.sources import Batch, Mark, Rejected, Whole
 
-__all__ = ["BATCH_SIZE", "Found", "batches"]
+__all__ = ["BATCH_BYTES", "BATCH_SIZE", "Found", "Skipped", "batches"]
 
-#: Rows in a batch, more or less: small in memory, large enough to be written in one go.
-BATCH_SIZE: Final = 1000
+#: Rows in a batch, more or less: small in memory, large enough to be stored in one go.
+BATCH_SIZE: Final = 10_000
+#: Bytes of whole certificates in a batch: some name ten thousand hosts.
+BATCH_BYTES: Final = 32 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,18 +23,35 @@ class Found:
     position: str
 
 
-def batches(finds: Iterable[Found | Rejected], size: int = BATCH_SIZE) -> Iterator[Batch]:
-    """Gather finds into batches of `size`, the last one smaller; no finds, no batch."""
-    batch, count = Batch(), 0
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A place that was not read, because nothing in it has changed since its mark."""
+
+    place: str
+
+
+def batches(
+    finds: Iterable[Found | Whole | Rejected | Mark | Skipped], size: int = BATCH_SIZE
+) -> Iterator[Batch]:
+    """Gather finds, in their order, into batches of `size`, the last one smaller; no finds, no batch."""
+    batch, count, held = Batch(), 0, 0
     for find in finds:
-        if isinstance(find, Rejected):
-            batch.rejected.append(find)
-        else:
-            getattr(batch, find.table).append(find.row)
-            batch.positions.setdefault(find.table, []).append(find.position)
+        match find:
+            case Whole():
+                batch.wholes.append(find)
+                held += len(find.der)
+            case Found():
+                getattr(batch, find.table).append(find.row)
+                batch.positions.setdefault(find.table, []).append(find.position)
+            case Rejected():
+                batch.rejected.append(find)
+            case Mark():
+                batch.marks.append(find)
+            case Skipped():
+                batch.skipped += 1
         count += 1
-        if count == size:
+        if count >= size or held >= BATCH_BYTES:
             yield batch
-            batch, count = Batch(), 0
+            batch, count, held = Batch(), 0, 0
     if count:
         yield batch

@@ -10,7 +10,7 @@ from configobj import ConfigObj, ConfigObjError
 
 from certforecast.clock import Clock, system_clock
 from certforecast.errors import InputError, SourceError
-from certforecast.history.sources import Batch, Rejected
+from certforecast.history.sources import NO_MARKS, Batch, Marks, Rejected, Source
 from certforecast.history.sources.batching import Found, batches
 from certforecast.history.sources.pem import read_file
 
@@ -22,7 +22,7 @@ _VERSION: Final = re.compile(r"cert(\d{1,9})\.pem")
 _TOLD: Final = ("authenticator", "installer", "account", "renew_before_expiry", "version")
 
 
-class CertbotSource:
+class CertbotSource(Source):
     """Lineages of a certbot configuration folder (``/etc/letsencrypt``: ``live/ archive/ renewal/``).
 
     Every ``archive/NAME/certN.pem`` is a certificate and an event ``issued`` of the lineage NAME, known from
@@ -49,7 +49,7 @@ class CertbotSource:
         self.path = Path(path)
         self.clock = clock
 
-    def read(self) -> Iterator[Batch]:
+    def read(self, marks: Marks = NO_MARKS) -> Iterator[Batch]:  # noqa: ARG002
         """Yield batches of certificates, events and hosts.
 
         A broken certificate or renewal file is rejected with its position; the rest is read.

@@ -13,7 +13,7 @@ from certforecast.clock import parse_moment
 from certforecast.errors import InputError, SourceError
 from certforecast.history.dn import DistinguishedName, parse_oneline
 from certforecast.history.names import is_wildcard, name_set_id, normalise_name, registered_domains
-from certforecast.history.sources import Batch, Rejected
+from certforecast.history.sources import NO_MARKS, Batch, Marks, Rejected, Source
 from certforecast.history.sources.batching import Found, batches
 
 __all__ = ["CrtshSource"]
@@ -22,7 +22,7 @@ _SERIAL: Final = re.compile(r"[0-9a-fA-F]{1,64}")
 _CONTENT_LIMIT: Final = 2000
 
 
-class CrtshSource:
+class CrtshSource(Source):
     """Certificates of a crt.sh JSON export, a JSON array or JSON Lines.
 
     Both forms are read: the present one, and the older one without serial numbers (``min_cert_id`` or ``id``,
@@ -45,7 +45,7 @@ class CrtshSource:
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
 
-    def read(self) -> Iterator[Batch]:
+    def read(self, marks: Marks = NO_MARKS) -> Iterator[Batch]:  # noqa: ARG002
         """Yield batches of certificates.
 
         Raises

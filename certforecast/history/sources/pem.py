@@ -7,7 +7,7 @@ from typing import Final
 
 from certforecast.clock import Clock, system_clock
 from certforecast.errors import InputError, SourceError
-from certforecast.history.sources import Batch, Rejected
+from certforecast.history.sources import NO_MARKS, Batch, Marks, Rejected, Source
 from certforecast.history.sources.batching import Found, batches
 from certforecast.history.x509 import certificate_row, is_chain_certificate, split_pem
 
@@ -22,7 +22,7 @@ _CERTIFICATE_MARKER: Final = b"-----BEGIN CERTIFICATE-----"
 _LOOK: Final = 65536
 
 
-class PemSource:
+class PemSource(Source):
     """Leaf certificates of a file, or of all files under a folder.
 
     A file may be a PEM bundle or one DER certificate. In a folder, files that end in ``.pem .crt .cer .der
@@ -48,7 +48,7 @@ class PemSource:
         self.path = Path(path)
         self.clock = clock
 
-    def read(self) -> Iterator[Batch]:
+    def read(self, marks: Marks = NO_MARKS) -> Iterator[Batch]:  # noqa: ARG002
         """Yield batches of certificates.
 
         Raises

@@ -9,7 +9,7 @@ from typing import Final
 
 from certforecast.clock import Clock, system_clock
 from certforecast.errors import InputError, SourceError
-from certforecast.history.sources import Batch, Rejected
+from certforecast.history.sources import NO_MARKS, Batch, Marks, Rejected, Source
 from certforecast.history.sources.batching import BATCH_SIZE
 from certforecast.history.sources.endpoints import Endpoint, parse_endpoints
 from certforecast.history.sources.handshake import Contexts, Look, look
@@ -94,7 +94,7 @@ async def scan(
     return _batch([(place, *looks[index]) for index, place in enumerate(places)])
 
 
-class ScanSource:
+class ScanSource(Source):
     """TLS endpoints, looked at now.
 
     Parameters
@@ -125,7 +125,7 @@ class ScanSource:
         self.clock = clock
         self.progress = progress
 
-    def read(self) -> Iterator[Batch]:
+    def read(self, marks: Marks = NO_MARKS) -> Iterator[Batch]:  # noqa: ARG002
         """Yield batches of observations and certificates. Works under a running event loop too.
 
         Raises

@@ -9,16 +9,17 @@ import pyarrow.parquet as pq
 
 from certforecast.errors import SchemaError, SourceError
 from certforecast.history.schema import TABLES, Table
-from certforecast.history.sources import Batch
-from certforecast.history.sources.batching import BATCH_SIZE
+from certforecast.history.sources import NO_MARKS, Batch, Marks, Source
 
 __all__ = ["TablesSource"]
 
 #: Rows of one Arrow table: a few hundred megabytes at most.
 _CHUNK: Final = 500_000
+#: Rows of dictionaries at a time.
+_BATCH: Final = 1000
 
 
-class TablesSource:
+class TablesSource(Source):
     """A folder of ``certificates.parquet``, ``observations.parquet``, ``events.parquet``, ``hosts.parquet``.
 
     Any of the four may be missing, not all. Columns are those of :mod:`certforecast.history.schema`; nullable
@@ -51,7 +52,7 @@ class TablesSource:
             for batch in _batches(file, self.path / f"{name}.parquet", columns, _CHUNK):
                 yield name, pa.Table.from_batches([batch])
 
-    def read(self) -> Iterator[Batch]:
+    def read(self, marks: Marks = NO_MARKS) -> Iterator[Batch]:  # noqa: ARG002
         """Yield batches of rows, with positions such as ``"events.parquet#12"`` (from 0).
 
         Raises
@@ -61,7 +62,7 @@ class TablesSource:
         """
         for name, file, columns in self._open():
             path, start = self.path / f"{name}.parquet", 0
-            for rows in _batches(file, path, columns, BATCH_SIZE):
+            for rows in _batches(file, path, columns, _BATCH):
                 batch = Batch()
                 getattr(batch, name).extend(rows.to_pylist())
                 batch.positions[name] = [f"{path.name}#{start + row}" for row in range(rows.num_rows)]

@@ -1,14 +1,16 @@
 """Everything a source gives, in one batch."""
 
-from certforecast.history.sources import Batch, Source
+from certforecast.history.sources import NO_MARKS, Batch, Marks, Source
+
+LISTS = ("certificates", "observations", "events", "hosts", "rejected", "wholes", "marks")
 
 
-def read(source: Source) -> Batch:
+def read(source: Source, marks: Marks = NO_MARKS) -> Batch:
     whole = Batch()
-    for batch in source.read():
-        assert sum(map(len, (batch.certificates, batch.observations, batch.events, batch.hosts))) <= 1000
-        for table in ("certificates", "observations", "events", "hosts", "rejected"):
-            getattr(whole, table).extend(getattr(batch, table))
+    for batch in source.read(marks):
+        for name in LISTS:
+            getattr(whole, name).extend(getattr(batch, name))
         for table, positions in batch.positions.items():
             whole.positions.setdefault(table, []).extend(positions)
+        whole.skipped += batch.skipped
     return whole

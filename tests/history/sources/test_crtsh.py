@@ -166,8 +166,8 @@ def test_an_export_without_results_gives_nothing(tmp_path: Path) -> None:
 
 
 def test_a_large_export_comes_in_batches(tmp_path: Path) -> None:
-    source = export(tmp_path, *(entry(serial_number=f"{n:x}") for n in range(2500)))
-    assert [len(batch.certificates) for batch in source.read()] == [1000, 1000, 500]
+    source = export(tmp_path, *(entry(serial_number=f"{n:x}") for n in range(12_500)))
+    assert [len(batch.certificates) for batch in source.read()] == [10_000, 2_500]
 
 
 def test_the_log_and_the_file_of_one_certificate_are_one_fact(tmp_path: Path) -> None:
