@@ -4,14 +4,26 @@ import hashlib
 import ipaddress
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import cache
+from itertools import accumulate
+from typing import Final, NamedTuple, Self
 
 import idna
-from publicsuffixlist import PublicSuffixList
+from publicsuffixlist import PSLFILE, PublicSuffixList
 
 from certforecast.errors import InputError
 
-__all__ = ["is_ip", "is_wildcard", "name_set_id", "normalise_name", "registered_domains"]
+__all__ = [
+    "NameSet",
+    "is_ip",
+    "is_wildcard",
+    "name_set",
+    "name_set_id",
+    "normalise_name",
+    "plain_name_set",
+    "registered_domains",
+]
 
 # Wider than RFC 1123: underscores and partial wildcards ("f*.example.org") stand in real certificates.
 _LABEL = re.compile(r"[a-z0-9_*](?:[a-z0-9_*-]{0,61}[a-z0-9_*])?")
@@ -83,7 +95,11 @@ def is_wildcard(name: str) -> bool:
 
 def name_set_id(names: Iterable[str]) -> str:
     """Give the identity of a set of normalised names: 32 hex digits, the same for every order."""
-    return hashlib.sha256("\n".join(sorted(set(names))).encode()).hexdigest()[:32]
+    return _identity("\n".join(sorted(set(names))))
+
+
+def _identity(joined: str) -> str:
+    return hashlib.sha256(joined.encode()).hexdigest()[:32]
 
 
 def registered_domains(names: Iterable[str]) -> list[str]:
@@ -102,8 +118,60 @@ def registered_domains(names: Iterable[str]) -> list[str]:
     >>> registered_domains(["www.example.co.uk", "*.example.co.uk", "localhost", "192.0.2.1"])
     ['example.co.uk']
     """
-    found = {_registered_domain(name) for name in names}
-    return sorted(domain for domain in found if domain)
+    found, below = set[str](), None
+    for name in names:
+        if below is not None and name.endswith(below):
+            continue
+        domain = _registered_domain(name)
+        if domain is not None:
+            found.add(domain)
+            below = f".{domain}" if domain in _PLAIN_DOMAINS else None
+    return sorted(found)
+
+
+class NameSet(NamedTuple):
+    """The names of a certificate, and what can be read off them."""
+
+    names: list[str]
+    id: str
+    registered_domains: list[str]
+    wildcard: bool
+
+    @classmethod
+    def of(cls, names: Iterable[str]) -> Self:
+        """Make a set of normalised names."""
+        listed = sorted(set(names))
+        joined = "\n".join(listed)
+        return cls(listed, _identity(joined), registered_domains(listed), "*" in joined)
+
+
+def name_set(dns_names: Iterable[str], addresses: Iterable[str]) -> NameSet | None:
+    """Normalise the names of a certificate; None if none of them is a DNS name or an IP address.
+
+    Parameters
+    ----------
+    dns_names : iterable of str
+        As written; what is no DNS name is left out.
+    addresses : iterable of str
+        IP addresses in their shortest form.
+    """
+    names = set(addresses)
+    for name in dns_names:
+        with suppress(InputError):
+            names.add(normalise_name(name))
+    return NameSet.of(names) if names else None
+
+
+#: What no two normalised names hold when a space stands before, between and after them.
+_ODD: Final = re.compile(r"[^a-z0-9_*. -]|\.\.|[-.] | [-.]|-\.|\.-")
+
+
+def plain_name_set(joined: str) -> NameSet | None:
+    """Make a set of names, joined by spaces and none longer than 63, if normalising would change nothing.
+
+    The answer None is quick, and means that each name has to be looked at.
+    """
+    return None if _ODD.search(f" {joined} ") else NameSet.of(joined.split(" "))
 
 
 @cache
@@ -111,8 +179,35 @@ def _public_suffixes() -> PublicSuffixList:
     return PublicSuffixList()
 
 
+@cache
+def _above_suffixes() -> frozenset[str]:
+    """List the names under which some public suffix stands: their own is not that of all names below."""
+    above = set()
+    with open(PSLFILE, encoding="utf-8") as file:  # noqa: PTH123 (a path in an archive, perhaps)
+        for line in file:
+            rule = line.split("//")[0].strip().lstrip("!")
+            if rule:
+                labels = rule.encode("idna" if not rule.isascii() else "ascii").decode().split(".")[:0:-1]
+                above.update(accumulate(labels, lambda below, label: f"{label}.{below}"))
+    return frozenset(above)
+
+
+#: Registered domains under which there is no public suffix, so that all names below belong to them.
+_PLAIN_DOMAINS: Final[set[str]] = set()
+_PLAIN_DOMAINS_LIMIT: Final = 1_000_000
+
+
 def _registered_domain(name: str) -> str | None:
+    labels = name.rsplit(".", 3)
+    for count in (2, 3):
+        tail = ".".join(labels[-count:])
+        if tail in _PLAIN_DOMAINS:
+            return tail
     if is_ip(name):
         return None
     domain: str | None = _public_suffixes().privatesuffix(name.removeprefix("*."))
+    if domain is not None and domain not in _above_suffixes():
+        if len(_PLAIN_DOMAINS) >= _PLAIN_DOMAINS_LIMIT:
+            _PLAIN_DOMAINS.clear()
+        _PLAIN_DOMAINS.add(domain)
     return domain
