@@ -118,15 +118,16 @@ def registered_domains(names: Iterable[str]) -> list[str]:
     >>> registered_domains(["www.example.co.uk", "*.example.co.uk", "localhost", "192.0.2.1"])
     ['example.co.uk']
     """
-    found, below = set[str](), None
+    found = list[str]()
+    below = "."  # no name ends so
     for name in names:
-        if below is not None and name.endswith(below):
-            continue
-        domain = _registered_domain(name)
-        if domain is not None:
-            found.add(domain)
-            below = f".{domain}" if domain in _PLAIN_DOMAINS else None
-    return sorted(found)
+        if not name.endswith(below):
+            domain = _registered_domain(name)
+            if domain is not None and domain not in found:
+                found.append(domain)
+                if domain in _PLAIN_DOMAINS:
+                    below = f".{domain}"
+    return sorted(found) if len(found) > 1 else found
 
 
 class NameSet(NamedTuple):
@@ -162,16 +163,20 @@ def name_set(dns_names: Iterable[str], addresses: Iterable[str]) -> NameSet | No
     return NameSet.of(names) if names else None
 
 
-#: What no two normalised names hold when a space stands before, between and after them.
-_ODD: Final = re.compile(r"[^a-z0-9_*. -]|\.\.|[-.] | [-.]|-\.|\.-")
+_USUAL: Final = b"abcdefghijklmnopqrstuvwxyz0123456789_*.- "
 
 
-def plain_name_set(joined: str) -> NameSet | None:
+def plain_name_set(joined: bytes) -> NameSet | None:
     """Make a set of names, joined by spaces and none longer than 63, if normalising would change nothing.
 
     The answer None is quick, and means that each name has to be looked at.
     """
-    return None if _ODD.search(f" {joined} ") else NameSet.of(joined.split(" "))
+    framed = b" %b " % joined
+    if framed.translate(None, _USUAL) or b".." in framed or b" ." in framed or b". " in framed:
+        return None
+    if b"-" in framed and (b"-." in framed or b".-" in framed or b" -" in framed or b"- " in framed):
+        return None
+    return NameSet.of(joined.decode("ascii").split(" "))
 
 
 @cache
@@ -182,7 +187,7 @@ def _public_suffixes() -> PublicSuffixList:
 @cache
 def _above_suffixes() -> frozenset[str]:
     """List the names under which some public suffix stands: their own is not that of all names below."""
-    above = set()
+    above = set[str]()
     with open(PSLFILE, encoding="utf-8") as file:  # noqa: PTH123 (a path in an archive, perhaps)
         for line in file:
             rule = line.split("//")[0].strip().lstrip("!")
@@ -198,11 +203,13 @@ _PLAIN_DOMAINS_LIMIT: Final = 1_000_000
 
 
 def _registered_domain(name: str) -> str | None:
-    labels = name.rsplit(".", 3)
-    for count in (2, 3):
-        tail = ".".join(labels[-count:])
-        if tail in _PLAIN_DOMAINS:
-            return tail
+    second = name.rfind(".", 0, max(name.rfind("."), 0))
+    tail = name[second + 1 :]
+    if tail in _PLAIN_DOMAINS:
+        return tail
+    tail = name[name.rfind(".", 0, max(second, 0)) + 1 :]
+    if tail in _PLAIN_DOMAINS:
+        return tail
     if is_ip(name):
         return None
     domain: str | None = _public_suffixes().privatesuffix(name.removeprefix("*."))

@@ -62,6 +62,8 @@ def read_columns(ders: Sequence[bytes], certificates: Sequence[x509.Certificate]
     pyarrow.Table, shape (n_certificates, any)
         With the columns of `PARSED`, a row a certificate, in their order.
     """
+    if not ders:
+        return PARSED.empty_table()
     layout = walk(ders)
     source = layout.source
     refused: list[str | None] = [None] * len(ders)
@@ -89,7 +91,8 @@ def read_columns(ders: Sequence[bytes], certificates: Sequence[x509.Certificate]
     not_before, not_after = _moments(source, layout.not_before), _moments(source, layout.not_after)
     read("list of extensions", _check_once, layout.repeated.tolist(), default=None)
     read("validity", _check_validity, not_before.tolist(), not_after.tolist(), default=None)
-    issuers = read("issuer", _issuer, layout.issuer, certificates, default=("", None, None))
+    nobody: _Issuer = ("", None, None)
+    issuers = read("issuer", _issuer, layout.issuer, certificates, default=nobody)
     common_names = read("subject", _common_name, layout.subject, certificates, default=None)
     alternative = read(
         "subject alternative name", values.alternative_names, extensions["alternative_name"], default=None

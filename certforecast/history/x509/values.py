@@ -179,10 +179,11 @@ def key_algorithm(element: bytes) -> Algorithm:
     (_, content), *parameters = _elements(_only(element, _SEQUENCE))
     dotted = _dotted(content)
     name = _KEY_ALGORITHMS.get(ObjectIdentifier(dotted), dotted)
-    bits = None
+    bits: int | None = None
     with suppress(ValueError, LookupError):
         if name == "EC":
-            bits = ec.get_curve_for_oid(ObjectIdentifier(_dotted(parameters[0][1]))).key_size
+            curve = ec.get_curve_for_oid(ObjectIdentifier(_dotted(parameters[0][1])))
+            bits = curve().key_size
         elif name == "DSA":
             bits = _integer_bits(next(_elements(parameters[0][1])))
     return Algorithm(name, bits)
@@ -303,10 +304,10 @@ def _plain_names(content: bytes) -> NameSet | None:
             at += 2
             names.append(content[at : at + size])
             at += size
-        joined = b" ".join(names).decode("ascii")
-    except (IndexError, UnicodeDecodeError):
+    except IndexError:
         return None
-    if at != end or joined.count(" ") != len(names) - 1:
+    joined = b" ".join(names)
+    if at != end or joined.count(b" ") != len(names) - 1:
         return None
     return plain_name_set(joined)
 
