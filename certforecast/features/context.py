@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from certforecast.history.store import Tables
+from certforecast.history.tables import Tables
 from certforecast.policy import RenewalPolicy
 from certforecast.renewals.places import inventory
 from certforecast.renewals.times import DAY, seconds

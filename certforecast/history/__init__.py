@@ -5,8 +5,12 @@ from typing import TYPE_CHECKING
 from certforecast.lazy import lazy
 
 if TYPE_CHECKING:
-    from certforecast.history.store import History, Import, TableCount, Tables
+    from certforecast.history.merging import TableCount
+    from certforecast.history.store import History, Import
+    from certforecast.history.tables import Tables
 
 __all__ = ["History", "Import", "TableCount", "Tables"]
 
-__getattr__ = lazy(__name__, {"store": ["History", "Import", "TableCount", "Tables"]})
+__getattr__ = lazy(
+    __name__, {"merging": ["TableCount"], "store": ["History", "Import"], "tables": ["Tables"]}
+)

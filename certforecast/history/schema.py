@@ -11,6 +11,7 @@ import pyarrow as pa
 
 __all__ = [
     "CERTIFICATES",
+    "DETAILS",
     "ERROR_KINDS",
     "EVENTS",
     "EVENT_KINDS",
@@ -23,7 +24,7 @@ __all__ = [
 ]
 
 #: Version of the store's layout; a store of a newer version is refused.
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 TIMESTAMP: Final = pa.timestamp("us", tz="UTC")
 _STRINGS: Final = pa.list_(pa.string())
@@ -78,6 +79,7 @@ def _schema(
 
 #: One row a leaf certificate. `fingerprint` is the SHA-256 of the DER in lower-case hex; a source without
 #: the DER gives ``"~"`` and a hash of what it knows instead. `serial` is lower-case hex, no leading zeros.
+#: `known_at` is when the certificate was first known at all, `details_known_at` when first as a whole.
 #: `names` are sorted lower-case A-labels (IP addresses in their shortest form); DNs are RFC 4514 strings.
 CERTIFICATES: Final = Table(
     "certificates",
@@ -107,9 +109,22 @@ CERTIFICATES: Final = Table(
             ("must_staple", pa.bool_()),
             ("eku", _STRINGS),
             ("spki_hash", pa.string()),
+            ("details_known_at", TIMESTAMP),
         ),
     ),
     ("fingerprint",),
+)
+
+#: Columns of `CERTIFICATES` that only the certificate itself tells: known from `details_known_at` on.
+DETAILS: Final = (
+    "issuer_key_id",
+    "key_algorithm",
+    "key_bits",
+    "signature_algorithm",
+    "policy",
+    "must_staple",
+    "eku",
+    "spki_hash",
 )
 
 #: At a time this endpoint served this fingerprint (`fingerprint` set), or failed to (`error` set).

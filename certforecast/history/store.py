@@ -1,10 +1,9 @@
 """The history store: one DuckDB file with the four tables, a quarantine and a list of imports."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -12,62 +11,43 @@ from typing import TYPE_CHECKING, Any, Self
 import pyarrow as pa
 
 from certforecast.clock import Clock, as_utc, system_clock
-from certforecast.errors import InputError, StoreError
-from certforecast.history.schema import SCHEMA_VERSION, TABLES, TIMESTAMP, Table
-from certforecast.history.sources import Batch, Rejected, Source
+from certforecast.errors import StoreError
+from certforecast.history.layout import connect, prepare
+from certforecast.history.merging import TableCount, merge
+from certforecast.history.schema import TABLES, Table
+from certforecast.history.sources import NO_MARKS, Batch, Mark, Marks, Rejected, Source
+from certforecast.history.tables import Tables
 from certforecast.history.validation import check, from_rows
-from certforecast.history.x509 import certificate_row, is_chain_certificate
+from certforecast.history.wholes import parse_wholes
 
 if TYPE_CHECKING:
-    import duckdb
-    import ibis.expr.types as ir
+    from datetime import datetime
+
     import pandas as pd
 
-__all__ = ["History", "Import", "TableCount", "Tables"]
-
-#: What makes two rows the same fact. A precertificate and its final one share issuer, serial and dates.
-_IDENTITY = {
-    "certificates": (
-        "CASE WHEN serial IS NULL THEN fingerprint"
-        " ELSE concat_ws('|', issuer_dn, serial, epoch_us(not_before), epoch_us(not_after)) END"
-    ),
-    "observations": "concat_ws('|', epoch_us(observed_at), host, port, server_name, source)",
-    "events": (
-        "concat_ws('|', epoch_us(\"at\"), lineage, kind, coalesce(host, ''), coalesce(code, ''), source)"
-    ),
-    "hosts": "concat_ws('|', host, epoch_us(valid_from))",
-}
-
-#: Which of several rows for one fact is kept; `known_at` is always the earliest of all.
-_PREFERENCE = {
-    "certificates": (
-        "is_precertificate, starts_with(fingerprint, '~'), serial IS NULL, known_at, fingerprint, issuer_dn"
-    ),
-    "observations": "known_at, fingerprint, error",
-    "events": "known_at, actor, detail",
-    "hosts": "known_at, owner",
-}
-
-#: Nothing can be known before it happened: a clock that says so is corrected.
-_HAPPENED = {"observations": "observed_at", "events": '"at"'}
-
-
-@dataclass(slots=True)
-class TableCount:
-    """What one import did to one table, in rows."""
-
-    new: int = 0
-    updated: int = 0
-    unchanged: int = 0
+__all__ = ["History", "Import"]
 
 
 @dataclass(slots=True)
 class Import:
-    """What one import did."""
+    """What one import did.
+
+    Attributes
+    ----------
+    source : str
+        Name of the source.
+    tables : dict of str to TableCount
+        New, updated and unchanged rows by table.
+    quarantined : int
+        Rows set aside that were not set aside before.
+    skipped : int
+        Places that were not read, because nothing in them had changed since an earlier import.
+    """
 
     source: str
     tables: dict[str, TableCount] = field(default_factory=lambda: {name: TableCount() for name in TABLES})
     quarantined: int = 0
+    skipped: int = 0
 
     @property
     def new(self) -> int:
@@ -80,40 +60,6 @@ class Import:
         return sum(count.new + count.updated for count in self.tables.values())
 
 
-@dataclass(frozen=True, slots=True)
-class Tables:
-    """The four tables as ibis expressions, on whatever engine they live."""
-
-    certificates: "ir.Table"
-    observations: "ir.Table"
-    events: "ir.Table"
-    hosts: "ir.Table"
-
-    def at(self, moments: Sequence[datetime]) -> "Tables":
-        """Give what was known at each of several moments.
-
-        This is the one gate through which derived numbers see the store: every table gets a column
-        ``as_of``, and a row appears once for each moment by which it was known (``known_at <= as_of``).
-        What is computed from the result with ``as_of`` in every group, join and window is therefore
-        a function of the past alone, for many moments in one pass.
-
-        Parameters
-        ----------
-        moments : sequence of datetime
-            At least one.
-        """
-        import ibis
-
-        rows = ibis.memtable(
-            {"as_of": sorted({as_utc(moment) for moment in moments})},
-            schema={"as_of": "timestamp('UTC', 6)"},
-        )
-        return Tables(*(rows.inner_join(table, table.known_at <= rows.as_of) for table in self))
-
-    def __iter__(self) -> Iterator["ir.Table"]:
-        return iter((self.certificates, self.observations, self.events, self.hosts))
-
-
 class History:
     """Certificate history in a DuckDB file.
 
@@ -122,7 +68,7 @@ class History:
     path : path or None
         The file; made, with its folder, if it is not there. None keeps everything in memory.
     clock : callable
-        Gives the present, for the list of imports.
+        Gives the present, for the list of imports, and as a bound to what can be known.
 
     Raises
     ------
@@ -140,9 +86,9 @@ class History:
         self.path = None if path is None else Path(path)
         self._clock = clock
         self._lock = threading.RLock()
-        self._connection = _connect(self.path)
+        self._connection = connect(self.path)
         try:
-            self._prepare()
+            prepare(self._connection, f"store {self.path}" if self.path else "store in memory")
         except BaseException as error:
             self._connection.close()
             self._explain(error)
@@ -175,11 +121,15 @@ class History:
 
     # -- writing ------------------------------------------------------------------------------
 
-    def ingest(self, source: Source, *, progress: Callable[[int], None] | None = None) -> Import:
-        """Import everything a source gives, in one transaction.
+    def ingest(
+        self, source: Source, *, progress: Callable[[int], None] | None = None, again: bool = False
+    ) -> Import:
+        """Import what a source gives.
 
-        Importing the same thing twice changes nothing. If the source raises, or the process dies, the store
-        stays as it was. Rows that break a rule go to the quarantine.
+        Each batch is stored in one transaction, together with how far the source has been read. So an import
+        that ends early, by an error or a kill, keeps what it stored, and the next one goes on from there.
+        Importing the same thing twice changes nothing, and costs little. Rows that break a rule go to the
+        quarantine.
 
         Parameters
         ----------
@@ -187,6 +137,8 @@ class History:
             For example ``PemSource("certs/")``.
         progress : callable, optional
             Called with the number of rows read so far.
+        again : bool
+            Read everything, also what has not changed since an earlier import.
 
         Raises
         ------
@@ -194,21 +146,28 @@ class History:
             If the source cannot be read.
         """
         done = Import(source.name)
+        rows = 0
         read_arrow = getattr(source, "read_arrow", None)
-        with self._transaction():
-            rows = 0
+        try:
             if read_arrow is not None:
                 for name, arrow in read_arrow():
+                    with self._transaction():
+                        self._take(TABLES[name], arrow, None, done)
                     rows += arrow.num_rows
-                    self._take(TABLES[name], arrow, None, done)
                     if progress:
                         progress(rows)
             else:
-                for batch in source.read():
-                    rows += self._take_batch(batch, done)
+                for batch in source.read(NO_MARKS if again else self.marks(source.name)):
+                    with self._transaction():
+                        rows += self._take_batch(batch, done)
                     if progress:
                         progress(rows)
-            self._note(done)
+        except BaseException:
+            if rows:
+                with suppress(Exception):  # the first error is the one to report
+                    self._note(done)
+            raise
+        self._note(done)
         return done
 
     def append(self, batch: Batch, *, source: str = "api") -> Import:
@@ -216,13 +175,17 @@ class History:
         done = Import(source)
         with self._transaction():
             self._take_batch(batch, done)
-            self._note(done)
+        self._note(done)
         return done
 
     def _take_batch(self, batch: Batch, done: Import) -> int:
-        rows = len(batch.rejected)
+        rows = len(batch.rejected) + len(batch.wholes)
         self._set_aside("", batch.rejected, done)
-        _parse_wholes(batch, done.source)
+        if batch.wholes:
+            table = TABLES["certificates"]
+            arrow, positions, rejected = parse_wholes(batch.wholes, done.source, self._clock())
+            self._set_aside(table.name, rejected, done)
+            self._take(table, arrow, positions, done)
         for name, table in TABLES.items():
             given: list[dict[str, Any]] = getattr(batch, name)
             if given:
@@ -230,100 +193,66 @@ class History:
                 arrow, positions, rejected = from_rows(table, given, batch.positions.get(name, ()))
                 self._set_aside(name, rejected, done)
                 self._take(table, arrow, positions, done)
+        self._set_marks(done.source, batch.marks)
+        done.skipped += batch.skipped
         return rows
 
     def _take(self, table: Table, arrow: pa.Table, positions: list[str] | None, done: Import) -> None:
         good, rejected = check(table, arrow, positions)
         self._set_aside(table.name, rejected, done)
         if good.num_rows:
-            self._merge(table, good, done.tables[table.name])
-
-    def _merge(self, table: Table, rows: pa.Table, count: TableCount) -> None:
-        """Upsert: one row a fact, the preferred one, with the earliest `known_at`."""
-        name, identity, preference = table.name, _IDENTITY[table.name], _PREFERENCE[table.name]
-        others = ", ".join(f'"{column}"' for column in table.columns if column != "known_at")
-        known = f"greatest(known_at, {_HAPPENED[name]})" if name in _HAPPENED else "known_at"
-        run = self._connection.execute
-        self._connection.register("incoming", rows)
-        try:
-            run(
-                f"CREATE OR REPLACE TEMP TABLE staged AS SELECT {others}, {known} AS known_at,"  # noqa: S608
-                f" {identity} AS identity, 1 AS age FROM incoming"
-            )
-        finally:
-            self._connection.unregister("incoming")
-        if name == "certificates":
-            self._join_by_fingerprint()
-        # `present` holds the stored rows of the same facts; `settled` what should stand after the import.
-        run(
-            f"CREATE OR REPLACE TEMP TABLE present AS SELECT * FROM"  # noqa: S608
-            f" (SELECT {others}, known_at, {identity} AS identity, 0 AS age FROM {name})"
-            f" SEMI JOIN staged USING (identity)"
-        )
-        run(
-            "CREATE OR REPLACE TEMP TABLE settled AS"  # noqa: S608
-            f" SELECT {others}, min(known_at) OVER (PARTITION BY identity) AS known_at, identity"
-            " FROM (FROM present UNION ALL BY NAME FROM staged)"
-            f" QUALIFY row_number() OVER (PARTITION BY identity ORDER BY {preference}, age) = 1"
-        )
-        run(
-            "CREATE OR REPLACE TEMP TABLE changed AS SELECT settled.identity FROM settled JOIN present"  # noqa: S608
-            f" USING (identity) WHERE ({_row('settled', table)}) IS DISTINCT FROM ({_row('present', table)})"
-        )
-        facts, known_facts, updated = (
-            self._scalar(f"SELECT count(*) FROM {temp}")  # noqa: S608
-            for temp in ("settled", "present", "changed")
-        )
-        run(f"DELETE FROM {name} WHERE {identity} IN (FROM changed)")  # noqa: S608
-        columns = ", ".join(f'"{column}"' for column in table.columns)
-        run(
-            f"INSERT INTO {name} ({columns}) SELECT {columns} FROM settled"  # noqa: S608
-            " WHERE identity IN (FROM changed) OR identity NOT IN (SELECT identity FROM present)"
-        )
-        count.new += facts - known_facts
-        count.updated += updated
-        count.unchanged += rows.num_rows - (facts - known_facts) - updated
-
-    def _join_by_fingerprint(self) -> None:
-        """Make one fact of one fingerprint, also where a source knows no serial."""
-        self._connection.execute(
-            "UPDATE staged SET identity = same.identity FROM ("  # noqa: S608
-            " SELECT fingerprint, arg_min(identity, (age, identity)) AS identity FROM ("
-            "  SELECT fingerprint, identity, age FROM staged UNION ALL"
-            f"  SELECT fingerprint, {_IDENTITY['certificates']}, 0 FROM certificates"
-            "   SEMI JOIN staged USING (fingerprint)"
-            " ) GROUP BY fingerprint"
-            ") AS same WHERE staged.fingerprint = same.fingerprint"
-        )
+            done.tables[table.name] += merge(self._connection, table, good)
 
     def _set_aside(self, table: str, rejected: list[Rejected], done: Import) -> None:
-        for row in rejected:
-            fresh = self._connection.execute(
-                "INSERT INTO quarantine SELECT $at, $source, $table, $position, $reason, $content"
-                " WHERE NOT EXISTS (FROM quarantine WHERE source = $source AND position = $position"
-                " AND reason = $reason AND content = $content)",
+        if not rejected:
+            return
+        now = self._clock()
+        rows = pa.table(
+            {
+                "at": [now] * len(rejected),
+                "source": [done.source] * len(rejected),
+                "table_name": [table] * len(rejected),
+                "position": [row.position for row in rejected],
+                "reason": [row.reason for row in rejected],
+                "content": [row.content for row in rejected],
+            }
+        )
+        self._connection.register("set_aside", rows)
+        try:
+            ((fresh,),) = self._connection.execute(
+                "INSERT INTO quarantine SELECT DISTINCT * FROM set_aside"
+                " ANTI JOIN quarantine USING (source, position, reason, content)"
+            ).fetchall()
+        finally:
+            self._connection.unregister("set_aside")
+        done.quarantined += int(fresh)
+
+    def _set_marks(self, source: str, marks: list[Mark]) -> None:
+        if not marks:
+            return
+        latest = {mark.place: mark.state for mark in marks}
+        rows = pa.table({"place": list(latest), "state": list(latest.values())})
+        self._connection.register("marked", rows)
+        try:
+            self._connection.execute(
+                "DELETE FROM marks WHERE source = ? AND place IN (SELECT place FROM marked)", [source]
+            )
+            self._connection.execute("INSERT INTO marks SELECT ?, place, state FROM marked", [source])
+        finally:
+            self._connection.unregister("marked")
+
+    def _note(self, done: Import) -> None:
+        with self._transaction():
+            self._connection.execute(
+                "INSERT INTO imports VALUES ($at, $source, $new, $updated, $quarantined)",
                 {
                     "at": self._clock(),
                     "source": done.source,
-                    "table": table,
-                    "position": row.position,
-                    "reason": row.reason,
-                    "content": row.content,
+                    "new": done.new,
+                    "updated": done.changed - done.new,
+                    "quarantined": done.quarantined,
                 },
-            ).fetchall()
-            done.quarantined += int(fresh[0][0])
-
-    def _note(self, done: Import) -> None:
-        self._connection.execute(
-            "INSERT INTO imports VALUES ($at, $source, $new, $updated, $quarantined)",
-            {
-                "at": self._clock(),
-                "source": done.source,
-                "new": done.new,
-                "updated": done.changed - done.new,
-                "quarantined": done.quarantined,
-            },
-        )
+            )
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -344,7 +273,7 @@ class History:
         import ibis
 
         backend = ibis.duckdb.from_connection(self._connection)
-        return Tables(*(backend.table(name) for name in TABLES))
+        return Tables(*(backend.table(name).select(table.columns) for name, table in TABLES.items()))
 
     def counts(self) -> dict[str, int]:
         """Count the rows of every table, the quarantine and the imports."""
@@ -359,7 +288,22 @@ class History:
         """List the imports, newest first."""
         return self._frame('FROM imports ORDER BY "at" DESC')
 
-    def last_known_at(self) -> datetime | None:
+    def provenance(self) -> "pd.DataFrame":
+        """List which sources knew each certificate: ``fingerprint, source, known_at``, the earliest first."""
+        return self._frame(
+            "SELECT fingerprint, provenance.source, provenance.known_at"
+            " FROM provenance JOIN certificates USING (fact) ORDER BY ALL"
+        )
+
+    def marks(self, source: str) -> Marks:
+        """Give how far a source's places have been read: place to state."""
+        with self._lock:
+            rows = self._connection.execute(
+                "SELECT place, state FROM marks WHERE source = ?", [source]
+            ).fetchall()
+        return dict(rows)
+
+    def last_known_at(self) -> "datetime | None":
         """Give the latest `known_at` of all rows, None for an empty store."""
         latest = [self._scalar(f"SELECT max(known_at) FROM {name}") for name in TABLES]  # noqa: S608
         return max((as_utc(moment) for moment in latest if moment is not None), default=None)
@@ -370,10 +314,13 @@ class History:
         target.mkdir(parents=True, exist_ok=True)
         with self._lock:
             for name, table in TABLES.items():
-                order = ", ".join(f'"{column}"' for column in table.key)
+                columns, order = (
+                    ", ".join(f'"{column}"' for column in listed) for listed in (table.columns, table.key)
+                )
                 path = str(target / f"{name}.parquet").replace("'", "''")
                 self._connection.execute(
-                    f"COPY (FROM {name} ORDER BY {order}) TO '{path}' (FORMAT parquet, COMPRESSION zstd)"
+                    f"COPY (SELECT {columns} FROM {name} ORDER BY {order}) TO '{path}'"  # noqa: S608
+                    " (FORMAT parquet, COMPRESSION zstd)"
                 )
 
     def _frame(self, query: str) -> "pd.DataFrame":
@@ -385,93 +332,3 @@ class History:
         with self._lock:
             rows = self._connection.execute(query).fetchall()  # all: a result left open blocks the next
         return rows[0][0] if rows else None
-
-    # -- layout -------------------------------------------------------------------------------
-
-    def _prepare(self) -> None:
-        run = self._connection.execute
-        present = {
-            row[0] for row in run("SELECT table_name FROM duckdb_tables() WHERE NOT temporary").fetchall()
-        }
-        where = f"store {self.path}" if self.path else "store in memory"
-        if not present:
-            with self._transaction():
-                run("CREATE TABLE meta (schema_version INTEGER)")
-                run("INSERT INTO meta VALUES (?)", [SCHEMA_VERSION])
-                for table in TABLES.values():
-                    run(_create_statement(table))
-                run(
-                    'CREATE TABLE quarantine ("at" TIMESTAMPTZ, source VARCHAR, table_name VARCHAR,'
-                    " position VARCHAR, reason VARCHAR, content VARCHAR)"
-                )
-                run(
-                    'CREATE TABLE imports ("at" TIMESTAMPTZ, source VARCHAR, new BIGINT, updated BIGINT,'
-                    " quarantined BIGINT)"
-                )
-            return
-        if "meta" not in present:
-            raise StoreError(f"{where} is a DuckDB file but not a certforecast store; name another file")
-        version = self._scalar("SELECT max(schema_version) FROM meta")
-        if version > SCHEMA_VERSION:
-            raise StoreError(
-                f"{where} has layout {version}, this version of certforecast reads up to {SCHEMA_VERSION}: "
-                "upgrade certforecast, or name another store"
-            )
-
-
-def _parse_wholes(batch: Batch, source: str) -> None:
-    for whole in batch.wholes:
-        try:
-            if not is_chain_certificate(whole.der):
-                row = certificate_row(whole.der, source=source, known_at=whole.known_at)
-                batch.certificates.append(row)
-                batch.positions.setdefault("certificates", []).append(whole.position)
-        except InputError as error:
-            batch.rejected.append(Rejected(whole.position, str(error)))
-
-
-def _row(relation: str, table: Table) -> str:
-    return ", ".join(f'{relation}."{column}"' for column in table.columns)
-
-
-def _create_statement(table: Table) -> str:
-    kinds = {
-        pa.string(): "VARCHAR",
-        pa.list_(pa.string()): "VARCHAR[]",
-        pa.bool_(): "BOOLEAN",
-        pa.float64(): "DOUBLE",
-        pa.int32(): "INTEGER",
-        TIMESTAMP: "TIMESTAMPTZ",
-    }
-    columns = ", ".join(
-        f'"{column.name}" {kinds[column.type]}{"" if column.nullable else " NOT NULL"}'
-        for column in table.schema
-    )
-    return f"CREATE TABLE {table.name} ({columns})"
-
-
-def _connect(path: Path | None) -> "duckdb.DuckDBPyConnection":
-    import duckdb
-
-    if path is not None:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StoreError(
-                f"folder {path.parent} of the store cannot be made: {error.strerror}; name another"
-            ) from error
-    try:
-        connection = duckdb.connect(":memory:" if path is None else str(path))
-    except duckdb.IOException as error:
-        text = str(error)
-        if "Could not set lock" in text:
-            raise StoreError(
-                f"store {path} is in use by another process; wait for it to end, then try again"
-            ) from error
-        raise StoreError(
-            f"store {path} cannot be opened: {text.splitlines()[0]}; put back a copy, or name another"
-        ) from error
-    except duckdb.Error as error:
-        raise StoreError(f"store {path} cannot be opened: {str(error).splitlines()[0]}") from error
-    connection.execute("SET TimeZone = 'UTC'")
-    return connection

@@ -9,7 +9,7 @@ from certforecast.policy import RenewalPolicy
 if TYPE_CHECKING:
     import pandas as pd
 
-    from certforecast.history.store import Tables
+    from certforecast.history.tables import Tables
 
 __all__ = ["OUTCOMES", "HasTables", "renewals", "renewals_at"]
 

@@ -16,7 +16,7 @@ was issued, issuance stands in for service (`evidence` says which).
 
 from typing import TYPE_CHECKING
 
-from certforecast.history.store import Tables
+from certforecast.history.tables import Tables
 from certforecast.policy import RenewalPolicy
 from certforecast.renewals.times import DAY, seconds
 

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from certforecast.history.store import Tables
+from certforecast.history.tables import Tables
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from certforecast.history.store import Tables
+from certforecast.history.tables import Tables
 from certforecast.renewals.times import seconds
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from certforecast.features import features, training_frame
 from certforecast.history import History
 from certforecast.history.schema import TABLES
 from certforecast.history.sources import Batch
-from certforecast.history.store import Tables
+from certforecast.history.tables import Tables
 from certforecast.renewals import renewals
 from tests.timeline import Timeline, day
 

@@ -1,4 +1,4 @@
-"""The store: idempotent, one transaction an import, nothing lost, clear refusals."""
+"""The store: idempotent, resumable, nothing lost, clear refusals."""
 
 import os
 import signal
@@ -7,6 +7,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -20,21 +21,25 @@ from hypothesis import strategies as st
 
 from certforecast.errors import SchemaError, SourceError, StoreError
 from certforecast.history import History
-from certforecast.history.schema import CERTIFICATES, OBSERVATIONS, TABLES
-from certforecast.history.sources import Batch, Rejected
+from certforecast.history.schema import CERTIFICATES, DETAILS, OBSERVATIONS, TABLES
+from certforecast.history.sources import NO_MARKS, Batch, Mark, Marks, Rejected, Source, Whole
 from certforecast.history.validation import check
+from certforecast.history.x509 import certificate_row
+from tests.certificates import START, authority, certificate, der
 from tests.timeline import Timeline, day, digest
 
 
-class FixedSource:
+class FixedSource(Source):
     """Yields the batches it was given, then raises if told to."""
 
     name = "fixed"
 
     def __init__(self, *batches: Batch, error: Exception | None = None) -> None:
         self.batches, self.error = batches, error
+        self.marks: Marks = {}
 
-    def read(self) -> Iterator[Batch]:
+    def read(self, marks: Marks = NO_MARKS) -> Iterator[Batch]:
+        self.marks = marks
         yield from self.batches
         if self.error:
             raise self.error
@@ -182,35 +187,51 @@ def test_nothing_is_known_before_it_happened() -> None:
         assert history.tables().observations.known_at.execute().tolist() == [day(5)]
 
 
-def test_a_source_that_breaks_leaves_the_store_as_it_was() -> None:
+def marked(number: int) -> Batch:
+    timeline = Timeline()
+    timeline.certificate(f"k{number}", "z.example", number)
+    timeline.batch.marks.append(Mark("log", str(number)))
+    return timeline.batch
+
+
+def test_a_source_that_breaks_keeps_what_it_gave_and_goes_on_from_there() -> None:
     with History(None) as history:
-        history.append(rich().batch)
-        before = history.counts()
-        later = Timeline()
-        later.certificate("z", "z.example", 0)
         with pytest.raises(SourceError, match="torn"):
-            history.ingest(FixedSource(later.batch, error=SourceError("torn")))
-        assert history.counts() == before
+            history.ingest(FixedSource(marked(1), marked(2), error=SourceError("torn")))
+        assert history.counts()["certificates"] == 2
+        assert history.imports()[["source", "new"]].values.tolist() == [["fixed", 2]]
+        source = FixedSource(marked(3))
+        history.ingest(source)
+        assert source.marks == {"log": "2"}
+        assert history.marks("fixed") == {"log": "3"}
+        assert history.marks("other") == {}
+        history.ingest(source, again=True)
+        assert source.marks == {}
 
 
-def test_a_killed_import_leaves_the_store_as_it_was(tmp_path: Path) -> None:
+def test_a_batch_is_stored_whole_or_not_at_all() -> None:
+    batch = marked(1)
+    batch.events = [{"at": 3}, None]  # type: ignore[list-item]
+    with History(None) as history:
+        with pytest.raises(TypeError):
+            history.ingest(FixedSource(batch))
+        assert history.counts()["certificates"] == 0
+        assert history.marks("fixed") == {}
+
+
+def test_a_killed_import_keeps_what_it_stored_and_goes_on_from_there(tmp_path: Path) -> None:
     path = tmp_path / "history.duckdb"
-    with History(path) as history:
-        history.append(rich().batch)
-        before = history.counts()
     script = textwrap.dedent(
         """
         import sys, time
         from certforecast.history import History
-        from tests.history.test_store import FixedSource
-        from tests.timeline import Timeline
+        from certforecast.history.sources import NO_MARKS
+        from tests.history.test_store import FixedSource, marked
 
         class Slow(FixedSource):
-            def read(self):
+            def read(self, marks=NO_MARKS):
                 for number in range(1000):
-                    timeline = Timeline()
-                    timeline.certificate(f"k{number}", "z.example", number)
-                    yield timeline.batch
+                    yield marked(number)
                     if number == 20:
                         print("half-way", flush=True)
                         time.sleep(60)
@@ -237,7 +258,82 @@ def test_a_killed_import_leaves_the_store_as_it_was(tmp_path: Path) -> None:
         except StoreError:
             assert time.monotonic() < deadline
     with history:
-        assert history.counts() == before
+        assert history.counts()["certificates"] == 21
+        assert history.marks("fixed") == {"log": "20"}
+
+
+def test_five_sources_make_one_row_known_from_the_earliest() -> None:
+    """A log's summary, a monitor's fingerprint, two files: one row, and each knowledge from its own time."""
+    made = certificate("a.example", serial=0xABC)
+    row = certificate_row(der(made), source="pem", known_at=day(6))
+    start = row["not_before"]
+    details = dict.fromkeys(DETAILS)
+    summary = row | details | {"fingerprint": "~" + "1" * 63, "source": "log", "known_at": start}
+    monitor = row | details | {"serial": None, "source": "monitor", "known_at": start + timedelta(days=2)}
+    later = [row | {"source": name, "known_at": start + timedelta(days=days)} for name, days in FILES]
+    for rows in permutations([summary, monitor, *later]):
+        with History(None) as history:
+            for given in rows:
+                history.append(Batch(certificates=[given]))
+            (kept,) = history.tables().certificates.to_pandas().to_dict("records")
+            assert kept["fingerprint"] == row["fingerprint"]
+            assert kept["known_at"] == start
+            assert kept["details_known_at"] == start + timedelta(days=4)
+            assert history.provenance()[["source", "known_at"]].values.tolist() == [
+                ["cloud", start + timedelta(days=4)],
+                ["log", start],
+                ["monitor", start + timedelta(days=2)],
+                ["pem", start + timedelta(days=6)],
+            ]
+            moments = [start + timedelta(days=days) for days in (1, 5)]
+            seen = history.tables().at(moments).certificates.order_by("as_of").to_pandas()
+            assert seen["key_algorithm"].isna().tolist() == [True, False]
+            assert seen["serial"].tolist() == ["abc", "abc"]
+
+
+FILES = [("pem", 6), ("cloud", 4)]
+
+
+def test_whole_certificates_are_parsed_and_chain_certificates_passed_over() -> None:
+    now = START + timedelta(days=10)
+    wholes = [
+        Whole(der(certificate("a.example")), START + timedelta(days=3), "a"),
+        Whole(der(certificate("old-file.example")), START - timedelta(days=900), "b"),
+        Whole(der(certificate("from-tomorrow.example")), now + timedelta(days=1), "c"),
+        Whole(der(authority()), START, "d"),
+        Whole(b"nonsense", START, "e"),
+    ]
+    with History(None, clock=lambda: now) as history:
+        done = history.append(Batch(wholes=wholes), source="pem")
+        assert (done.new, done.quarantined) == (3, 1)
+        frame = history.tables().certificates.to_pandas()
+        known = {names[0]: at for names, at in zip(frame["names"], frame["known_at"], strict=True)}
+        assert known == {
+            "a.example": START + timedelta(days=3),
+            "old-file.example": START,
+            "from-tomorrow.example": now,
+        }
+        aside = history.quarantine()
+        assert (aside["position"][0], aside["content"][0]) == ("e", "")
+
+
+def test_a_store_of_the_first_layout_is_brought_up_to_date(tmp_path: Path) -> None:
+    path = tmp_path / "history.duckdb"
+    with History(path) as history:
+        history.append(rich().batch)
+        before = contents(history)
+    with duckdb.connect(str(path)) as connection:
+        for table in TABLES:
+            connection.execute(f"ALTER TABLE {table} DROP COLUMN fact")
+        connection.execute("ALTER TABLE certificates DROP COLUMN details_known_at")
+        for table in ("marks", "provenance"):
+            connection.execute(f"DROP TABLE {table}")
+        connection.execute("UPDATE meta SET schema_version = 1")
+    with History(path) as history:
+        for name, frame in contents(history).items():
+            pd.testing.assert_frame_equal(frame, before[name])
+        assert history.append(rich().batch).changed == 0
+        assert len(history.provenance()) == 2
 
 
 def test_a_store_of_a_newer_version_is_refused(tmp_path: Path) -> None:

@@ -42,17 +42,20 @@ class Whole:
     Attributes
     ----------
     der : bytes
-        One certificate. Chain certificates are passed over.
+        One certificate. Chain certificates are passed over, unless `served`.
     known_at : datetime
         When the source had it: the file's time, the log's, the look's. The store takes an earlier time from
         the SCTs within, and lets no certificate be known before it begins.
     position : str
         Where it stood in the input.
+    served : bool
+        Whether a server served it as its own, so that it is a leaf whatever it says.
     """
 
     der: bytes
     known_at: datetime
     position: str
+    served: bool = False
 
 
 @dataclass(frozen=True, slots=True)
