@@ -6,8 +6,7 @@ import re
 from collections.abc import Iterable
 from contextlib import suppress
 from functools import cache
-from itertools import accumulate
-from typing import Final, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import idna
 from publicsuffixlist import PSLFILE, PublicSuffixList
@@ -21,7 +20,6 @@ __all__ = [
     "name_set",
     "name_set_id",
     "normalise_name",
-    "plain_name_set",
     "registered_domains",
 ]
 
@@ -118,14 +116,15 @@ def registered_domains(names: Iterable[str]) -> list[str]:
     >>> registered_domains(["www.example.co.uk", "*.example.co.uk", "localhost", "192.0.2.1"])
     ['example.co.uk']
     """
+    suffixes = _suffixes()
     found = list[str]()
     below = "."  # no name ends so
     for name in names:
         if not name.endswith(below):
-            domain = _registered_domain(name)
+            domain = suffixes.registered_domain(name)
             if domain is not None and domain not in found:
                 found.append(domain)
-                if domain in _PLAIN_DOMAINS:
+                if domain not in suffixes.above:
                     below = f".{domain}"
     return sorted(found) if len(found) > 1 else found
 
@@ -163,58 +162,43 @@ def name_set(dns_names: Iterable[str], addresses: Iterable[str]) -> NameSet | No
     return NameSet.of(names) if names else None
 
 
-_USUAL: Final = b"abcdefghijklmnopqrstuvwxyz0123456789_*.- "
+class _Suffixes:
+    """The Public Suffix List: the library, and short cuts for the usual names."""
 
+    def __init__(self) -> None:
+        self._list = PublicSuffixList()
+        self._rules, self._wild, above = set[str](), set[str](), set[str]()
+        with open(PSLFILE, encoding="utf-8") as file:  # noqa: PTH123 (a path in an archive, perhaps)
+            for line in file:
+                rule = line.split("//")[0].strip()
+                if rule and not rule.startswith("!"):  # what is but an exception is no suffix
+                    labels = rule.encode("ascii" if rule.isascii() else "idna").decode().split(".")
+                    above.update(".".join(labels[place:]) for place in range(1, len(labels)))
+                    (self._wild if labels[0] == "*" else self._rules).add(".".join(labels).removeprefix("*."))
+        #: Names under which some suffix stands.
+        self.above = frozenset(above)
 
-def plain_name_set(joined: bytes) -> NameSet | None:
-    """Make a set of names, joined by spaces and none longer than 63, if normalising would change nothing.
-
-    The answer None is quick, and means that each name has to be looked at.
-    """
-    framed = b" %b " % joined
-    if framed.translate(None, _USUAL) or b".." in framed or b" ." in framed or b". " in framed:
-        return None
-    if b"-" in framed and (b"-." in framed or b".-" in framed or b" -" in framed or b"- " in framed):
-        return None
-    return NameSet.of(joined.decode("ascii").split(" "))
+    def registered_domain(self, name: str) -> str | None:
+        name = name.removeprefix("*.")
+        if name[-1:].isdigit() or ":" in name:  # no top-level domain ends so
+            if is_ip(name):
+                return None
+        else:
+            # Nearly all names: one label more than a suffix that is a plain rule, and no rule below that.
+            first = name.rfind(".")
+            second = name.rfind(".", 0, max(first, 0))
+            two = name[second + 1 :]
+            if two not in self._rules:
+                if first > 0 and two not in self.above and name[first + 1 :] not in self._wild:
+                    return two
+            elif second > 0 and two not in self._wild:
+                three = name[name.rfind(".", 0, second) + 1 :]
+                if three not in self._rules and three not in self.above:
+                    return three
+        domain: str | None = self._list.privatesuffix(name)
+        return domain
 
 
 @cache
-def _public_suffixes() -> PublicSuffixList:
-    return PublicSuffixList()
-
-
-@cache
-def _above_suffixes() -> frozenset[str]:
-    """List the names under which some public suffix stands: their own is not that of all names below."""
-    above = set[str]()
-    with open(PSLFILE, encoding="utf-8") as file:  # noqa: PTH123 (a path in an archive, perhaps)
-        for line in file:
-            rule = line.split("//")[0].strip().lstrip("!")
-            if rule:
-                labels = rule.encode("idna" if not rule.isascii() else "ascii").decode().split(".")[:0:-1]
-                above.update(accumulate(labels, lambda below, label: f"{label}.{below}"))
-    return frozenset(above)
-
-
-#: Registered domains under which there is no public suffix, so that all names below belong to them.
-_PLAIN_DOMAINS: Final[set[str]] = set()
-_PLAIN_DOMAINS_LIMIT: Final = 1_000_000
-
-
-def _registered_domain(name: str) -> str | None:
-    second = name.rfind(".", 0, max(name.rfind("."), 0))
-    tail = name[second + 1 :]
-    if tail in _PLAIN_DOMAINS:
-        return tail
-    tail = name[name.rfind(".", 0, max(second, 0)) + 1 :]
-    if tail in _PLAIN_DOMAINS:
-        return tail
-    if is_ip(name):
-        return None
-    domain: str | None = _public_suffixes().privatesuffix(name.removeprefix("*."))
-    if domain is not None and domain not in _above_suffixes():
-        if len(_PLAIN_DOMAINS) >= _PLAIN_DOMAINS_LIMIT:
-            _PLAIN_DOMAINS.clear()
-        _PLAIN_DOMAINS.add(domain)
-    return domain
+def _suffixes() -> _Suffixes:
+    return _Suffixes()

@@ -85,6 +85,7 @@ def test_every_column_is_read() -> None:
         "spki_hash": hashlib.sha256(spki).hexdigest(),
         "source": "test",
         "known_at": NOW,
+        "details_known_at": NOW,
     }
     assert set(row(made)) == set(CERTIFICATES.columns)
 

@@ -122,7 +122,8 @@ def merged(entries: Iterable[Entry]) -> list[Entry]:
     # One number is one certificate in either form: what the newer form says of it holds for the older.
     serials = {entry.first: entry.serial for entry in entries if entry.serial and entry.first is not None}
     entries = [
-        entry if entry.serial else replace(entry, serial=serials.get(entry.first)) for entry in entries
+        replace(entry, serial=serials.get(entry.first)) if entry.first and not entry.serial else entry
+        for entry in entries
     ]
     # By entry first: in the older form an entry's names may be spread over rows.
     whole: dict[Hashable, Entry] = {}

@@ -15,6 +15,8 @@ __all__ = ["Service"]
 
 #: Busy or broken for the moment: worth another try.
 _TRANSIENT: Final = (429, 500, 502, 503, 504)
+#: Seconds that a service may ask to wait before the next try.
+_PATIENCE_S: Final = 120
 #: What of an answer is repeated in an error.
 _EXCERPT: Final = 200
 
@@ -62,6 +64,7 @@ class Service:
             total=tries - 1,
             backoff_factor=0.5,
             backoff_jitter=0.5,
+            retry_after_max=_PATIENCE_S,
             status_forcelist=_TRANSIENT,
             allowed_methods=None,
             raise_on_status=False,

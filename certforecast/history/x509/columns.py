@@ -16,6 +16,7 @@ from certforecast.errors import InputError
 from certforecast.history.names import NameSet
 from certforecast.history.schema import CERTIFICATES, TIMESTAMP
 from certforecast.history.x509 import values
+from certforecast.history.x509.lists import alternative_names, earliest_scts
 from certforecast.history.x509.walk import Bytes, Spans, walk
 
 __all__ = ["PARSED", "read_columns", "unread"]
@@ -94,9 +95,12 @@ def read_columns(ders: Sequence[bytes], certificates: Sequence[x509.Certificate]
     nobody: _Issuer = ("", None, None)
     issuers = read("issuer", _issuer, layout.issuer, certificates, default=nobody)
     common_names = read("subject", _common_name, layout.subject, certificates, default=None)
-    alternative = read(
-        "subject alternative name", values.alternative_names, extensions["alternative_name"], default=None
-    )
+    try:
+        alternative = alternative_names(source, extensions["alternative_name"])
+    except ValueError:  # somewhere: go one by one
+        alternative = read(
+            "subject alternative name", values.alternative_names, extensions["alternative_name"], default=None
+        )
     authority = read("basic constraints", values.is_authority, extensions["basic_constraints"], default=False)
     in_chain = [ca and names is None for ca, names in zip(authority, alternative, strict=True)]
     names = read("name", _names, alternative, common_names, in_chain, default=NameSet.of(()))
@@ -131,9 +135,7 @@ def read_columns(ders: Sequence[bytes], certificates: Sequence[x509.Certificate]
         "is_precertificate": extensions["poison"].start >= 0,
         "spki_hash": [hashlib.sha256(key).hexdigest() for key in layout.key.cut(source)],
         "chain": in_chain,
-        "logged_at": pa.array(
-            list(map(values.earliest_sct_us, extensions["timestamps"].cut(source))), pa.int64()
-        ).cast(TIMESTAMP),
+        "logged_at": _timestamps(*earliest_scts(source, extensions["timestamps"])),
         "reason": pa.nulls(len(ders), pa.string()),
     }
     arrays = [
@@ -219,8 +221,8 @@ def _lists(lists: list[list[str]]) -> pa.Array:
     return pa.ListArray.from_arrays(offsets, pa.array(list(chain.from_iterable(lists)), pa.string()))
 
 
-def _timestamps(moments: npt.NDArray[np.int64]) -> pa.Array:
-    return pa.array(moments, pa.int64()).cast(TIMESTAMP)
+def _timestamps(moments: npt.NDArray[np.int64], absent: npt.NDArray[np.bool_] | None = None) -> pa.Array:
+    return pa.array(moments, pa.int64(), mask=absent).cast(TIMESTAMP)
 
 
 def _moments(source: Bytes, spans: Spans) -> npt.NDArray[np.int64]:

@@ -18,7 +18,7 @@ from certforecast.history.x509.columns import PARSED, read_columns, unread
 __all__ = ["certificate_row", "fingerprint", "is_chain_certificate", "parse", "parse_batches"]
 
 #: Certificates read in one go: what is at hand stays in the processor's caches.
-_CHUNK: Final = 2048
+_CHUNK: Final = 4096
 #: Bytes of them, unless one has more: some name ten thousand hosts.
 _CHUNK_BYTES: Final = 16 << 20
 #: Fewer are read before other processes have started.
@@ -102,7 +102,7 @@ def certificate_row(der: bytes, *, source: str, known_at: datetime) -> dict[str,
     """
     row = _row(der)
     del row["chain"], row["logged_at"], row["reason"]
-    return {**row, "source": source, "known_at": known_at}
+    return {**row, "source": source, "known_at": known_at, "details_known_at": known_at}
 
 
 def is_chain_certificate(der: bytes) -> bool:

@@ -6,7 +6,6 @@ element that is absent; what cannot be read raises ValueError.
 """
 
 import ipaddress
-import struct
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import lru_cache
@@ -21,14 +20,13 @@ from cryptography.x509.oid import (
 )
 
 from certforecast.errors import InputError
-from certforecast.history.names import NameSet, name_set, normalise_name, plain_name_set
+from certforecast.history.names import NameSet, name_set, normalise_name
 
 __all__ = [
     "Algorithm",
     "alternative_names",
     "authority_key_id",
     "common_name",
-    "earliest_sct_us",
     "is_authority",
     "key_algorithm",
     "key_uses",
@@ -93,8 +91,6 @@ _COMMON_NAME: Final = b"\x55\x04\x03"
 #: How a subject that is nothing but a common name goes on after its first four bytes.
 _LONE_NAME: Final = b"\x06\x03" + _COMMON_NAME + b"\x0c"
 _DNS_NAME, _IP_ADDRESS = 0x82, 0x87
-#: The year 2200, in milliseconds since 1970.
-_SCT_LIMIT_MS: Final = 7_258_118_400_000
 _STATUS_REQUEST: Final = b"\x05"
 
 #: Texts remembered by each reader, and by those whose texts are nearly all different.
@@ -255,32 +251,6 @@ def is_authority(value: bytes) -> bool:
     return tag == _BOOLEAN and content == b"\xff"
 
 
-def earliest_sct_us(value: bytes) -> int | None:
-    """Give the earliest time in a list of SCTs, in microseconds since 1970 (RFC 6962, section 3.3).
-
-    None for a list that is broken: a time that is not sure must move nothing.
-    """
-    if not value:
-        return None
-    found = list[int]()
-    try:
-        _, listed = next(_elements(value))
-        at, end = 2, len(listed)
-        if struct.unpack_from(">H", listed)[0] != end - 2:
-            return None
-        while at < end:
-            size, version, when = struct.unpack_from(">HB32xQ", listed, at)
-            at += 2 + size
-            if version == 0:
-                found.append(when)
-    except (ValueError, StopIteration, struct.error):
-        return None
-    # A time beyond what a log can have seen would not fit the store.
-    earliest = min(found, default=_SCT_LIMIT_MS)
-    return 1000 * earliest if at == end and earliest < _SCT_LIMIT_MS else None
-
-
-@lru_cache(_MANY)
 def alternative_names(value: bytes) -> NameSet | None:
     """Read the DNS names and IP addresses of a subjectAltName; None if it has neither.
 
@@ -288,33 +258,8 @@ def alternative_names(value: bytes) -> NameSet | None:
     """
     if not value:
         return None
-    content = _only(value, _SEQUENCE)
-    return _plain_names(content) or _any_names(content)
-
-
-def _plain_names(content: bytes) -> NameSet | None:
-    """Read the names where all are DNS names of the usual kind, as nearly always."""
-    names = list[bytes]()
-    at, end = 0, len(content)
-    try:
-        while at < end:
-            size = content[at + 1]
-            if content[at] != _DNS_NAME or not 0 < size < 64:
-                return None
-            at += 2
-            names.append(content[at : at + size])
-            at += size
-    except IndexError:
-        return None
-    joined = b" ".join(names)
-    if at != end or joined.count(b" ") != len(names) - 1:
-        return None
-    return plain_name_set(joined)
-
-
-def _any_names(content: bytes) -> NameSet | None:
     dns, addresses = list[str](), list[str]()
-    for tag, name in _elements(content):
+    for tag, name in _elements(_only(value, _SEQUENCE)):
         if tag == _DNS_NAME:
             dns.append(name.decode("utf-8", "replace"))
         elif tag == _IP_ADDRESS and len(name) in (4, 16):

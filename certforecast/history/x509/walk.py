@@ -40,6 +40,7 @@ class Bytes:
 
     def __init__(self, data: bytes) -> None:
         self.data = data
+        self.bytes = np.frombuffer(data, np.uint8)
         self._words: _Words = np.ndarray(len(data) - _WORD + 1, "<u8", data, 0, (1,))
 
     def at(self, places: _Places) -> _Words:
