@@ -125,6 +125,15 @@ IssuerSettings = Annotated[EmbeddedIssuerSettings | AcmeIssuerSettings, Field(di
 InstallerSettings = Annotated[FilesInstallerSettings | NginxInstallerSettings, Field(discriminator="kind")]
 
 
+class SourceSettings(BaseModel):
+    """A place to read history from; the options of the source stand beside its kind and place."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    kind: str
+    place: str
+
+
 class ExecutorSettings(_Section):
     """How actions are carried out."""
 
@@ -150,6 +159,7 @@ class Settings(BaseSettings):
     effects: EffectSettings = EffectSettings()
     model: ModelSettings = ModelSettings()
     executor: ExecutorSettings = ExecutorSettings()
+    sources: dict[str, SourceSettings] = {}
     issuers: dict[str, IssuerSettings] = {}
     installers: dict[str, InstallerSettings] = {}
     tracking_uri: str | None = Field(None, description="MLflow server; default a SQLite file in `home`")

@@ -13,7 +13,7 @@ __all__ = ["main"]
 
 def main() -> None:
     """Run the command line; the console script ``certforecast``."""
-    from certforecast.cli import act, history, models, plan, simulation  # noqa: F401 (they register commands)
+    from certforecast.cli import act, history, models, plan, simulation, sources  # noqa: F401 (they register)
     from certforecast.cli.app import app
 
     try:

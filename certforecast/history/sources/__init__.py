@@ -16,7 +16,18 @@ from typing import Any, ClassVar, Final
 
 from certforecast.errors import InputError
 
-__all__ = ["NO_MARKS", "Batch", "Mark", "Marks", "Rejected", "Source", "Whole", "source", "source_names"]
+__all__ = [
+    "NO_MARKS",
+    "Batch",
+    "Mark",
+    "Marks",
+    "Rejected",
+    "Source",
+    "Whole",
+    "installed_sources",
+    "source",
+    "source_names",
+]
 
 GROUP: Final = "certforecast.sources"
 
@@ -152,6 +163,25 @@ class Source(ABC):
 def source_names() -> list[str]:
     """List the names of all installed sources."""
     return sorted(point.name for point in entry_points(group=GROUP))
+
+
+def installed_sources() -> tuple[list[type[Source]], dict[str, str]]:
+    """Load all installed sources.
+
+    Returns
+    -------
+    sources : list of type of Source
+        In the order of their names.
+    broken : dict of str to str
+        Those that cannot be loaded, and why: one bad package must not take the others along.
+    """
+    loaded, broken = list[type[Source]](), dict[str, str]()
+    for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
+        try:
+            loaded.append(point.load())
+        except Exception as error:
+            broken[point.name] = str(error)
+    return loaded, broken
 
 
 def source(name: str) -> type[Source]:
