@@ -9,7 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import NameOID, ObjectIdentifier
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -83,3 +83,8 @@ def authority() -> x509.Certificate:
     """Make a certificate of a chain."""
     constraints = x509.BasicConstraints(ca=True, path_length=None), True
     return certificate(subject=ISSUER, extensions=(constraints,))
+
+
+def policies(*oids: str) -> Extension:
+    found = [x509.PolicyInformation(ObjectIdentifier(oid), None) for oid in oids]
+    return x509.CertificatePolicies(found), False

@@ -20,7 +20,6 @@ from certforecast.history.x509 import certificate_row, is_chain_certificate, spl
 from tests.certificates import (
     ISSUER,
     START,
-    Extension,
     authority,
     certificate,
     der,
@@ -28,6 +27,7 @@ from tests.certificates import (
     key_pem,
     name,
     pem,
+    policies,
 )
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -35,11 +35,6 @@ NOW = datetime(2026, 6, 1, tzinfo=UTC)
 
 def row(made: x509.Certificate) -> dict[str, Any]:
     return certificate_row(der(made), source="test", known_at=NOW)
-
-
-def policies(*oids: str) -> Extension:
-    found = [x509.PolicyInformation(ObjectIdentifier(oid), None) for oid in oids]
-    return x509.CertificatePolicies(found), False
 
 
 def test_every_column_is_read() -> None:

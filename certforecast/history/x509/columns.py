@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import chain
 from typing import Any, Final, TypeVar
@@ -10,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.x509.oid import NameOID, ObjectIdentifier
 
 from certforecast.errors import InputError
@@ -40,7 +42,7 @@ PARSED: Final = pa.schema(
 _Issuer = tuple[str, str | None, str | None]
 #: Issuers seen, by their bytes: the name in RFC 4514 form, organisation and common name.
 _ISSUERS: Final[dict[bytes, _Issuer]] = {}
-_ISSUERS_LIMIT: Final = 100_000
+_ISSUERS_LIMIT: Final = 10_000
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY_US: Final = 86_400_000_000
@@ -122,7 +124,7 @@ def read_columns(ders: Sequence[bytes], certificates: Sequence[x509.Certificate]
         "registered_domains": _lists([found.registered_domains for found in names]),
         "wildcard": [found.wildcard for found in names],
         "key_algorithm": [algorithm.name for algorithm in algorithms],
-        "key_bits": list(map(_key_bits, algorithms, layout.key_bits.cut(source))),
+        "key_bits": list(map(_key_bits, algorithms, layout.key_bits.cut(source), certificates)),
         "signature_algorithm": read(
             "signature algorithm", values.signature_algorithm, layout.signature, default=""
         ),
@@ -211,8 +213,13 @@ def _names(alternative: NameSet | None, common_name: str | None, in_chain: bool)
     return values.named(common_name or "")
 
 
-def _key_bits(algorithm: values.Algorithm, key: bytes) -> int | None:
-    return values.rsa_bits(key) if algorithm.name == "RSA" else algorithm.bits
+def _key_bits(algorithm: values.Algorithm, key: bytes, certificate: x509.Certificate) -> int | None:
+    if algorithm.name == "RSA":
+        return values.rsa_bits(key)
+    if algorithm.name == "EC" and algorithm.bits is None:  # a curve written out, which cryptography may know
+        with suppress(ValueError, UnsupportedAlgorithm):
+            return getattr(certificate.public_key(), "key_size", None)
+    return algorithm.bits
 
 
 def _lists(lists: list[list[str]]) -> pa.Array:

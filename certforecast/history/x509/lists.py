@@ -32,6 +32,8 @@ _KIND[[ord("."), ord("-"), _END]] = _DOT, _HYPHEN, _EDGE
 #: Sets of names seen, by the bytes of their extension: renewals repeat them.
 _SEEN: Final[dict[bytes, NameSet | None]] = {b"": None}
 _SEEN_LIMIT: Final = 100_000
+#: Bytes of the longest extension that is remembered.
+_SHORT: Final = 1000
 
 #: Where in an SCT, with its length before it, the version and the timestamp stand (RFC 6962, section 3.2).
 _VERSION, _TIMESTAMP = 2, 35
@@ -59,12 +61,15 @@ def alternative_names(source: Bytes, spans: Spans) -> list[NameSet | None]:
         _SEEN.clear()
         _SEEN[b""] = None
     new = {part: place for place, part in enumerate(raw) if part not in _SEEN}
-    if new:
-        places = np.fromiter(new.values(), np.int64, len(new))
-        found = _usual_names(source, spans.start[places], spans.end[places])
-        for part, names in zip(new, found, strict=True):
-            _SEEN[part] = values.alternative_names(part) if names is None else NameSet.of(names)
-    return [_SEEN[part] for part in raw]
+    if not new:
+        return [_SEEN[part] for part in raw]
+    places = np.fromiter(new.values(), np.int64, len(new))
+    found = _usual_names(source, spans.start[places], spans.end[places])
+    long = dict[bytes, NameSet | None]()
+    for part, names in zip(new, found, strict=True):
+        known = _SEEN if len(part) <= _SHORT else long
+        known[part] = values.alternative_names(part) if names is None else NameSet.of(names)
+    return [_SEEN[part] if part in _SEEN else long[part] for part in raw]
 
 
 def _usual_names(source: Bytes, start: _Numbers, end: _Numbers) -> list[list[str] | None]:

@@ -94,7 +94,7 @@ _DNS_NAME, _IP_ADDRESS = 0x82, 0x87
 _STATUS_REQUEST: Final = b"\x05"
 
 #: Texts remembered by each reader, and by those whose texts are nearly all different.
-_FEW, _MANY = 4096, 16384
+_FEW, _MANY = 1024, 4096
 
 
 class Algorithm(NamedTuple):
