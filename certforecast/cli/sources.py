@@ -81,6 +81,7 @@ def ingest(
     from dataclasses import asdict
 
     from certforecast.errors import InputError
+    from certforecast.history import Import
 
     settings = settings_of(context)
     options = _options(option or [])
@@ -94,20 +95,28 @@ def ingest(
                 raise InputError(f"source {one.name!r} has no preview; it needs no mapping")
             typer.echo(show())
         return
-    done = []
+    done, failed = list[tuple[str, Import]](), dict[str, str]()
     with open_history(settings, must_exist=False) as history:
         for one, what in made:
-            with progress(f"Reading {what}") as advance:
-                done.append((what, history.ingest(one, progress=advance, again=again)))
-    if as_json:
-        print_json(
-            done[0][1]
-            if source is not None and source != "auto"
-            else [{"place": what, **asdict(result)} for what, result in done]
-        )
+            try:
+                with progress(f"Reading {what}") as advance:
+                    done.append((what, history.ingest(one, progress=advance, again=again)))
+            except InputError as error:
+                if len(made) == 1:
+                    raise
+                failed[what] = str(error)  # one place that is out of reach must not keep the others out
+    if as_json and len(made) == 1 and source != "auto":
+        print_json(done[0][1])
+    elif as_json:
+        results = [{"place": what, **asdict(result)} for what, result in done]
+        print_json(results + [{"place": what, "error": reason} for what, reason in failed.items()])
     else:
         for what, result in done:
             _print_import(what, result)
+    for reason in failed.values():
+        say(f"certforecast: {reason}")
+    if failed:
+        raise typer.Exit(3)
     if check and any(result.quarantined for _, result in done):
         raise typer.Exit(1)
 

@@ -28,7 +28,7 @@ def oracle(data: bytes) -> dict[str, Any]:
         try:
             names = made.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
             found["subject_cn"] = names[0].value if names and isinstance(names[0].value, str) else None
-        except ValueError:  # another part of the subject is broken, which nobody asks for
+        except (ValueError, TypeError):  # another part of the subject is broken, which nobody asks for
             pass
         try:
             public = made.public_key()

@@ -20,8 +20,9 @@ _BATCH: Final = 1000
 
 
 class TablesSource(Source):
-    """A folder of ``certificates.parquet``, ``observations.parquet``, ``events.parquet``, ``hosts.parquet``.
+    """The four tables as Parquet files in a folder, as certforecast exports and simulates them.
 
+    The files are ``certificates.parquet``, ``observations.parquet``, ``events.parquet``, ``hosts.parquet``.
     Any of the four may be missing, not all. Columns are those of :mod:`certforecast.history.schema`; nullable
     ones may be missing and others are ignored.
 
@@ -35,6 +36,12 @@ class TablesSource(Source):
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
+
+    @classmethod
+    def recognises(cls, path: Path) -> str | None:
+        """Say which of the files a folder holds."""
+        found = [name for name in TABLES if (path / f"{name}.parquet").is_file()]
+        return f"tables as certforecast exports them: {', '.join(found)}" if found else None
 
     def read_arrow(self) -> Iterator[tuple[str, pa.Table]]:
         """Yield ``(table name, rows)`` as Arrow, the fast way; a large table comes in several pieces.

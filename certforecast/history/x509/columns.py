@@ -182,7 +182,10 @@ def _issuer(element: bytes, certificate: x509.Certificate) -> _Issuer:
     if (known := _ISSUERS.get(element)) is None:
         if len(_ISSUERS) >= _ISSUERS_LIMIT:
             _ISSUERS.clear()
-        name = certificate.issuer
+        try:
+            name = certificate.issuer
+        except TypeError as error:  # cryptography says so of a bit string where none may stand
+            raise ValueError(str(error)) from error
         known = _ISSUERS[element] = (
             name.rfc4514_string(),
             _attribute(name, NameOID.ORGANIZATION_NAME),
@@ -195,7 +198,10 @@ def _common_name(subject: bytes, certificate: x509.Certificate) -> str | None:
     try:
         return values.common_name(subject)
     except ValueError:  # one of the string types of old, which cryptography knows
-        return _attribute(certificate.subject, NameOID.COMMON_NAME)
+        try:
+            return _attribute(certificate.subject, NameOID.COMMON_NAME)
+        except TypeError as error:
+            raise ValueError(str(error)) from error
 
 
 def _attribute(name: x509.Name, oid: ObjectIdentifier) -> str | None:
