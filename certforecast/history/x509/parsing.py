@@ -19,8 +19,8 @@ __all__ = ["certificate_row", "fingerprint", "is_chain_certificate", "parse", "p
 
 #: Certificates read in one go: what is at hand stays in the processor's caches.
 _CHUNK: Final = 4096
-#: Bytes of them, unless one has more: some name ten thousand hosts.
-_CHUNK_BYTES: Final = 16 << 20
+#: Bytes of them, unless one has more: some name ten thousand hosts, and the work takes many times their size.
+_CHUNK_BYTES: Final = 4 << 20
 #: Fewer are read before other processes have started.
 _FEW: Final = 50_000
 
