@@ -126,12 +126,13 @@ class VaultSource(Source):
                 yield Rejected(f"{place}/cert/{serial[:200]}", str(answer))
         rows = parse([issued.der for issued in kept.values()], workers=1).to_pylist()
         for (serial, issued), row in zip(kept.items(), rows, strict=True):
-            position = f"{place}/cert/{serial}"
+            position, leaf = f"{place}/cert/{serial}", not issued.authority
             if serial not in before:
-                yield Whole(issued.der, before.first_known(row["not_before"], now), position)
+                if leaf:
+                    yield Whole(issued.der, before.first_known(row["not_before"], now), position)
                 read.append(serial)
             if issued.revoked_at and _revocation(serial) not in before:
-                if row["names"] and not row["chain"]:
+                if leaf and row["names"]:
                     yield Found("events", self._revoked(row["names"], issued.revoked_at, now), position)
                 read.append(_revocation(serial))
         if read:

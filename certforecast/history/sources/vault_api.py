@@ -13,6 +13,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import requests
+from cryptography import x509
 
 from certforecast.errors import InputError, SourceError
 from certforecast.history.sources.http import Service
@@ -30,10 +31,27 @@ class ForbiddenError(SourceError):
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """A certificate as a mount keeps it: its DER, and when it was revoked, if it was."""
+    """A certificate as a mount keeps it.
+
+    Attributes
+    ----------
+    der : bytes
+        The certificate.
+    revoked_at : datetime or None
+        When it was revoked, if it was.
+    """
 
     der: bytes
     revoked_at: datetime | None
+
+    @property
+    def authority(self) -> bool:
+        """Whether it is a CA's, such as the mount's own, which may carry a server's name in Vault."""
+        try:
+            extensions = x509.load_der_x509_certificate(self.der).extensions
+            return extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+        except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension):
+            return False
 
 
 def connect(address: str, token: str, namespace: str | None, ca_file: Path | None) -> Any:

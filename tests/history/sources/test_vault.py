@@ -82,7 +82,7 @@ def test_what_an_earlier_look_did_not_show_is_known_from_now() -> None:
         assert ask(server, earlier).wholes[0].known_at == START + timedelta(seconds=30)
 
 
-def test_a_revocation_is_an_event_of_a_leaf_only() -> None:
+def test_of_a_ca_neither_certificate_nor_revocation_is_read() -> None:
     at = START + timedelta(days=3)
     answers = {
         "certs": keys("0a:01", "0a:02"),
@@ -93,6 +93,7 @@ def test_a_revocation_is_an_event_of_a_leaf_only() -> None:
     with serving(given_answers(answers)) as server:
         found = ask(server)
         again = ask(server, found)
+    assert [whole.der for whole in found.wholes] == [der(LEAF)]
     (event,) = found.events
     assert (event["at"], event["known_at"], event["host"]) == (at, at, "a.example")
     assert from_rows(EVENTS, [event], [])[2] == []
