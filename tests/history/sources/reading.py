@@ -1,6 +1,11 @@
 """Everything a source gives, in one batch."""
 
+from dataclasses import replace
+from datetime import datetime
+
+from certforecast.clock import system_clock
 from certforecast.history.sources import NO_MARKS, Batch, Marks, Source
+from certforecast.history.wholes import parse_wholes
 
 LISTS = ("certificates", "observations", "events", "hosts", "rejected", "wholes", "marks")
 
@@ -14,3 +19,20 @@ def read(source: Source, marks: Marks = NO_MARKS) -> Batch:
             whole.positions.setdefault(table, []).extend(positions)
         whole.skipped += batch.skipped
     return whole
+
+
+def parsed(source: Source, marks: Marks = NO_MARKS, now: datetime | None = None) -> Batch:
+    """Read everything, and parse the whole certificates as the store does."""
+    batch = read(source, marks)
+    rows, positions, rejected = parse_wholes(batch.wholes, source.name, now or system_clock())
+    known = rows.drop_columns(["chain", "logged_at", "reason"]).to_pylist()
+    return replace(
+        batch,
+        certificates=[*batch.certificates, *known],
+        rejected=[*batch.rejected, *rejected],
+        positions={
+            **batch.positions,
+            "certificates": [*batch.positions.get("certificates", []), *positions],
+        },
+        wholes=[],
+    )
