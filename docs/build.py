@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from certforecast.features import FEATURES
+from certforecast.history.sources import installed_sources
 from certforecast.planning import Plan
 
 DOCS = Path(__file__).parent
@@ -34,10 +35,38 @@ def catalogue() -> str:
     return "\n".join(lines) + "\n"
 
 
+def sources() -> str:
+    """Give the list of sources as Markdown."""
+    lines = [
+        "# Sources",
+        "",
+        "Every place that history can be read from; the list is made from the code by `make docs`, and",
+        "`certforecast sources` shows it too. All are imported in the same way:",
+        "",
+        "    certforecast ingest NAME PLACE [-o OPTION=VALUE]...",
+        "    certforecast ingest auto PATH      # finds out what a file or a folder is, says so, and reads it",
+        "    certforecast ingest                # all [sources.NAME] of the settings: kind, place, options",
+        "",
+        "A second import reads what is new and costs little; one that was stopped goes on where it was.",
+        "`--again` reads everything. What cannot be read is set aside with its reason and position",
+        "(`certforecast status --quarantine`). Others add sources by an entry point in the group",
+        "`certforecast.sources` that names a subclass of `certforecast.history.sources.Source`.",
+        "",
+        "| source | reads | needs |",
+        "| --- | --- | --- |",
+    ]
+    for kind in installed_sources()[0]:
+        reads = (kind.__doc__ or "").strip().partition("\n")[0].rstrip(".").replace("``", "`")
+        needs = f"`certforecast[{kind.extra}]`" if kind.extra else ""
+        lines.append(f"| [{kind.name}]({kind.name}.md) | {reads} | {needs} |")
+    return "\n".join(lines) + "\n"
+
+
 def main() -> int:
     """Write or check the pages."""
     pages = {
         "features.md": catalogue(),
+        "sources/README.md": sources(),
         "plan.schema.json": json.dumps(Plan.json_schema(), indent=2) + "\n",
     }
     present = {name: (DOCS / name).read_text() for name in pages if (DOCS / name).exists()}

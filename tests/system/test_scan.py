@@ -23,7 +23,7 @@ from certforecast.history.sources.handshake import error_kind
 from certforecast.history.sources.scan import ScanSource, scan
 from certforecast.history.x509 import fingerprint
 from tests.certificates import certificate, key_pem, pem
-from tests.history.sources.reading import read
+from tests.history.sources.reading import read, with_certificates
 
 pytestmark = pytest.mark.system
 
@@ -147,7 +147,7 @@ def test_endpoints_are_told_apart(
     seen = {row["port"]: (row["chain_status"], row["error"]) for row in found.observations}
     assert seen == endpoints | {443: (None, "dns")}
     served = {row["fingerprint"] for row in found.observations} - {None}
-    assert served == {row["fingerprint"] for row in found.certificates}
+    assert served == {row["fingerprint"] for row in with_certificates(found, "scan").certificates}
     assert len(served) == 6
     for row in found.observations:
         assert (row["fingerprint"] is None) == (row["error"] is not None)
@@ -155,7 +155,7 @@ def test_endpoints_are_told_apart(
         assert row["source"] == "scan"
         assert row["observed_at"] == row["known_at"] <= system_clock()
     with History(None) as history:
-        history.append(found)
+        history.append(found, source="scan")
         counts = history.counts()
     assert (counts["observations"], counts["certificates"], counts["quarantine"]) == (13, 6, 0)
 
@@ -169,10 +169,12 @@ def test_the_leaf_is_the_one_that_is_served(
     port = serve(tls(server))
     expected = fingerprint(ssl.PEM_cert_to_DER_cert(leaf.cert_chain_pems[0].bytes().decode()))
     moment = datetime(2026, 6, 1, tzinfo=UTC)
-    found = asyncio.run(scan([f"127.0.0.1:{port}"], ca_file=ca_file, clock=lambda: moment))
+    found = scan([f"127.0.0.1:{port}"], ca_file=ca_file, clock=lambda: moment)
     assert [row["fingerprint"] for row in found.observations] == [expected]
-    assert [(row["fingerprint"], row["known_at"]) for row in found.certificates] == [(expected, moment)]
-    assert found.certificates[0]["names"] == ["127.0.0.1", "a.example"]
+    assert [
+        (row["fingerprint"], row["known_at"]) for row in with_certificates(found, "scan").certificates
+    ] == [(expected, moment)]
+    assert with_certificates(found, "scan").certificates[0]["names"] == ["127.0.0.1", "a.example"]
 
 
 def test_the_server_name_is_asked_for_and_verified(
@@ -182,7 +184,7 @@ def test_the_server_name_is_asked_for_and_verified(
     server = issued(ca, "a.example")
     server.sni_callback = lambda wrapped, name, inner: asked.append(name)  # type: ignore[assignment]
     port = serve(tls(server))
-    found = asyncio.run(scan([f"localhost:{port}=a.example"], ca_file=ca_file))
+    found = scan([f"localhost:{port}=a.example"], ca_file=ca_file)
     (row,) = found.observations
     assert (row["host"], row["server_name"], row["chain_status"]) == ("localhost", "a.example", "valid")
     assert asked == ["a.example"]
@@ -196,7 +198,7 @@ def test_tls_that_is_too_old_still_shows_its_leaf(
         warnings.simplefilter("ignore", DeprecationWarning)
         server.minimum_version = server.maximum_version = ssl.TLSVersion.TLSv1
     server.set_ciphers("ALL:@SECLEVEL=0")
-    found = asyncio.run(scan([f"127.0.0.1:{serve(tls(server))}"], ca_file=ca_file))
+    found = scan([f"127.0.0.1:{serve(tls(server))}"], ca_file=ca_file)
     (row,) = found.observations
     assert row["fingerprint"] is not None
     assert row["chain_status"] is None
@@ -209,7 +211,7 @@ def test_no_endpoint_holds_up_the_rest(
     dead, good = serve(silent), serve(tls(issued(ca, "127.0.0.1")))
     finished: list[int] = []
     texts = [f"127.0.0.1:{dead}"] + [f"127.0.0.1:{good}=n{n}.example" for n in range(40)]
-    found = asyncio.run(scan(texts, concurrency=4, timeout_s=3, ca_file=ca_file, progress=finished.append))
+    found = scan(texts, concurrency=4, timeout_s=3, ca_file=ca_file, progress=finished.append)
     assert finished == list(range(1, 42))
     assert [row["error"] for row in found.observations] == ["timeout"] + [None] * 40
     # The dead one, asked first, is the last to be settled.
@@ -230,7 +232,7 @@ def test_concurrency_is_bounded(serve: Callable[[Handler], int]) -> None:
             now -= 1
 
     port = serve(handle)
-    asyncio.run(scan([f"127.0.0.1:{port}=n{n}.example" for n in range(30)], concurrency=3))
+    scan([f"127.0.0.1:{port}=n{n}.example" for n in range(30)], concurrency=3)
     assert 1 <= most <= 3
 
 
@@ -267,7 +269,7 @@ def test_a_scan_works_where_a_loop_is_running(
 def test_ipv6_is_scanned(ca: trustme.CA, ca_file: Path) -> None:
     with socket.create_server(("::1", 0), family=socket.AF_INET6) as listener:
         threading.Thread(target=accept, args=(listener, tls(issued(ca, "::1"))), daemon=True).start()
-        found = asyncio.run(scan([f"[::1]:{listener.getsockname()[1]}"], ca_file=ca_file))
+        found = scan([f"[::1]:{listener.getsockname()[1]}"], ca_file=ca_file)
     assert [(row["host"], row["chain_status"]) for row in found.observations] == [("::1", "valid")]
 
 
@@ -300,12 +302,9 @@ def test_connections_are_closed_when_their_look_is_over(
     handlers = (silent, plain_http, shake_hands)
     texts = [f"127.0.0.1:{serve(watched(handler))}" for handler in handlers]
 
-    async def run() -> list[bool]:
-        await scan(texts, timeout_s=0.5)
-        # Seen from the servers while the loop still runs: nobody else has closed them.
-        return [await asyncio.to_thread(closed.acquire, timeout=20) for _ in texts]
-
-    assert asyncio.run(run()) == [True] * len(texts)
+    scan(texts, timeout_s=0.5)
+    # Seen from the servers: nobody else has closed them.
+    assert [closed.acquire(timeout=20) for _ in texts] == [True] * len(texts)
 
 
 def test_nginx_is_scanned(ca: trustme.CA, ca_file: Path, tmp_path: Path) -> None:
@@ -331,7 +330,7 @@ def test_nginx_is_scanned(ca: trustme.CA, ca_file: Path, tmp_path: Path) -> None
     server = subprocess.Popen([binary, "-p", tmp_path, "-c", conf, "-e", tmp_path / "error.log"])
     try:
         wait_for(port, server)
-        found = asyncio.run(scan([f"127.0.0.1:{port}=a.example", f"127.0.0.1:{plain}"], ca_file=ca_file))
+        found = scan([f"127.0.0.1:{port}=a.example", f"127.0.0.1:{plain}"], ca_file=ca_file)
     finally:
         server.terminate()
         server.wait(20)

@@ -1,31 +1,19 @@
 """One TLS endpoint: resolve, connect, shake hands, and say in one word what went wrong."""
 
-import asyncio
 import errno
 import re
 import socket
 import ssl
+import time
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from datetime import datetime
-from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final
 
-from cryptography import x509
-
-from certforecast.clock import Clock
-from certforecast.errors import InputError
 from certforecast.history.names import is_ip
 from certforecast.history.sources.endpoints import Endpoint
+from certforecast.history.sources.starttls import PreludeError, prelude
 
-__all__ = ["Contexts", "Look", "error_kind", "look"]
-
-#: OpenSSL's verification errors (x509_vfy.h) that say more than "untrusted".
-_VERDICTS: Final = {
-    18: "self_signed",  # X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT
-    62: "wrong_name",  # X509_V_ERR_HOSTNAME_MISMATCH
-    64: "wrong_name",  # X509_V_ERR_IP_ADDRESS_MISMATCH
-}
+__all__ = ["Look", "error_kind", "lenient_context", "look"]
 
 #: What OpenSSL says when the answer is no TLS record at all.
 _NOT_TLS: Final = frozenset(
@@ -36,6 +24,12 @@ _ALERT: Final = re.compile(r"(SSLV3|TLSV1|TLSV13)_")
 
 _UNREACHABLE: Final = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN})
 
+#: Versions that clients of today refuse (RFC 8996).
+_TOO_OLD: Final = frozenset({"SSLv2", "SSLv3", "TLSv1", "TLSv1.1"})
+
+#: ``_ssl.ENCODING_DER``
+_DER: Final = 2
+
 #: Addresses of one name that are tried.
 _ADDRESSES: Final = 4
 
@@ -45,108 +39,73 @@ class _ResolveError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Contexts:
-    """The two ways to shake hands: as a careful client, and as one that takes whatever it gets."""
-
-    verified: ssl.SSLContext
-    lenient: ssl.SSLContext
-
-    @classmethod
-    def load(cls, ca_file: Path | str | None = None) -> Self:
-        """Make both; `ca_file` is trusted beside the authorities of the system.
-
-        Raises
-        ------
-        InputError
-            If `ca_file` cannot be read as PEM certificates.
-        """
-        verified = ssl.create_default_context()
-        verified.hostname_checks_common_name = False  # as browsers do (RFC 9525)
-        # Python 3.13 made this the default; private authorities often fail it, and clients do not ask for it.
-        verified.verify_flags &= ~ssl.VERIFY_X509_STRICT
-        if ca_file is not None:
-            try:
-                verified.load_verify_locations(cafile=str(ca_file))
-            except (OSError, ssl.SSLError) as error:
-                raise InputError(f"{ca_file} cannot be read as PEM certificates: {error}") from error
-        lenient = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        lenient.check_hostname = False
-        lenient.verify_mode = ssl.CERT_NONE
-        lenient.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
-        lenient.set_ciphers("ALL:@SECLEVEL=0")
-        lenient.options |= getattr(ssl, "OP_LEGACY_SERVER_CONNECT", 0x4)  # named since Python 3.12
-        return cls(verified, lenient)
-
-
-@dataclass(frozen=True, slots=True)
 class Look:
     """What one endpoint showed.
 
     Attributes
     ----------
-    der : bytes or None
-        The leaf it served.
-    chain_status, error : str or None
+    chain : tuple of bytes
+        The certificates it sent, the leaf first; empty if it sent none.
+    error : str or None
         As in the table ``observations``. With a leaf, `error` says why a client of today refuses the
-        connection although the leaf could be fetched, as with TLS that is too old.
+        connection although the leaf was seen, as with TLS that is too old.
     latency_ms : float
-        Connecting and handshake of the attempt that counts; for an error, the time until it.
+        Connecting and handshake; for an error, the time until it.
     """
 
-    der: bytes | None
-    chain_status: str | None
+    chain: tuple[bytes, ...]
     error: str | None
     latency_ms: float
 
 
-async def look(
-    endpoint: Endpoint, contexts: Contexts, *, timeout_s: float, resolvers: Executor, clock: Clock
-) -> Look:
+def lenient_context() -> ssl.SSLContext:
+    """Make a client's context that takes whatever it gets, so that one handshake shows the certificates.
+
+    What they are worth is judged afterwards, by :mod:`certforecast.history.sources.trust`.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    context.options |= getattr(ssl, "OP_LEGACY_SERVER_CONNECT", 0x4)  # named since Python 3.12
+    return context
+
+
+def look(endpoint: Endpoint, context: ssl.SSLContext, *, timeout_s: float, resolvers: Executor) -> Look:
     """Look at one endpoint. Raises nothing: whatever happens is an answer.
 
     Parameters
     ----------
     endpoint : Endpoint
         Where to look.
-    contexts : Contexts
-        Shared by all looks of a scan.
+    context : ssl.SSLContext
+        From `lenient_context`; shared by all looks of a scan.
     timeout_s : float
-        Seconds for each stage: resolving, connecting, handshake.
+        Seconds for each stage: resolving, connecting, asking for TLS, handshake.
     resolvers : Executor
-        Threads for the name look-ups, which block.
-    clock : callable
-        Tells whether the leaf has expired.
+        Threads for the name look-ups, which know no time limit.
     """
-    loop = asyncio.get_running_loop()
-    started = loop.time()
-    refused: ssl.SSLError
+    started = time.perf_counter()
+    chain: tuple[bytes, ...] = ()
+    error: str | None = None
     try:
-        addresses = await _resolve(endpoint, timeout_s, resolvers)
-        started = loop.time()
-        der = await _handshake(endpoint, addresses, contexts.verified, timeout_s)
-        return Look(der, "valid", None, _ms(loop.time() - started))
-    except ssl.SSLError as error:
-        refused = error
-    except Exception as error:  # one endpoint must never end a scan
-        return Look(None, None, error_kind(error), _ms(loop.time() - started))
-    kind, latency = error_kind(refused), _ms(loop.time() - started)
-    if kind == "not_tls":
-        return Look(None, None, kind, latency)
-    try:
-        started = loop.time()
-        der = await _handshake(endpoint, addresses, contexts.lenient, timeout_s)
-    except Exception as error:
-        verified = isinstance(refused, ssl.SSLCertVerificationError)
-        return Look(None, None, error_kind(error) if verified else kind, latency)
-    latency = _ms(loop.time() - started)
-    if isinstance(refused, ssl.SSLCertVerificationError):
-        return Look(der, _chain_status(der, refused.verify_code, clock()), None, latency)
-    return Look(der, None, kind, latency)
+        addresses = _resolve(endpoint, timeout_s, resolvers)
+        started = time.perf_counter()
+        with _connect(addresses, timeout_s) as connection:
+            if endpoint.protocol != "tls":
+                prelude(endpoint.protocol, connection, endpoint.server_name, timeout_s=timeout_s)
+            chain, error = _shake_hands(connection, context, endpoint.server_name, timeout_s)
+    except Exception as failure:  # one endpoint must never end a scan
+        error = error_kind(failure)
+    return Look(chain, error, round(1000 * (time.perf_counter() - started), 3))
 
 
 def error_kind(error: BaseException) -> str:
     """Sort what a connection raised into :data:`certforecast.history.schema.ERROR_KINDS`."""
     match error:
+        case PreludeError():
+            return error.kind
         case _ResolveError() | socket.gaierror() | UnicodeError():
             return "dns"
         case ssl.SSLEOFError() | ssl.SSLZeroReturnError():
@@ -167,55 +126,28 @@ def error_kind(error: BaseException) -> str:
     return "other"
 
 
-async def _resolve(endpoint: Endpoint, timeout_s: float, resolvers: Executor) -> list[Any]:
+def _resolve(endpoint: Endpoint, timeout_s: float, resolvers: Executor) -> list[Any]:
     """Give ``(family, address)`` pairs to connect to."""
     if is_ip(endpoint.host):
         family = socket.AF_INET6 if ":" in endpoint.host else socket.AF_INET
         return [(family, (endpoint.host, endpoint.port))]
-    loop = asyncio.get_running_loop()
+    search = resolvers.submit(socket.getaddrinfo, endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
     try:
-        async with asyncio.timeout(timeout_s):
-            found = await loop.run_in_executor(
-                resolvers, lambda: socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
-            )
+        found = search.result(timeout_s)
     except (OSError, UnicodeError) as error:
+        search.cancel()
         raise _ResolveError(str(error)) from error
     return [(family, address) for family, _, _, _, address in found[:_ADDRESSES]]
 
 
-async def _handshake(
-    endpoint: Endpoint, addresses: list[Any], context: ssl.SSLContext, timeout_s: float
-) -> bytes:
-    """Give the leaf that the endpoint serves."""
-    connection = await _connect(addresses, timeout_s)
-    try:
-        async with asyncio.timeout(timeout_s):
-            _, writer = await asyncio.open_connection(
-                sock=connection,
-                ssl=context,
-                server_hostname=endpoint.server_name,
-                ssl_handshake_timeout=timeout_s + 1,  # never before ours, which is told apart
-            )
-    except BaseException:
-        connection.close()
-        raise
-    try:
-        leaf: bytes = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
-        return leaf
-    finally:
-        writer.transport.abort()  # no goodbye: a peer that does not answer it would hold the place
-
-
-async def _connect(addresses: list[Any], timeout_s: float) -> socket.socket:
+def _connect(addresses: list[Any], timeout_s: float) -> socket.socket:
     """Connect to the first address that answers; each gets its share of the time."""
-    loop = asyncio.get_running_loop()
     failure: OSError = OSError("no address")
     for family, address in addresses:
         connection = socket.socket(family, socket.SOCK_STREAM)
-        connection.setblocking(False)
+        connection.settimeout(timeout_s / len(addresses))
         try:
-            async with asyncio.timeout(timeout_s / len(addresses)):
-                await loop.sock_connect(connection, address)
+            connection.connect(address)
         except OSError as error:
             connection.close()
             failure = error
@@ -223,19 +155,29 @@ async def _connect(addresses: list[Any], timeout_s: float) -> socket.socket:
             connection.close()
             raise
         else:
+            connection.settimeout(timeout_s)
             return connection
     raise failure
 
 
-def _chain_status(der: bytes, code: int, now: datetime) -> str:
-    # Expiry comes first, whatever else is wrong: it is what a renewal mends.
-    try:
-        if x509.load_der_x509_certificate(der).not_valid_after_utc < now:
-            return "expired"
-    except ValueError:
-        pass
-    return _VERDICTS.get(code, "untrusted")
+def _shake_hands(
+    connection: socket.socket, context: ssl.SSLContext, server_name: str, timeout_s: float
+) -> tuple[tuple[bytes, ...], str | None]:
+    """Give the chain that the endpoint sends, and why a client of today would refuse it all the same."""
+    connection.settimeout(timeout_s)  # Python bounds the whole handshake by it, not each read
+    with context.wrap_socket(connection, server_hostname=server_name, do_handshake_on_connect=False) as tls:
+        try:
+            tls.do_handshake()
+        except ssl.SSLError as error:
+            # A server that wants a certificate of ours has shown its own by the time it turns us away.
+            if chain := _chain(tls):
+                return chain, error_kind(error)
+            raise
+        return _chain(tls), "handshake" if tls.version() in _TOO_OLD else None
 
 
-def _ms(seconds: float) -> float:
-    return round(seconds * 1000, 3)
+def _chain(tls: ssl.SSLSocket) -> tuple[bytes, ...]:
+    # Public since Python 3.13; the same method is there, one level down, since 3.10.
+    inner: Any = tls if hasattr(tls, "get_unverified_chain") else getattr(tls, "_sslobj", None)
+    sent = inner.get_unverified_chain() if inner is not None else None
+    return tuple(part if isinstance(part, bytes) else part.public_bytes(_DER) for part in sent or ())

@@ -1,19 +1,20 @@
 """A look at TLS endpoints: what each serves now, or why it serves nothing."""
 
-import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from certforecast.clock import Clock, system_clock
 from certforecast.errors import InputError, SourceError
-from certforecast.history.sources import NO_MARKS, Batch, Marks, Rejected, Source
-from certforecast.history.sources.batching import BATCH_SIZE
+from certforecast.history.sources import NO_MARKS, Batch, Marks, Rejected, Source, Whole
+from certforecast.history.sources.crowd import work_off
 from certforecast.history.sources.endpoints import Endpoint, parse_endpoints
-from certforecast.history.sources.handshake import Contexts, Look, look
-from certforecast.history.x509 import certificate_row, fingerprint
+from certforecast.history.sources.handshake import Look, lenient_context, look
+from certforecast.history.sources.trust import Trust, chain_status
+from certforecast.history.x509 import fingerprint, parse
 
 __all__ = ["Endpoint", "ScanSource", "scan"]
 
@@ -23,9 +24,12 @@ Progress = Callable[[int], None]
 _NAME: Final = "scan"
 _CONCURRENCY: Final = 64
 _TIMEOUT_S: Final = 5.0
+#: Endpoints looked at before what they showed is judged and stored. That competes with the looks that go on
+#: for Python's lock, so it comes seldom.
+_BATCH: Final = 5000
 
 
-async def scan(
+def scan(
     endpoints: Iterable[Endpoint | str],
     *,
     concurrency: int = _CONCURRENCY,
@@ -46,8 +50,7 @@ async def scan(
     concurrency : int
         How many endpoints are looked at at once.
     timeout_s : float
-        Seconds for each stage: resolving the name, connecting, handshake. An endpoint whose certificate
-        or TLS is refused is asked a second time, without verification, for its leaf.
+        Seconds for each stage: resolving the name, connecting, asking for TLS, handshake.
     ca_file : path or str, optional
         PEM certificates of authorities to trust beside those of the system.
     clock : callable
@@ -58,8 +61,7 @@ async def scan(
     Returns
     -------
     Batch
-        `observations` in the order of the endpoints, `certificates` once each, and as `rejected` the leaves
-        that cannot be read.
+        `observations` in the order of the endpoints, and the leaves they served as `wholes`, once each.
 
     Raises
     ------
@@ -68,30 +70,17 @@ async def scan(
 
     Examples
     --------
-    >>> batch = await scan(["www.example.org", "192.0.2.7:8443"])  # doctest: +SKIP
+    >>> batch = scan(["www.example.org", "192.0.2.7:8443", "smtp://mail.example.org"])  # doctest: +SKIP
     """
-    if concurrency < 1 or timeout_s <= 0:
-        raise InputError(f"concurrency ({concurrency}) and timeout_s ({timeout_s}) must be positive")
     places = [Endpoint.parse(place) if isinstance(place, str) else place for place in endpoints]
-    contexts = Contexts.load(ca_file)
-    looks: dict[int, tuple[datetime, Look]] = {}
-    pending = iter(enumerate(places))
-    resolvers = ThreadPoolExecutor(concurrency, thread_name_prefix="resolve")
-
-    async def work() -> None:
-        for index, place in pending:  # shared: whoever is free takes the next
-            seen = await look(place, contexts, timeout_s=timeout_s, resolvers=resolvers, clock=clock)
-            looks[index] = clock(), seen
+    trust = Trust(ca_file)
+    seen = dict[int, _Seen]()
+    for some in _look_at(places, concurrency, timeout_s, clock):
+        for place, one in some:
+            seen[place] = one
             if progress:
-                progress(len(looks))
-
-    try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(min(concurrency, len(places))):
-                group.create_task(work())
-    finally:
-        resolvers.shutdown(wait=False, cancel_futures=True)  # a look-up may hang far beyond our time
-    return _batch([(place, *looks[index]) for index, place in enumerate(places)])
+                progress(len(seen))
+    return _batch([one for _, one in sorted(seen.items())], trust)
 
 
 class ScanSource(Source):
@@ -101,7 +90,8 @@ class ScanSource(Source):
     ----------
     endpoints : path, str, or iterable of str
         The endpoints, or the file that lists them, one a line with ``#`` for comments. Each is ``HOST``,
-        ``HOST:PORT`` or ``[IPV6]:PORT``, with ``=SERVERNAME`` after it to ask for another name than HOST.
+        ``HOST:PORT`` or ``[IPV6]:PORT``, with ``=SERVERNAME`` after it to ask for another name than HOST and
+        a protocol before it (``smtp://mail.example.org``) that begins without TLS.
     concurrency, timeout_s, ca_file, clock, progress
         See :func:`scan`.
     """
@@ -126,7 +116,7 @@ class ScanSource(Source):
         self.progress = progress
 
     def read(self, marks: Marks = NO_MARKS) -> Iterator[Batch]:  # noqa: ARG002
-        """Yield batches of observations and certificates. Works under a running event loop too.
+        """Yield batches of observations and certificates.
 
         Raises
         ------
@@ -146,8 +136,16 @@ class ScanSource(Source):
             raise SourceError(f"{self._called()} lists no endpoint; give HOST or HOST:PORT, one a line")
         if malformed:
             yield Batch(rejected=malformed)
-        for start in range(0, len(places), BATCH_SIZE):
-            yield self._scan(places[start : start + BATCH_SIZE], start)
+        trust = Trust(self.ca_file)
+        done, waiting = 0, list[_Seen]()
+        for some in _look_at(places, self.concurrency, self.timeout_s, self.clock):
+            waiting += [seen for _, seen in some]
+            done += len(some)
+            if self.progress:
+                self.progress(done)
+            if len(waiting) >= _BATCH or done == len(places):
+                yield _batch(waiting, trust)
+                waiting = []
 
     def _called(self) -> str:
         return str(self.endpoints) if isinstance(self.endpoints, Path | str) else "endpoints"
@@ -170,49 +168,70 @@ class ScanSource(Source):
             ) from error
         return parse_endpoints(lines, path.name)
 
-    def _scan(self, places: list[Endpoint], start: int) -> Batch:
-        progress = self.progress
-        work = scan(
-            places,
-            concurrency=self.concurrency,
-            timeout_s=self.timeout_s,
-            ca_file=self.ca_file,
-            clock=self.clock,
-            progress=None if progress is None else lambda done: progress(start + done),
-        )
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            return asyncio.run(work)
-        with ThreadPoolExecutor(1) as thread:  # a notebook's loop is running, and cannot wait for itself
-            return thread.submit(asyncio.run, work).result()
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """One look: where, when, and what."""
+
+    place: Endpoint
+    at: datetime
+    look: Look
 
 
-def _batch(looks: list[tuple[Endpoint, datetime, Look]]) -> Batch:
-    batch = Batch()
-    found: set[str] = set()
-    for place, at, seen in looks:
-        digest = None if seen.der is None else fingerprint(seen.der)
-        batch.observations.append(
-            {
-                "observed_at": at,
-                "host": place.host,
-                "port": place.port,
-                "server_name": place.server_name,
-                "fingerprint": digest,
-                "chain_status": seen.chain_status,
-                "error": seen.error,
-                "latency_ms": seen.latency_ms,
-                "source": _NAME,
-                "known_at": at,
-            }
-        )
-        if seen.der is None or digest is None or digest in found:
-            continue
-        found.add(digest)
-        try:
-            batch.certificates.append(certificate_row(seen.der, source=_NAME, known_at=at))
-        except InputError as error:
-            batch.rejected.append(Rejected(str(place), str(error)))
-    batch.positions["observations"] = [str(place) for place, _, _ in looks]
+def _look_at(
+    places: list[Endpoint], concurrency: int, timeout_s: float, clock: Clock
+) -> Iterator[list[tuple[int, _Seen]]]:
+    """Look at endpoints, and give what was seen as it comes, with the endpoints' places in the list."""
+    if concurrency < 1 or timeout_s <= 0:
+        raise InputError(f"concurrency ({concurrency}) and timeout_s ({timeout_s}) must be positive")
+    context = lenient_context()
+    resolvers = ThreadPoolExecutor(concurrency, thread_name_prefix="resolve")
+
+    def see(place: Endpoint) -> _Seen:
+        seen = look(place, context, timeout_s=timeout_s, resolvers=resolvers)
+        return _Seen(place, clock(), seen)
+
+    try:
+        yield from work_off(see, places, most=concurrency)
+    finally:
+        resolvers.shutdown(wait=False, cancel_futures=True)  # a look-up may hang far beyond our time
+
+
+def _batch(found: list[_Seen], trust: Trust) -> Batch:
+    leaves = {seen.look.chain[0]: seen for seen in reversed(found) if seen.look.chain}
+    parsed = parse(list(leaves), workers=1).select(["fingerprint", "names", "not_after"]).to_pylist()
+    known: dict[bytes, dict[str, Any]] = dict(zip(leaves, parsed, strict=True))
+    batch = Batch(wholes=[Whole(leaf, one.at, str(one.place), served=True) for leaf, one in leaves.items()])
+    batch.observations = [
+        {
+            "observed_at": seen.at,
+            "host": seen.place.host,
+            "port": seen.place.port,
+            "server_name": seen.place.server_name,
+            "fingerprint": None,
+            "chain_status": None,
+            "error": seen.look.error,
+            "latency_ms": seen.look.latency_ms,
+            "source": _NAME,
+            "known_at": seen.at,
+            **_served(seen, known, trust),
+        }
+        for seen in found
+    ]
+    batch.positions["observations"] = [str(seen.place) for seen in found]
     return batch
+
+
+def _served(seen: _Seen, known: dict[bytes, dict[str, Any]], trust: Trust) -> dict[str, str]:
+    if not seen.look.chain:
+        return {}
+    der = seen.look.chain[0]
+    leaf = known[der]
+    if leaf["fingerprint"] is None:  # the store sets it aside, and says why
+        return {"fingerprint": fingerprint(der)}
+    row = {"fingerprint": leaf["fingerprint"]}
+    if seen.look.error is None:
+        row["chain_status"] = chain_status(
+            trust.verdict(seen.look.chain), seen.place.server_name, leaf["names"], leaf["not_after"], seen.at
+        )
+    return row

@@ -23,8 +23,12 @@ def read(source: Source, marks: Marks = NO_MARKS) -> Batch:
 
 def parsed(source: Source, marks: Marks = NO_MARKS, now: datetime | None = None) -> Batch:
     """Read everything, and parse the whole certificates as the store does."""
-    batch = read(source, marks)
-    rows, positions, rejected = parse_wholes(batch.wholes, source.name, now or system_clock())
+    return with_certificates(read(source, marks), source.name, now)
+
+
+def with_certificates(batch: Batch, name: str, now: datetime | None = None) -> Batch:
+    """Parse the whole certificates of a batch as the store does."""
+    rows, positions, rejected = parse_wholes(batch.wholes, name, now or system_clock())
     known = rows.drop_columns(["chain", "logged_at", "reason"]).to_pylist()
     return replace(
         batch,
