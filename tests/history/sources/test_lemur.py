@@ -320,7 +320,7 @@ def saved(folder: Path, content: Any) -> Path:
     return path
 
 
-PAGE = {"items": [entry(2, 1), entry(1)], "total": 2}
+PAGE = {"items": [entry(3, 2), entry(2, 1), entry(1)], "total": 3}
 
 
 @pytest.mark.parametrize(
@@ -331,7 +331,7 @@ PAGE = {"items": [entry(2, 1), entry(1)], "total": 2}
 def test_an_answer_in_a_file_is_read_as_of_the_files_time(tmp_path: Path, content: Any) -> None:
     path = saved(tmp_path, content)
     found = read(LemurSource(path, clock=lambda: NOW))
-    assert {whole.known_at for whole in found.wholes} == {day(1), day(2)}
+    assert [whole.known_at for whole in found.wholes] == [day(1), day(2), day(3)]
     assert {event["lineage"] for event in found.events} == {"a.example-1"}
     assert {row["known_at"] for row in found.hosts} == {day(50)}
     assert from_rows(HOSTS, found.hosts, [])[2] == []
@@ -381,6 +381,13 @@ def test_no_file_crashes(
     assert all(whole.known_at <= NOW for whole in found.wholes)
     assert all(event["known_at"] <= NOW for event in found.events)
     assert from_rows(EVENTS, found.events, [])[2] == []
+
+
+def test_no_certificate_is_from_the_future() -> None:
+    with serving(lemur([entry(dateCreated=day(99).isoformat()), entry(2, dateCreated=None)])) as server:
+        found = ask(server)
+    assert {whole.known_at for whole in found.wholes} == {NOW}
+    assert {event["known_at"] for event in found.events} == {NOW}
 
 
 def test_times_without_a_zone_are_utc() -> None:
