@@ -1,0 +1,85 @@
+"""What ACME clients leave behind has one shape: a certificate, when it was issued, and who renews it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from certforecast.clock import Clock
+from certforecast.history.sources import Rejected
+from certforecast.history.sources.batching import Found
+from certforecast.history.sources.pem import read_file
+
+__all__ = ["Lineage", "first_name"]
+
+
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """One lineage of a client, of which it keeps the certificate it holds now.
+
+    Attributes
+    ----------
+    name : str
+        What the client calls it.
+    client : str
+        The client, which is the source too.
+    issuer : str or None
+        The CA, as the client names it.
+    detail : str or None
+        What else the client says of how it renews; no secrets.
+    issued_at : datetime or None
+        When the client says it was issued; None for the file's time.
+    """
+
+    name: str
+    client: str
+    issuer: str | None = None
+    detail: str | None = None
+    issued_at: datetime | None = None
+
+    def finds(self, path: Path, position: str, clock: Clock) -> Iterator[Found | Rejected]:
+        """Give the certificate of a file, that it was issued, and that the client renews it.
+
+        All are known from the time of issue on: the client writes its settings with each certificate.
+        """
+        first: Found | None = None
+        for find in read_file(path, position, self.client, clock):
+            if isinstance(find, Found) and first is None:  # a bundle goes on with the chain
+                first = find
+                find = self._dated(find, clock())
+            yield find
+        if first is None:
+            return
+        at = first.row["known_at"]
+        host = first_name(first.row["names"])
+        event = {
+            "at": at,
+            "lineage": self.name,
+            "kind": "issued",
+            "host": host,
+            "code": self.issuer,
+            "detail": self.detail,
+            "actor": self.client,
+            "source": self.client,
+            "known_at": at,
+        }
+        yield Found("events", event, position)
+        inventory = {
+            "host": host,
+            "automation": self.client,
+            "issuer": self.issuer,
+            "valid_from": at,
+            "known_at": at,
+        }
+        yield Found("hosts", inventory, position)
+
+    def _dated(self, find: Found, now: datetime) -> Found:
+        if self.issued_at is not None:
+            known = min(max(self.issued_at, find.row["not_before"]), now)
+            find.row.update(known_at=known, details_known_at=known)
+        return find
+
+
+def first_name(names: list[str]) -> str:
+    """Give the first name that is one host's, else the first."""
+    return next((name for name in names if "*" not in name), names[0])

@@ -1,0 +1,106 @@
+"""acme.sh's home, written as its documentation and source lay it out: no package of it is to be had here."""
+
+import base64
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from certforecast.errors import SourceError
+from certforecast.history.sources.acmesh import AcmeShSource
+from tests.certificates import START, authority, certificate, key_pem, pem
+from tests.history.sources.reading import read
+
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+CREATED = START + timedelta(hours=1)
+
+
+def encoded(text: str) -> str:
+    return f"__ACME_BASE64__START_{base64.b64encode(text.encode()).decode()}__ACME_BASE64__END_"
+
+
+def lineage(home: Path, folder: str, *names: str, conf: str | bytes | None = None) -> Path:
+    domain = folder.removesuffix("_ecc")
+    place = home / folder
+    place.mkdir(parents=True)
+    settings = f"""
+Le_Domain='{domain}'
+Le_Alt='{",".join(names[1:]) or "no"}'
+Le_Webroot='dns_cf'
+Le_PreHook=''
+Le_API='https://acme-v02.api.letsencrypt.org/directory'
+Le_Keylength='ec-256'
+Le_OrderFinalize='https://ca.example/finalize/1'
+Le_LinkCert='https://ca.example/cert/1'
+Le_CertCreateTime='{int(CREATED.timestamp())}'
+Le_CertCreateTimeStr='{CREATED:%Y-%m-%dT%H:%M:%SZ}'
+Le_NextRenewTimeStr='{encoded("2026-04-29T01:00:00Z")}'
+Le_NextRenewTime='1777424400'
+Le_ReloadCmd='{encoded("curl -H 'Authorization: hunter2' https://lb.example")}'
+SAVED_CF_Token='hunter2'
+"""
+    text = settings.encode() if conf is None else conf if isinstance(conf, bytes) else conf.encode()
+    (place / f"{domain}.conf").write_bytes(text)
+    path = place / f"{domain}.cer"
+    path.write_bytes(pem(certificate(*names)))
+    (place / "ca.cer").write_bytes(pem(authority()))
+    (place / "fullchain.cer").write_bytes(pem(certificate(*names)) + pem(authority()))
+    (place / f"{domain}.key").write_bytes(key_pem())
+    late = (NOW - timedelta(days=1)).timestamp()
+    os.utime(path, (late, late))
+    return place
+
+
+def source(home: Path) -> AcmeShSource:
+    return AcmeShSource(home, clock=lambda: NOW)
+
+
+def test_a_lineage_is_known_from_when_acmesh_says_it_was_issued(tmp_path: Path) -> None:
+    lineage(tmp_path, "a.example", "a.example", "www.a.example")
+    lineage(tmp_path, "a.example_ecc", "a.example", "www.a.example")
+    (tmp_path / "ca").mkdir()
+    (tmp_path / "account.conf").write_text("SAVED_X='hunter2'\n")
+    found = read(source(tmp_path))
+    assert [event["lineage"] for event in found.events] == ["a.example", "a.example_ecc"]
+    assert {row["known_at"] for row in (*found.certificates, *found.events, *found.hosts)} == {CREATED}
+    event = found.events[0]
+    assert (event["kind"], event["host"], event["actor"]) == ("issued", "a.example", "acmesh")
+    assert event["code"] == "https://acme-v02.api.letsencrypt.org/directory"
+    assert event["detail"] == "Le_Keylength=ec-256; Le_NextRenewTimeStr=2026-04-29T01:00:00Z"
+    assert [host["automation"] for host in found.hosts] == ["acmesh", "acmesh"]
+    assert "hunter2" not in repr(found)
+    assert found.rejected == []
+
+
+@pytest.mark.parametrize("conf", [b"", b"Le_Alt='no'\n", b"\xff\xfe", b"Le_Domain='a.exam", b"x" * (1 << 21)])
+def test_a_broken_configuration_loses_no_certificate(tmp_path: Path, conf: bytes) -> None:
+    lineage(tmp_path, "a.example", "a.example", conf=conf)
+    found = read(source(tmp_path))
+    assert [one.position for one in found.rejected] == ["a.example/a.example.conf"]
+    assert [row["known_at"] for row in found.certificates] == [NOW - timedelta(days=1)]
+
+
+def test_a_lineage_without_a_certificate_yet_is_told(tmp_path: Path) -> None:
+    (lineage(tmp_path, "a.example", "a.example") / "a.example.cer").unlink()
+    found = read(source(tmp_path))
+    assert [one.reason for one in found.rejected] == ["no certificate a.example.cer beside it yet"]
+
+
+@given(conf=st.text())
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_configuration_is_read_or_set_aside(tmp_path: Path, conf: str) -> None:
+    home = tmp_path / str(abs(hash(conf)))
+    if not home.exists():
+        lineage(home, "a.example", "a.example", conf=conf.encode("utf-8", "surrogatepass"))
+    assert len(read(source(home)).certificates) == 1
+
+
+def test_a_folder_is_recognised(tmp_path: Path) -> None:
+    assert AcmeShSource.recognises(tmp_path) is None
+    with pytest.raises(SourceError, match="holds no lineage of acme"):
+        read(source(tmp_path))
+    lineage(tmp_path, "a.example", "a.example")
+    assert AcmeShSource.recognises(tmp_path) == "1 lineages of acme.sh"
