@@ -208,6 +208,10 @@ def test_dovecot(place: Place, run: Callable[..., None], free_port: FreePort, tl
         ssl_key = <{place.path}/key.pem
         default_internal_user = {"dovecot" if own == "root" else own}
         default_login_user = {"dovenull" if own == "root" else own}
+        passdb {{
+          driver = static
+          args = nopassword=y
+        }}
         service anvil {{
           chroot =
         }}
