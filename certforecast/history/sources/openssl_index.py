@@ -23,7 +23,7 @@ _SERIAL: Final = re.compile(r"[0-9A-Fa-f]{1,64}")
 #: UTCTime, or GeneralizedTime from 2050 on (RFC 5280, section 4.1.2.5).
 _TIME: Final = re.compile(r"(?:\d\d)?\d{12}Z", re.ASCII)
 _UTC_LENGTH: Final = len("YYMMDDHHMMSSZ")
-#: Where an attribute of the subject begins: values may hold slashes, which OpenSSL before 3.0 did not escape.
+#: Where an attribute of the subject begins: values may hold slashes, which older OpenSSL did not escape.
 _ATTRIBUTE: Final = re.compile(r"(?<!\\)[/+](?=(?:[A-Za-z][A-Za-z0-9-]*|\d+(?:\.\d+)+)=)")
 _ESCAPED: Final = re.compile(r"(?:\\x[0-9A-Fa-f]{2})+|\\[/+]")
 
