@@ -45,13 +45,15 @@ class Lineage:
         first: Found | None = None
         for find in read_file(path, position, self.client, clock):
             if isinstance(find, Found) and first is None:  # a bundle goes on with the chain
-                first = find
-                find = self._dated(find, clock())
+                first = find = self._dated(find, clock())
             yield find
-        if first is None:
-            return
-        at = first.row["known_at"]
-        host = first_name(first.row["names"])
+        if first is not None:
+            yield from self.told_by(first)
+
+    def told_by(self, certificate: Found) -> Iterator[Found]:
+        """Give what a certificate in the client's hands tells: its issue, and a host that it renews."""
+        at = certificate.row["known_at"]
+        host = first_name(certificate.row["names"])
         event = {
             "at": at,
             "lineage": self.name,
@@ -63,7 +65,6 @@ class Lineage:
             "source": self.client,
             "known_at": at,
         }
-        yield Found("events", event, position)
         inventory = {
             "host": host,
             "automation": self.client,
@@ -71,7 +72,8 @@ class Lineage:
             "valid_from": at,
             "known_at": at,
         }
-        yield Found("hosts", inventory, position)
+        yield Found("events", event, certificate.position)
+        yield Found("hosts", inventory, certificate.position)
 
     def _dated(self, find: Found, now: datetime) -> Found:
         if self.issued_at is not None:

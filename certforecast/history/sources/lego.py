@@ -1,6 +1,5 @@
 """What lego keeps of the certificates it manages."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -11,12 +10,11 @@ from certforecast.errors import SourceError
 from certforecast.history.sources import NO_MARKS, Batch, Marks, Rejected, Source
 from certforecast.history.sources.batching import Found, batches
 from certforecast.history.sources.clients import Lineage
+from certforecast.history.sources.jsonfiles import json_object
 from certforecast.history.sources.pem import read_file
 
 __all__ = ["LegoSource"]
 
-#: The longest description that is read, in bytes; real ones have a few hundred.
-_LIMIT: Final = 1 << 20
 #: What a description says that belongs to how the lineage renews, in versions 4 and 5.
 _TOLD: Final = ("keyType", "profile", "preferredChain", "origin")
 
@@ -69,7 +67,7 @@ class LegoSource(Source):
             position = f"certificates/{file.name}"
             about: dict[str, Any] = {}
             try:
-                about = _described(file.with_suffix(".json"))
+                about = json_object(file.with_suffix(".json"))
             except (OSError, ValueError) as error:
                 yield Rejected(f"certificates/{file.stem}.json", f"description cannot be read: {error}")
             url = about.get("certUrl")
@@ -90,20 +88,6 @@ def _certificates(path: Path) -> list[Path]:
     """List the certificates, without those of their issuers."""
     found = (path / "certificates").glob("*.crt")
     return sorted(file for file in found if not file.name.endswith(".issuer.crt"))
-
-
-def _described(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        return {}
-    if path.stat().st_size > _LIMIT:
-        raise ValueError(f"it is longer than {_LIMIT} bytes")
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
-    if not isinstance(found, dict):
-        raise ValueError("it is no JSON object")
-    return found
 
 
 def _text(value: Any) -> str | None:
