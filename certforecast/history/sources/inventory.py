@@ -19,18 +19,46 @@ from certforecast.history.sources.inventory_rows import RowReader
 from certforecast.history.sources.inventory_times import day_first_evidence
 from certforecast.history.sources.inventory_values import is_empty
 
-__all__ = ["InventorySource", "Preview", "preview"]
+__all__ = ["InventorySource", "Preview"]
 
 #: Rows by which the mapping is guessed.
 _SAMPLE: Final = 1000
 _EXCERPT: Final = 2000
 
 
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """How a table would be read. As text: the mapping, and the rest in comments, to be saved and corrected.
+
+    Attributes
+    ----------
+    mapping : str
+        As TOML.
+    rows : list of (str, dict)
+        The first rows as they would be stored, each with its table.
+    rejected : list of Rejected
+        What would be set aside of them, and why.
+    """
+
+    mapping: str
+    rows: list[tuple[str, dict[str, Any]]]
+    rejected: list[Rejected]
+
+    def __str__(self) -> str:
+        lines = [
+            f"{table}: {json.dumps(row, default=str, ensure_ascii=False)}" for table, row in self.rows
+        ] + [f"set aside: {each.position}: {each.reason}" for each in self.rejected]
+        # A line of a comment must hold no control characters (TOML 1.0), such as those in an error's text.
+        return self.mapping + "".join(
+            f"\n# {''.join(letter if letter.isprintable() else ' ' for letter in line)}" for line in lines
+        )
+
+
 class InventorySource(Source):
     """A CSV, TSV (also gzipped), Parquet or Excel table of hosts, certificates or observations, of any tool.
 
     A mapping in TOML says which column is which of our fields; without one it is guessed from the headers and
-    the first values (see :func:`preview`). Observations may bring fields of the certificate that they saw;
+    the first values (see `preview`). Observations may bring fields of the certificate that they saw;
     such a certificate is known from the first look on. Where only its end was kept, its beginning is
     estimated (:func:`certforecast.history.sources.lifetimes.estimated_not_before`). Certificates and hosts
     are known from the file's modification time on, unless a column says when. Certificates without a SHA-256
@@ -96,6 +124,28 @@ class InventorySource(Source):
             raise SourceError(f"{self.path} is not a file; give a CSV, Parquet or Excel file")
         yield from batches(self._read(marks))
 
+    def preview(self, rows: int = 5) -> Preview:
+        """Show how the table would be read, and store nothing.
+
+        Parameters
+        ----------
+        rows : int
+            How many rows of the file to show.
+
+        Raises
+        ------
+        SourceError, InputError
+            As `read` does.
+        """
+        table, mapping = self._opened()
+        mapping = _settled(table, mapping, self.path)
+        finds = list(self._rows(_First(table, rows), mapping))
+        return Preview(
+            mapping.to_toml(),
+            [(find.table, find.row) for find in finds if isinstance(find, Found)],
+            [find for find in finds if isinstance(find, Rejected)],
+        )
+
     def _read(self, marks: Marks) -> Iterator[Found | Rejected | Mark | Skipped]:
         place, size_and_time = str(self.path.absolute()), state(self.path)
         table, mapping = self._opened()
@@ -145,59 +195,6 @@ class InventorySource(Source):
                     except InputError as error:
                         yield Rejected(position, str(error), _excerpt(cells))
         yield from reader.finish()
-
-
-@dataclass(frozen=True, slots=True)
-class Preview:
-    """How a table would be read.
-
-    Attributes
-    ----------
-    mapping : str
-        As TOML, to be saved, corrected and given back.
-    rows : list of (str, dict)
-        The first rows as they would be stored, each with its table.
-    rejected : list of Rejected
-        Which of them would be set aside, and why.
-    """
-
-    mapping: str
-    rows: list[tuple[str, dict[str, Any]]]
-    rejected: list[Rejected]
-
-
-def preview(
-    path: Path | str,
-    mapping: Path | None = None,
-    rows: int = 5,
-    *,
-    sheet: str | None = None,
-    table: Literal["auto"] | TableName = "auto",
-    clock: Clock = system_clock,
-) -> Preview:
-    """Show how `InventorySource` would read a table, without storing anything.
-
-    Parameters
-    ----------
-    path, mapping, sheet, table, clock
-        As for `InventorySource`.
-    rows : int
-        How many rows of the file to show.
-
-    Raises
-    ------
-    SourceError, InputError
-        As `InventorySource.read` does.
-    """
-    source = InventorySource(path, mapping=mapping, sheet=sheet, table=table, clock=clock)
-    opened, used = source._opened()
-    used = _settled(opened, used, source.path)
-    finds = list(source._rows(_First(opened, rows), used))
-    return Preview(
-        used.to_toml(),
-        [(find.table, find.row) for find in finds if isinstance(find, Found)],
-        [find for find in finds if isinstance(find, Rejected)],
-    )
 
 
 class _First:

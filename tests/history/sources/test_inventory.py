@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from certforecast.errors import CertForecastError, InputError, SourceError
 from certforecast.history import History
 from certforecast.history.schema import TABLES
-from certforecast.history.sources.inventory import InventorySource, preview
+from certforecast.history.sources.inventory import InventorySource
 from certforecast.history.sources.inventory_guess import SYNONYMS
 from certforecast.history.sources.inventory_mapping import FIELDS, Mapping
 from certforecast.history.sources.inventory_times import read_time
@@ -232,10 +232,10 @@ def test_the_day_or_the_month_first(put: Any) -> None:
     with pytest.raises(SourceError, match="day_first = true or false"):
         read(source(unclear))
     with pytest.raises(SourceError, match="day_first = true or false"):
-        preview(unclear, clock=clock)
+        source(unclear).preview()
     proven = put(head + "a.example,02/03/2026,01/02/2027\na.example,03/03/2026,31/12/2026\n")
     assert read(source(proven)).certificates[0]["not_after"] == datetime(2027, 2, 1, tzinfo=UTC)
-    assert "day_first = true" in preview(proven, clock=clock).mapping
+    assert "day_first = true" in source(proven).preview().mapping
     american = put(head + "a.example,02/03/2026 5:06 PM,12/31/2026\n")
     assert read(source(american)).observations[0]["observed_at"] == datetime(2026, 2, 3, 17, 6, tzinfo=UTC)
     both = put(head + "a.example,02/13/2026,31/12/2026\n")
@@ -257,11 +257,17 @@ def test_nothing_is_of_the_future(put: Any) -> None:
 
 
 def test_a_preview_gives_the_mapping_and_the_first_rows(put: Any) -> None:
-    shown = preview(put(LOOKS), rows=1, clock=clock)
+    shown = source(put(LOOKS)).preview(1)
     assert [table for table, _ in shown.rows] == ["observations", "certificates"]
-    mapping = put(shown.mapping, "mapping.toml")
+    mapping = put(str(shown), "mapping.toml")
     assert read(source(put(LOOKS), mapping=mapping)).observations == read(source(put(LOOKS))).observations
-    assert preview(put(LOOKS), mapping, clock=clock).mapping == shown.mapping
+    assert source(put(LOOKS), mapping=mapping).preview(1) == shown
+
+
+def test_a_preview_with_bad_rows_is_toml_all_the_same(put: Any) -> None:
+    shown = source(put('host,checked at,owner\n"a\nb",2026-03-01T00:00:00Z,\x07\n')).preview()
+    assert [rejected.position for rejected in shown.rejected] == ["table.csv#2"]
+    assert Mapping.load(put(str(shown), "mapping.toml")).to_toml() == shown.mapping
 
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
