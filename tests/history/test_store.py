@@ -265,7 +265,7 @@ def test_a_killed_import_keeps_what_it_stored_and_goes_on_from_there(tmp_path: P
 def test_five_sources_make_one_row_known_from_the_earliest() -> None:
     """A log's summary, a monitor's fingerprint, two files: one row, and each knowledge from its own time."""
     made = certificate("a.example", serial=0xABC)
-    row = certificate_row(der(made), source="pem", known_at=day(6))
+    row = certificate_row(der(made), source="pem", known_at=day(6)) | {"details_known_at": None}
     start = row["not_before"]
     details = dict.fromkeys(DETAILS)
     summary = row | details | {"fingerprint": "~" + "1" * 63, "source": "log", "known_at": start}
