@@ -44,7 +44,7 @@ def sources() -> str:
         "`certforecast sources` shows it too. All are imported in the same way:",
         "",
         "    certforecast ingest NAME PLACE [-o OPTION=VALUE]...",
-        "    certforecast ingest auto PATH      # finds out what a file or a folder is, says so, and reads it",
+        "    certforecast ingest auto PATH      # finds out what a file or a folder is, and reads it",
         "    certforecast ingest                # all [sources.NAME] of the settings: kind, place, options",
         "",
         "A second import reads what is new and costs little; one that was stopped goes on where it was.",

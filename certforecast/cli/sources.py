@@ -26,7 +26,7 @@ def sources(as_json: Json = False) -> None:
     listed = [
         {
             "name": kind.name,
-            "reads": (kind.__doc__ or "").strip().partition("\n")[0],
+            "reads": (kind.__doc__ or "").strip().partition("\n")[0].replace("``", "").rstrip("."),
             "state": "missing" if kind.missing() else "ready",
             "install": f"pip install 'certforecast[{kind.extra}]'" if kind.missing() else None,
             "options": option_names(kind),

@@ -4,9 +4,15 @@
 set -eu
 
 missing=""
-for pair in nginx:nginx-light pebble:pebble pebble-challtestsrv:pebble openssl:openssl; do
+for pair in nginx:nginx-light pebble:pebble pebble-challtestsrv:pebble openssl:openssl \
+    lego:lego caddy:caddy prometheus:prometheus prometheus-blackbox-exporter:prometheus-blackbox-exporter \
+    keytool:default-jre-headless mariadbd:mariadb-server slapd:slapd dovecot:dovecot-core \
+    postfix:postfix; do
     command -v "${pair%%:*}" >/dev/null 2>&1 || [ -x "/usr/sbin/${pair%%:*}" ] || missing="$missing ${pair##*:}"
 done
+# These have no program of their own on the path.
+[ -d /usr/lib/postgresql ] || missing="$missing postgresql"
+[ -d /usr/lib/dovecot/modules ] && [ -x /usr/lib/dovecot/imap-login ] || missing="$missing dovecot-imapd dovecot-pop3d"
 [ -n "$missing" ] || exit 0
 
 if command -v apt-get >/dev/null 2>&1 && [ "$(id -u)" -eq 0 ]; then
