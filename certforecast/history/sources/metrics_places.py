@@ -4,18 +4,16 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
-from certforecast.errors import InputError
-from certforecast.history.names import NameSet, is_wildcard
 from certforecast.history.sources import Rejected
 from certforecast.history.sources.batching import Found
 from certforecast.history.sources.metrics_series import Series, moment
 from certforecast.history.sources.metrics_summaries import (
+    FirstSights,
     dn_of_fields,
     end_of,
     names_of,
     serial_of,
     stand_in,
-    summary,
 )
 from certforecast.history.sources.metrics_watch import Family, Watch
 
@@ -29,7 +27,7 @@ _FIELDS: Final = ("C", "ST", "L", "O", "OU", "CN")
 
 
 class _Held(NamedTuple):
-    """A certificate in a place; of several, the one that expires last is the one that counts."""
+    """A certificate in a place."""
 
     expires: float
     serial: str
@@ -40,35 +38,32 @@ class _Places(Family):
 
     def __init__(self, watch: Watch, source: str) -> None:
         super().__init__(watch, source)
-        self._told = set[Hashable]()
+        self._certificates = FirstSights()
 
-    def _certificate(
-        self, identity: Hashable, time: int, position: str, names: NameSet, held: _Held, **known: Any
-    ) -> Finds:
-        """Give the row of a certificate, once, from its first sighting on."""
-        not_after = end_of(held.expires)
-        if not_after is None or identity in self._told:
-            return
-        self._told.add(identity)
-        if self._watch.is_new(time):
-            try:
-                row = summary(
-                    fingerprint=stand_in(identity),
-                    names=names,
-                    not_after=not_after,
-                    seen=moment(time),
-                    source=self._source,
-                    **known,
-                )
-            except InputError as error:
-                yield Rejected(position, str(error))
-            else:
-                yield Found("certificates", row, position)
+    def _note(self, one: Series, identity: str, **known: Any) -> None:
+        """Note the certificates of a series from their first samples on."""
+        last = None
+        for time, value in zip(one.times, one.values, strict=True):
+            if value != last and (not_after := end_of(value)):
+                fingerprint = stand_in(identity, known["serial"], not_after)
+                if self._certificates.wants(fingerprint, time):
+                    position = f"{one.position} {moment(time).isoformat()}"
+                    self._certificates.note(fingerprint, time, position, not_after=not_after, **known)
+            last = value
 
-    def _event(self, time: int, kind: str, lineage: str, actor: str, **told: str | None) -> Found:
+    def _changes(self, key: Hashable, states: dict[int, Any], before: Any = None) -> Iterator[int]:
+        """Give the times at which a state became another, from `before` if that is given."""
+        for time in sorted(states):
+            changed_from = self._watch.look(key, time, states[time]).changed_from
+            if changed_from is not None and before in (None, changed_from):
+                yield time
+
+    def _event(self, time: int, kind: str, lineage: str, actor: str, **told: str) -> Found:
+        names = names_of([lineage], only_hosts=True)
         row = {
             "at": moment(time),
-            "lineage": lineage,
+            "lineage": names.names[0] if names else lineage,
+            "host": names.names[0] if names and not names.wildcard else None,
             "kind": kind,
             "actor": actor,
             "source": self._source,
@@ -88,60 +83,45 @@ class Files(_Places):
 
     metrics = ("x509_cert_not_after", "x509_cert_not_before", "x509_cert_error")
 
+    def __init__(self, watch: Watch, source: str) -> None:
+        super().__init__(watch, source)
+        self._subjects = dict[str, str]()
+
     def finds(self, series: Iterable[Series]) -> Finds:
         """Yield what the samples say; those of a later call must be later."""
-        begins = dict[Hashable, float]()
-        held = defaultdict[tuple[str, str], dict[int, tuple[_Held, Labels]]](dict)
+        series = list(series)
+        begins = {
+            _labels(one): end_of(one.values[-1])
+            for one in series
+            if one.metric == "x509_cert_not_before" and one.values
+        }
+        held = defaultdict[tuple[str, str], dict[int, _Held]](dict)
         readable = defaultdict[str, dict[int, bool]](dict)
         for one in series:
             place, subject = _place(one.labels), one.labels.get("subject_CN", "")
-            if one.metric == "x509_cert_error":
-                readable[place] |= {
-                    time: False for time, value in zip(one.times, one.values, strict=True) if value
-                }
-            elif one.metric == "x509_cert_not_before" and one.values:
-                begins[frozenset(one.labels.items())] = one.values[-1]
-            elif one.metric == "x509_cert_not_after" and names_of([subject], only_hosts=True):
-                serial = serial_of(one.labels.get("serial_number", ""), 10) or ""
-                for time, value in zip(one.times, one.values, strict=True):
-                    now = _Held(value, serial), one.labels
-                    samples = held[place, subject]
-                    samples[time] = max(samples.get(time, now), now, key=lambda pair: pair[0])
-                    readable[place].setdefault(time, True)
+            names = names_of([subject], only_hosts=True)
+            if one.metric == "x509_cert_not_after" and names:
+                serial = serial_of(one.labels.get("serial_number", ""), 10)
+                issuer = dn_of_fields((field, one.labels.get(f"issuer_{field}", "")) for field in _FIELDS)
+                known = {"names": names, "subject_cn": subject, "issuer": issuer, "serial": serial}
+                self._note(one, issuer.rfc4514, not_before=begins.get(_labels(one)), **known)
+                _take(held[place, subject], one, serial)
+                self._subjects[place] = subject
+                readable[place] = dict.fromkeys(one.times, True) | readable[place]
+            elif one.metric == "x509_cert_error":
+                unreadable = (time for time, value in zip(one.times, one.values, strict=True) if value)
+                readable[place] |= dict.fromkeys(unreadable, False)
         for (place, subject), samples in held.items():
-            for time in sorted(samples):
-                yield from self._sample(place, subject, time, *samples[time], begins)
+            for time in self._changes((place, subject), samples):
+                yield self._event(time, "staged", subject, "x509-certificate-exporter", detail=place)
         for place, states in readable.items():
-            for time in sorted(states):
-                if self._watch.look(place, time, states[time]).changed_from is True:
+            for time in self._changes(place, states):
+                if not states[time]:
+                    told = {"code": "unreadable", "detail": place}
                     yield self._event(
-                        time, "install_failed", place, "x509-certificate-exporter", code="unreadable"
+                        time, "install_failed", self._subjects[place], "x509-certificate-exporter", **told
                     )
-
-    def _sample(
-        self, place: str, subject: str, time: int, held: _Held, labels: Labels, begins: dict[Hashable, float]
-    ) -> Finds:
-        names = names_of([subject], only_hosts=True)
-        assert names is not None  # noqa: S101 (others were left out)
-        issuer = dn_of_fields((field, labels.get(f"issuer_{field}", "")) for field in _FIELDS)
-        begun = end_of(begins.get(frozenset(labels.items())))
-        position = f"{place} {moment(time).isoformat()}"
-        yield from self._certificate(
-            (issuer.rfc4514, *held),
-            time,
-            position,
-            names,
-            held,
-            not_before=begun,
-            issuer=issuer,
-            serial=held.serial or None,
-            subject_cn=subject,
-        )
-        if self._watch.look((place, subject), time, held).changed_from:
-            host = None if is_wildcard(names.names[0]) else names.names[0]
-            yield self._event(
-                time, "staged", names.names[0], "x509-certificate-exporter", host=host, detail=place
-            )
+        yield from self._certificates.rows(self._watch, self._source)
 
 
 class CertManagers(_Places):
@@ -160,36 +140,32 @@ class CertManagers(_Places):
 
     def finds(self, series: Iterable[Series]) -> Finds:
         """Yield what the samples say; those of a later call must be later."""
-        ends = defaultdict[str, dict[int, float]](dict)
-        renewals = defaultdict[str, dict[int, float]](dict)
-        ready = defaultdict[str, dict[int, str]](dict)
+        ends = defaultdict[tuple[str, str], dict[int, float]](dict)
+        renewals = defaultdict[tuple[str, str], dict[int, float]](dict)
+        ready = defaultdict[tuple[str, str], dict[int, str]](dict)
         for one in series:
             # Prometheus puts its own label of the pod in the place of the exporter's, and that under this.
             namespace = one.labels.get("exported_namespace") or one.labels.get("namespace", "")
-            lineage = f"{namespace}/{one.labels.get('exported_name') or one.labels.get('name', '')}"
+            name = one.labels.get("exported_name") or one.labels.get("name", "")
+            key = one.labels.get("cluster", ""), f"{namespace}/{name}"
             samples = dict(zip(one.times, one.values, strict=True))
             match one.metric:
                 case "certmanager_certificate_expiration_timestamp_seconds":
-                    ends[lineage] |= samples
+                    ends[key] |= samples
                 case "certmanager_certificate_renewal_timestamp_seconds":
-                    renewals[lineage] |= samples
+                    renewals[key] |= samples
                 case "certmanager_certificate_ready_status":
                     condition = one.labels.get("condition", "")
-                    ready[lineage] |= {time: condition for time, value in samples.items() if value}
-        for lineage, values in ends.items():
-            for time in sorted(values):
-                sight = self._watch.look(("end", lineage), time, values[time])
-                if sight.changed_from is not None and (not_after := end_of(values[time])):
-                    due = end_of(renewals[lineage].get(time))
-                    detail = f"not_after={not_after.isoformat()}" + (
-                        f"; renewal={due.isoformat()}" if due else ""
-                    )
-                    yield self._event(time, "issued", lineage, "cert-manager", detail=detail)
-        for lineage, states in ready.items():
-            for time in sorted(states):
-                sight = self._watch.look(("ready", lineage), time, states[time])
-                if sight.changed_from == "True":
-                    yield self._event(time, "verify_failed", lineage, "cert-manager", code="not_ready")
+                    ready[key] |= {time: condition for time, value in samples.items() if value}
+        for key, values in ends.items():
+            for time in self._changes(("end", *key), values):
+                told = {"not_after": end_of(values[time]), "renewal": end_of(renewals[key].get(time))}
+                if told["not_after"]:
+                    detail = "; ".join(f"{name}={at.isoformat()}" for name, at in told.items() if at)
+                    yield self._event(time, "issued", key[1], "cert-manager", detail=detail)
+        for key, states in ready.items():
+            for time in self._changes(("ready", *key), states, before="True"):
+                yield self._event(time, "verify_failed", key[1], "cert-manager", code="not_ready")
 
 
 class Traefiks(_Places):
@@ -205,30 +181,29 @@ class Traefiks(_Places):
         """Yield what the samples say; those of a later call must be later."""
         held = defaultdict[tuple[str, str], dict[int, _Held]](dict)
         for one in series:
-            names = one.labels.get("cn", ""), one.labels.get("sans", "")
-            serial = serial_of(one.labels.get("serial", ""), 10) or ""
-            for time, value in zip(one.times, one.values, strict=True):
-                now = _Held(value, serial)
-                held[names][time] = max(held[names].get(time, now), now)
-        for (subject, others), samples in held.items():
-            # "TRAEFIK DEFAULT CERT" is no server's.
-            names_held = names_of(others.split(",")) or names_of([subject])
-            for time in sorted(samples) if names_held else ():
-                yield from self._sample(subject, others, names_held, time, samples[time])  # type: ignore[arg-type]
+            subject = one.labels.get("cn", "")
+            # Traefik's own "TRAEFIK DEFAULT CERT" is no server's.
+            names = names_of(one.labels.get("sans", "").split(",")) or names_of([subject])
+            if names:
+                serial = serial_of(one.labels.get("serial", ""), 10)
+                self._note(one, names.id, names=names, serial=serial, subject_cn=subject or None)
+                lineage = (names_of([subject]) or names).names[0]
+                _take(held[lineage, names.id], one, serial)
+        for (lineage, names_id), samples in held.items():
+            for time in self._changes((lineage, names_id), samples):
+                yield self._event(time, "staged", lineage, "traefik")
+        yield from self._certificates.rows(self._watch, self._source)
 
-    def _sample(self, subject: str, others: str, names: NameSet, time: int, held: _Held) -> Finds:
-        first = (names_of([subject]) or names).names[0]
-        yield from self._certificate(
-            (names.id, *held),
-            time,
-            f"{first} {moment(time).isoformat()}",
-            names,
-            held,
-            serial=held.serial or None,
-            subject_cn=subject or None,
-        )
-        if self._watch.look((subject, others), time, held).changed_from:
-            yield self._event(time, "staged", first, "traefik", host=None if is_wildcard(first) else first)
+
+def _labels(one: Series) -> frozenset[tuple[str, str]]:
+    return frozenset(one.labels.items())
+
+
+def _take(held: dict[int, _Held], one: Series, serial: str | None) -> None:
+    """Add what a series holds; of several certificates at one time, the one that expires last counts."""
+    for time, value in zip(one.times, one.values, strict=True):
+        now = _Held(value, serial or "")
+        held[time] = max(held.get(time, now), now)
 
 
 def _place(labels: Labels) -> str:
@@ -236,6 +211,6 @@ def _place(labels: Labels) -> str:
     for kind in ("secret", "configmap"):
         if name := labels.get(f"{kind}_name"):
             namespace, key = (labels.get(f"{kind}_{part}", "") for part in ("namespace", "key"))
-            return f"{kind} {namespace}/{name} {key}".rstrip()
+            return f"{labels.get('cluster', '')} {kind} {namespace}/{name} {key}".strip()
     machine = labels.get("node") or labels.get("instance", "")
     return f"{machine} {labels.get('filepath', '')} {labels.get('embedded_key', '')}".strip()

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -13,7 +12,7 @@ from certforecast.history.sources import Rejected
 from certforecast.history.sources.batching import Found
 from certforecast.history.sources.endpoints import Endpoint
 from certforecast.history.sources.metrics_series import Series, moment
-from certforecast.history.sources.metrics_summaries import dn_of_go, end_of, names_of, stand_in, summary
+from certforecast.history.sources.metrics_summaries import FirstSights, dn_of_go, end_of, names_of, stand_in
 from certforecast.history.sources.metrics_watch import Family, Watch
 
 __all__ = ["Probes"]
@@ -61,7 +60,7 @@ class Probes(Family):
     def __init__(self, watch: Watch, source: str) -> None:
         super().__init__(watch, source)
         self._tls = set[Key]()
-        self._certificates = set[str]()
+        self._certificates = FirstSights()
         self._rejected = set[str]()
 
     def know(self, labels: dict[str, str]) -> None:
@@ -98,8 +97,9 @@ class Probes(Family):
                     yield Rejected(target.position, "label instance names no endpoint")
                 continue
             yield from self._looks(key, target, endpoint)
+        yield from self._certificates.rows(self._watch, self._source)
 
-    def _looks(self, key: Key, target: _Target, endpoint: Endpoint) -> Iterator[Found | Rejected]:
+    def _looks(self, key: Key, target: _Target, endpoint: Endpoint) -> Iterator[Found]:
         for time in sorted(target.success.keys() | target.expiry.keys() | target.leaf.keys()):
             not_after = end_of(target.expiry.get(time))
             leaf = target.leaf.get(time, {})
@@ -109,13 +109,13 @@ class Probes(Family):
             if fingerprint is None and target.success.get(time) != 0:
                 continue
             status = "valid" if fingerprint and target.verified.get(time, 0) > 0 else None
-            position = f"{endpoint} {moment(time).isoformat()}"
             if self._watch.look(key, time, (fingerprint, status)).told:
-                yield Found("observations", self._observation(endpoint, time, fingerprint, status), position)
-            if fingerprint and not_after and fingerprint not in self._certificates:
-                self._certificates.add(fingerprint)
-                if self._watch.is_new(time):
-                    yield self._certificate(endpoint, fingerprint, leaf, not_after, time, position)
+                row = self._observation(endpoint, time, fingerprint, status)
+                yield Found("observations", row, _position(endpoint, time))
+            if fingerprint and not_after and self._certificates.wants(fingerprint, time):
+                known = _told(leaf, endpoint)
+                position = _position(endpoint, time)
+                self._certificates.note(fingerprint, time, position, not_after=not_after, **known)
 
     def _observation(
         self, endpoint: Endpoint, time: int, fingerprint: str | None, status: str | None
@@ -132,33 +132,25 @@ class Probes(Family):
             "known_at": moment(time),
         }
 
-    def _certificate(
-        self,
-        endpoint: Endpoint,
-        fingerprint: str,
-        leaf: dict[str, str],
-        not_after: datetime,
-        time: int,
-        position: str,
-    ) -> Found | Rejected:
-        subject_cn = dn_of_go(leaf.get("subject", "")).common_name
-        names = names_of(leaf.get("subjectalternative", "").split(",")) or names_of([subject_cn or ""])
-        try:
-            row = summary(
-                fingerprint=fingerprint,
-                # The exporter tells no addresses; what was served to this name is in its name.
-                names=names or NameSet.of([endpoint.server_name]),
-                not_after=not_after,
-                seen=moment(time),
-                source=self._source,
-                issuer=dn_of_go(leaf.get("issuer", "")),
-                subject_cn=subject_cn,
-                # Without its number: a fingerprint is identity enough, and rows that have one come before
-                # this when the certificate itself turns up, with all that is in it.
-            )
-        except InputError as error:
-            return Rejected(position, str(error))
-        return Found("certificates", row, position)
+
+def _told(leaf: dict[str, str], endpoint: Endpoint) -> dict[str, Any]:
+    """Say what the labels tell of a certificate.
+
+    Its serial number is left out. The fingerprint is identity enough, and the store prefers rows with a
+    number: so the certificate itself, when it turns up, comes before what is estimated here.
+    """
+    subject_cn = dn_of_go(leaf.get("subject", "")).common_name
+    names = names_of(leaf.get("subjectalternative", "").split(",")) or names_of([subject_cn or ""])
+    return {
+        # Addresses are not told; what was served to this name is in its name.
+        "names": names or NameSet.of([endpoint.server_name]),
+        "issuer": dn_of_go(leaf.get("issuer", "")),
+        "subject_cn": subject_cn,
+    }
+
+
+def _position(endpoint: Endpoint, time: int) -> str:
+    return f"{endpoint} {moment(time).isoformat()}"
 
 
 def _key(labels: dict[str, str]) -> Key:

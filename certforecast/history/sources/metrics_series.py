@@ -1,12 +1,11 @@
 """Answers of Prometheus to range queries: series of samples, checked."""
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
-
-import numpy as np
 
 from certforecast.errors import InputError
 from certforecast.history.sources import Rejected
@@ -98,7 +97,7 @@ def _series(item: Any, position: str, latest: int) -> Iterator[Series | Rejected
         except (TypeError, ValueError, OverflowError):
             bad += 1
         else:
-            if np.isfinite(value):
+            if math.isfinite(value):
                 good[time_ms] = value
     if bad:
         yield Rejected(position, f"{bad} samples are no [time, value], or are of the future")

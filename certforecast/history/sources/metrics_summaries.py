@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -12,9 +12,13 @@ from cryptography.x509.oid import NameOID
 from certforecast.errors import InputError
 from certforecast.history.dn import DistinguishedName, parse_oneline
 from certforecast.history.names import NameSet, is_ip, normalise_name
+from certforecast.history.sources import Rejected
+from certforecast.history.sources.batching import Found
 from certforecast.history.sources.lifetimes import estimated_not_before
+from certforecast.history.sources.metrics_series import moment
+from certforecast.history.sources.metrics_watch import Watch
 
-__all__ = ["dn_of_fields", "dn_of_go", "end_of", "names_of", "serial_of", "stand_in", "summary"]
+__all__ = ["FirstSights", "dn_of_fields", "dn_of_go", "end_of", "names_of", "serial_of", "stand_in"]
 
 #: Seconds since 1970 of 9999-12-31T23:59:59Z, the last end that X.509 knows.
 _LAST_END: Final = 253402300799
@@ -24,25 +28,50 @@ _UNKNOWN: Final = DistinguishedName("", None, None)
 _SERIAL: Final = {10: re.compile(r"[0-9]{1,50}"), 16: re.compile(r"[0-9a-fA-F]{1,42}")}
 
 
-def summary(
+class FirstSights:
+    """Certificates, each from its first sighting on, in whichever place that was."""
+
+    def __init__(self) -> None:
+        self._before = set[str]()
+        self._first = dict[str, tuple[int, str, dict[str, Any]]]()
+
+    def wants(self, fingerprint: str, time_ms: int) -> bool:
+        """Tell whether this would be the first sighting."""
+        if fingerprint in self._before:
+            return False
+        first = self._first.get(fingerprint)
+        return first is None or time_ms < first[0]
+
+    def note(self, fingerprint: str, time_ms: int, position: str, **known: Any) -> None:
+        """Remember a sighting; `known` is what the row needs beside it."""
+        self._first[fingerprint] = time_ms, position, known
+
+    def rows(self, watch: Watch, source: str) -> Iterator[Found | Rejected]:
+        """Give the rows of ``certificates`` for what was noted, those of an earlier import left out."""
+        for fingerprint, (time, position, known) in self._first.items():
+            self._before.add(fingerprint)
+            if watch.is_new(time):
+                try:
+                    row = _row(fingerprint=fingerprint, seen=moment(time), source=source, **known)
+                except InputError as error:
+                    yield Rejected(position, str(error))
+                else:
+                    yield Found("certificates", row, position)
+        self._first.clear()
+
+
+def _row(
     *,
     fingerprint: str,
-    names: NameSet,
-    not_after: datetime,
     seen: datetime,
     source: str,
+    names: NameSet,
+    not_after: datetime,
     not_before: datetime | None = None,
     issuer: DistinguishedName = _UNKNOWN,
     serial: str | None = None,
     subject_cn: str | None = None,
 ) -> dict[str, Any]:
-    """Give the row of ``certificates``; without `not_before`, that is estimated from the first sighting.
-
-    Raises
-    ------
-    InputError
-        If the times cannot be.
-    """
     begins = not_before or estimated_not_before(seen, not_after)
     return {
         "fingerprint": fingerprint,

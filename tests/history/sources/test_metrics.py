@@ -135,6 +135,21 @@ def test_what_is_kept_does_not_tell_what_comes(tmp_path: Path) -> None:
         assert looks(load(tmp_path, answer(*cut))) == [look for look in whole if look[0] <= hour]
 
 
+def test_a_certificate_is_known_from_its_first_sighting_wherever_that_was(tmp_path: Path) -> None:
+    late, early = {"instance": "1.a.example:443"}, {"instance": "2.a.example:443"}
+    found = load(
+        tmp_path,
+        answer(
+            series("probe_ssl_last_chain_info", leaf(B) | late, {0: 1.0}),
+            series("probe_ssl_last_chain_info", leaf(A) | late, {7: 1.0}),
+            series("probe_ssl_earliest_cert_expiry", PROBE | late, {0: END_B, 7: END_A}),
+            series("probe_ssl_last_chain_info", leaf(A) | early, {3: 1.0}),
+            series("probe_ssl_earliest_cert_expiry", PROBE | early, {3: END_A}),
+        ),
+    )
+    assert {row["fingerprint"]: row["known_at"] for row in found.certificates} == {B: START, A: at(3)}
+
+
 def test_every_sample_can_be_kept(tmp_path: Path) -> None:
     assert len(load(tmp_path, answer(*renewed_probe()), every=True).observations) == 35
     assert len(load(tmp_path, answer(*renewed_probe()), heartbeat_hours=1e3).observations) == 4
@@ -248,7 +263,7 @@ def test_files_hold_certificates_with_their_beginning(tmp_path: Path) -> None:
     assert first["issuer_dn"] == r"CN=CA 1,O=Example \"CA\"\, Inc.,C=US"
     assert [(row["kind"], row["at"], row["lineage"], row.get("code")) for row in found.events] == [
         ("staged", at(5), "www.a.example", None),
-        ("install_failed", at(9), "10.0.0.1:9793 /etc/tls/cert.pem", "unreadable"),
+        ("install_failed", at(9), "www.a.example", "unreadable"),
     ]
 
 
@@ -296,12 +311,12 @@ def test_traefik_s_newest_certificate_counts(tmp_path: Path) -> None:
     found = load(
         tmp_path,
         answer(
-            series("traefik_tls_certs_not_after", held("16"), during(range(9), END_A)),
             series("traefik_tls_certs_not_after", held("17"), during(range(5, 9), END_B)),
+            series("traefik_tls_certs_not_after", held("16"), during(range(9), END_A)),
             series("traefik_tls_certs_not_after", default, during(range(9), END_B)),
         ),
     )
-    assert [(row["serial"], row["known_at"]) for row in found.certificates] == [("10", START), ("11", at(5))]
+    assert {row["serial"]: row["known_at"] for row in found.certificates} == {"10": START, "11": at(5)}
     assert [(row["kind"], row["at"], row["lineage"]) for row in found.events] == [
         ("staged", at(5), "a.example")
     ]
@@ -489,12 +504,33 @@ def test_a_prometheus_is_asked_in_pages_and_for_what_is_new(tmp_path: Path) -> N
         assert all(question.headers["Authorization"] == "Bearer s3cret" for question in served.asked)
 
         # In two imports, the second of which begins while the site is down: the same rows.
-        first = load(at(21.2))
+        first = load(at(22.2))
         second = load(at(39.5), {mark.place: mark.state for mark in first.marks})
         assert looks(first) + looks(second) == looks(whole)
         assert first.certificates + second.certificates == whole.certificates
+        ranges = [question for question in served.asked if question["query"].startswith("probe_success")]
+        assert (float(ranges[-3]["start"]) - START.timestamp()) / 3600 == 22
         again = load(at(39.9), {mark.place: mark.state for mark in second.marks})
         assert (again.observations, again.skipped) == ([], 1)
+
+
+def test_a_target_that_is_down_all_the_time_is_known_from_before() -> None:
+    """Its expired certificate, say, is refused by the exporter ever since."""
+    mail = {"instance": "mail.a.example:993", "job": "mail"}
+    found = [
+        series("probe_success", mail, during(range(5), 1.0) | during(range(5, 20), 0.0)),
+        series("probe_ssl_earliest_cert_expiry", mail, during(range(5), END_A)),
+    ]
+    with serving(prometheus(found)) as served:
+        source = MetricsSource(served.url + "/prom", start=at(10), end=at(19), clock=clock)
+        assert looks(read(source)) == [(10, None), (12, None), (18, None)]
+
+
+def test_what_an_earlier_import_had_is_told_no_more() -> None:
+    watch = Watch(step_ms=1, heartbeat_ms=100, after_ms=2)
+    sights = [watch.look("x", time, state) for time, state in enumerate("ABCCD")]
+    assert [sight.told for sight in sights] == [False, False, False, False, True]
+    assert [sight.changed_from for sight in sights] == [None, None, None, None, "C"]
 
 
 @pytest.mark.parametrize(

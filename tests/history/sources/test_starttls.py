@@ -215,6 +215,16 @@ def test_a_server_that_speaks_slowly_without_end_holds_nobody_up(protocol: str) 
     assert sent < 65536
 
 
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("timeout_s", [0.2, 0])
+@pytest.mark.parametrize("protocol", sorted(PROTOCOLS))
+def test_a_silent_server_holds_nobody_up(protocol: str, timeout_s: float) -> None:
+    with _connected() as (ours, _):
+        ours.settimeout(None)
+        with pytest.raises(TimeoutError):
+            prelude(protocol, ours, "mail.example", timeout_s=timeout_s)
+
+
 @pytest.mark.parametrize("protocol", sorted(PROTOCOLS))
 def test_the_timeout_is_as_before(protocol: str) -> None:
     with _connected() as (ours, theirs):
