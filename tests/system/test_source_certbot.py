@@ -82,7 +82,7 @@ def test_issues_renewals_and_failures(tmp_path: Path) -> None:
     # Only the run that met no CA needs the time zone.
     (rejected,) = read(CertbotSource(certbot.tree)).rejected
     assert "retired" in rejected.reason
-    assert "time zone" in rejected.reason
+    assert "timezone" in rejected.reason
 
     with History(None) as history:
         first = history.ingest(certbot.source())

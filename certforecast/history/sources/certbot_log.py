@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, tzinfo
+from itertools import pairwise
 from typing import Any, Final
 
 from certforecast.history.sources.certbot_log_records import Record
@@ -195,7 +196,7 @@ class LogReader:
     def _arguments(self, record: Record, _: re.Match[str]) -> None:
         words = record.arguments
         self._dry = "--dry-run" in words
-        for word, after in zip(words, [*words[1:], ""], strict=True):
+        for word, after in pairwise([*words, ""]):
             if word == "--cert-name":
                 self._named = after or None
             elif word.startswith("--cert-name="):

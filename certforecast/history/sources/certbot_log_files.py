@@ -111,18 +111,15 @@ def read_logs(
             reader.forget()
             yield Skipped(place)
             continue
-        try:
-            for event in reader.read(records(file.lines())):
-                if event.at > now:
-                    reason = (
-                        f"{event.kind} at {event.at:%Y-%m-%d %H:%M:%S}Z is in the future; give the timezone"
-                    )
-                    yield Rejected(event.position, f"{reason} of the log")
-                else:
-                    yield event
-        except (OSError, EOFError, zlib.error) as error:
+        for event in reader.read(records(file.lines())):
+            if event.at > now:
+                when = f"{event.kind} at {event.at:%Y-%m-%d %H:%M:%S}Z"
+                yield Rejected(event.position, f"{when} is in the future; give the log's own timezone")
+            else:
+                yield event
+        if file.error is not None:
             reader.forget()
-            yield Rejected(file.path.name, f"log cannot be read to its end: {error}")
+            yield Rejected(file.path.name, f"log cannot be read to its end: {file.error}")
         yield Mark(place, file.state(zone))
 
 

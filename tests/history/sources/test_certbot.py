@@ -183,3 +183,32 @@ def test_a_folder_that_is_no_tree_is_an_error(tmp_path: Path) -> None:
 
 def test_times_are_utc(tree: Path) -> None:
     assert all(row["at"].tzinfo is UTC for row in read(CertbotSource(tree)).events)
+
+
+def test_a_tree_is_recognised(tree: Path, tmp_path: Path) -> None:
+    assert CertbotSource.recognises(tree) == "2 lineages of certbot"
+    assert CertbotSource.recognises(tree / "renewal") is None
+    assert CertbotSource.recognises(tree / "renewal/a.example.conf") is None
+    assert CertbotSource.recognises(tmp_path / "missing") is None
+
+
+def test_only_lineages_that_have_changed_are_read_again(tree: Path) -> None:
+    with History(None) as history:
+        assert history.ingest(CertbotSource(tree, clock=clock)).skipped == 0
+        assert history.ingest(CertbotSource(tree, clock=clock)).skipped == 2
+        issue(tree, "a.example", 3, "a.example")
+        report = history.ingest(CertbotSource(tree, clock=clock))
+        assert (report.tables["certificates"].new, report.skipped) == (1, 1)
+        (tree / "live/b.example-0001/cert.pem").unlink()
+        (tree / "renewal/a.example.conf").write_text("")
+        assert history.ingest(CertbotSource(tree, clock=clock)).skipped == 0
+
+
+def test_folders_of_archive_that_are_none_of_certbots(tree: Path) -> None:
+    (tree / "archive/loop").symlink_to("loop")
+    (tree / "archive/empty").mkdir()
+    (tree / "archive/file").write_text("")
+    (tree / "archive/a.example/cert3.pem").mkdir()
+    found = read(CertbotSource(tree, clock=clock))
+    assert [rejected.position for rejected in found.rejected] == ["archive/a.example/cert3.pem"]
+    assert len(found.certificates) == 4
