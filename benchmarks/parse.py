@@ -106,7 +106,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="fewer certificates and turns")
     quick = parser.parse_args().quick
-    count, turns = (10_000, 5) if quick else (50_000, 7)
+    count, turns = (20_000, 3) if quick else (50_000, 7)
     cores = os.cpu_count() or 1
     rivals = {
         "one_core": lambda ders: parse(ders, workers=1),

@@ -72,7 +72,7 @@ def endpoints(folder: Path) -> Iterator[tuple[list[int], Path]]:
     )
     server = subprocess.Popen(["haproxy", "-db", "-q", "-f", folder / "haproxy.cfg"])
     try:
-        for _ in range(200):
+        for _ in range(1200):
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", ports[-1]), 1):
                 break
             time.sleep(0.05)

@@ -17,7 +17,8 @@ __all__ = ["TableCount", "merge"]
 #: Which of several rows for one fact is kept; `known_at` is always the earliest of all.
 _PREFERENCE: Final = {
     "certificates": (
-        "is_precertificate, starts_with(fingerprint, '~'), serial IS NULL, known_at, fingerprint, issuer_dn"
+        "is_precertificate, starts_with(fingerprint, '~'), key_algorithm IS NULL, serial IS NULL, known_at,"
+        " fingerprint, issuer_dn"
     ),
     "observations": "known_at, fingerprint, error",
     "events": "known_at, actor, detail",

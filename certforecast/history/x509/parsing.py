@@ -18,7 +18,7 @@ from certforecast.history.x509.columns import PARSED, read_columns, unread
 __all__ = ["certificate_row", "fingerprint", "is_chain_certificate", "parse", "parse_batches"]
 
 #: Certificates read in one go: what is at hand stays in the processor's caches.
-_CHUNK: Final = 4096
+_CHUNK: Final = 2048
 #: Bytes of them, unless one has more: some name ten thousand hosts, and the work takes many times their size.
 _CHUNK_BYTES: Final = 4 << 20
 #: Fewer are read before other processes have started.
