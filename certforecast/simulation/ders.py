@@ -1,4 +1,4 @@
-"""Real certificates, as many as wanted: DER signed by authorities made on the spot, for trials and measurements."""
+"""Real certificates, as many as wanted: signed by authorities made on the spot, for measurements."""
 
 import random
 import struct
@@ -36,7 +36,7 @@ def make_ders(
 ) -> Iterator[bytes]:
     """Make distinct leaf certificates like those of the public web, with one to eight names.
 
-    Subjects' keys are taken in turn from a few, three of four on P-256 and the others RSA of 2048 bits: making a key
+    Subjects' keys are taken from a few, one of sixteen RSA of 2048 bits and the others on P-256: making a key
     takes longer than all else. Signatures are real; logs and their timestamps are made up.
 
     Parameters
