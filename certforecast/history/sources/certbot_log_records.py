@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
-__all__ = ["Record", "begins_record", "begins_run", "records"]
+__all__ = ["Record", "begins_run", "records", "time_of"]
 
 _HEAD: Final = re.compile(rb"(20\d\d-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}):[A-Z]+:([\w.]+):(.*)", re.DOTALL)
 #: The message that every run begins with.
@@ -115,9 +115,10 @@ def records(lines: Iterable[tuple[str, bytes]]) -> Iterator[Record]:
         yield Record(*head, _text(message))
 
 
-def begins_record(line: bytes) -> bool:
-    """Tell whether a line is the first of an entry."""
-    return _HEAD.fullmatch(line) is not None
+def time_of(line: bytes) -> datetime | None:
+    """Give the local time of an entry by its first line; None if it is none."""
+    match = _HEAD.fullmatch(line)
+    return None if match is None else _time(match[1])
 
 
 def begins_run(line: bytes) -> bool:
