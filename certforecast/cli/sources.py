@@ -64,7 +64,9 @@ def ingest(
         list[str] | None,
         typer.Option("--option", "-o", metavar="NAME=VALUE", help="An option of the source; repeatable."),
     ] = None,
-    ask_password: Annotated[bool, typer.Option(help="Ask for the password of keystores.")] = False,
+    ask_password: Annotated[
+        bool, typer.Option("--ask-password", help="Ask for the password of keystores.")
+    ] = False,
     again: Annotated[bool, typer.Option("--again", help="Read also what has not changed since.")] = False,
     preview: Annotated[
         bool, typer.Option("--preview", help="Show how the source reads the place; store nothing.")
