@@ -132,8 +132,13 @@ class Context:
         """Failed attempts by certificate: ``as_of, fingerprint, at`` (days) ``, kind, code``."""
         events = self.tables.events
         failures = ["order_failed", "challenge_failed", "install_failed", "reload_failed", "verify_failed"]
-        events = events.filter(events.kind.isin(failures)).select(
-            "as_of", "kind", "code", name="lineage", at=days(events["at"])
+        # Many clients' names for a lineage are no names of its certificate; its hosts then tell which it is.
+        told = events.filter(events.host.notnull()).select("as_of", "lineage", name="host").distinct()
+        called = events.select("as_of", "lineage", name="lineage").distinct().union(told, distinct=True)
+        events = (
+            events.filter(events.kind.isin(failures))
+            .inner_join(called, ["as_of", "lineage"])
+            .select("as_of", "kind", "code", "name", at=days(events["at"]))
         )
         named = self.renewals.select(
             *KEY, "lineage", "issuer_org", "domain", "issued", "now", name=self.renewals.names.unnest()
