@@ -1,29 +1,23 @@
-"""What a Certificate Transparency log signs and stores, from its bytes (RFC 6962, sections 3.4 and 3.5)."""
+"""Entries of Certificate Transparency logs, from their bytes (RFC 6962, section 3.4; C2SP static-ct-api)."""
 
-import base64
-import struct
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-from cryptography.hazmat.primitives.serialization import load_der_public_key, load_pem_public_key
+from certforecast.errors import InputError
 
-from certforecast.errors import InputError, SourceError
+__all__ = ["Entry", "Reader", "from_leaf", "from_tile"]
 
-__all__ = ["PRECERT_ENTRY", "Entry", "Head", "LogKey", "Reader", "from_leaf", "load_key", "timestamped"]
-
-LogKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
-
-#: entry_type: a certificate, or a precertificate
-X509_ENTRY: Final = 0
-PRECERT_ENTRY: Final = 1
+#: entry_type: a certificate, or a precertificate.
+_X509, _PRECERT = 0, 1
+#: Version 1 and leaf type timestamped_entry, with which each leaf begins.
+_LEAF: Final = b"\0\0"
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-#: SignatureAndHashAlgorithm (RFC 5246, section 7.4.1.4.1) for SHA-256 with ECDSA, and with RSA.
-_ECDSA, _RSA = b"\4\3", b"\4\1"
+
+#: An algorithm (ECDSA with SHA-256) and an empty signature: they make a certificate of a TBSCertificate,
+#: in form.
+_UNSIGNED: Final = bytes.fromhex("300a06082a8648ce3d040302 030100")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +30,9 @@ class Entry:
         What the log's tree hashes (MerkleTreeLeaf).
     der : bytes
         The certificate, or the precertificate as it was submitted.
+    tbs : bytes or None
+        What the leaf holds of a precertificate: its TBSCertificate without the poison. The precertificate
+        itself stands beside the leaf, where no tree vouches for it.
     logged_at : datetime or None
         The time in the entry, which is that of its SCT.
     reason : str or None
@@ -43,44 +40,24 @@ class Entry:
     """
 
     leaf: bytes
-    der: bytes
-    logged_at: datetime | None
+    der: bytes = b""
+    tbs: bytes | None = None
+    logged_at: datetime | None = None
     reason: str | None = None
 
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """A log's tree at a time: how many leaves, and the root over them."""
-
-    size: int
-    root: bytes
-
-    def check(self, key: LogKey, timestamp: int, signed: bytes, log: str) -> None:
-        """Check the log's signature of the head (RFC 6962, section 3.5).
-
-        Raises
-        ------
-        SourceError
-            If it is not by the key.
-        """
-        message = struct.pack(">BBQQ32s", 0, 1, timestamp, self.size, self.root)
-        reader = Reader(signed)
-        algorithm, signature = reader.take(2), reader.opaque(2)
-        try:
-            if algorithm == _ECDSA and isinstance(key, ec.EllipticCurvePublicKey):
-                key.verify(signature, message, ec.ECDSA(hashes.SHA256()))
-            elif algorithm == _RSA and isinstance(key, rsa.RSAPublicKey):
-                key.verify(signature, message, padding.PKCS1v15(), hashes.SHA256())
-            else:
-                raise InvalidSignature
-        except InvalidSignature as error:
-            raise SourceError(
-                f"{log} gave a tree head that its key has not signed: it is another log, or not to be trusted"
-            ) from error
+    @property
+    def vouched(self) -> bytes:
+        """What the tree vouches for, as a certificate: that of a precertificate has no signature."""
+        if self.tbs is None:
+            return self.der
+        body = self.tbs + _UNSIGNED
+        size = len(body)
+        length = size.to_bytes((size.bit_length() + 7) // 8, "big")
+        return b"\x30" + (bytes([0x80 | len(length)]) + length if size > 0x7F else length) + body
 
 
 class Reader:
-    """Reads structures of TLS's presentation language, one field after another."""
+    """Reads structures of TLS's presentation language (RFC 8446, section 3), one field after another."""
 
     def __init__(self, data: bytes) -> None:
         self.data = data
@@ -108,57 +85,67 @@ class Reader:
         """Give a vector whose length stands in so many bytes before it."""
         return self.take(self.number(count))
 
-    @property
-    def ended(self) -> bool:
-        """Whether everything has been read."""
-        return self.at >= len(self.data)
+    def end(self) -> None:
+        """Make sure that nothing follows.
 
-
-def timestamped(reader: Reader) -> tuple[datetime, int, bytes]:
-    """Read a TimestampedEntry: time, type, and the certificate (of a precertificate its TBSCertificate)."""
-    milliseconds = reader.number(8)
-    kind = reader.number(2)
-    if kind == PRECERT_ENTRY:
-        reader.take(32)  # the hash of the issuer's key
-    elif kind != X509_ENTRY:
-        raise InputError(f"entry is of the unknown type {kind}")
-    certificate = reader.opaque(3)
-    reader.opaque(2)  # extensions
-    try:
-        return _EPOCH + timedelta(milliseconds=milliseconds), kind, certificate
-    except OverflowError as error:
-        raise InputError("entry has a time beyond the calendar") from error
+        Raises
+        ------
+        InputError
+            If something does.
+        """
+        if self.at < len(self.data):
+            raise InputError("structure is followed by something else")
 
 
 def from_leaf(leaf: bytes, extra: bytes) -> Entry:
-    """Read what get-entries gives for one entry (RFC 6962, sections 3.4 and 4.6)."""
+    """Read what get-entries gives for one entry: `leaf_input` and `extra_data` (RFC 6962, section 4.6)."""
     reader = Reader(leaf)
     try:
-        if reader.take(2) != b"\0\0":
+        if reader.take(2) != _LEAF:
             raise InputError("entry is of an unknown version or type")
-        logged_at, kind, der = timestamped(reader)
-        if kind == PRECERT_ENTRY:
-            der = Reader(extra).opaque(3)  # PrecertChainEntry begins with the precertificate
+        milliseconds, precert, certificate = _timestamped(reader)
+        reader.end()
+        # extra_data of a precertificate is a PrecertChainEntry, which begins with it.
+        beside = Reader(extra).opaque(3) if precert else None
     except InputError as error:
-        return Entry(leaf, b"", None, str(error))
-    return Entry(leaf, der, logged_at)
+        return Entry(leaf, reason=str(error))
+    return _entry(leaf, milliseconds, certificate, beside)
 
 
-def load_key(text: bytes) -> LogKey:
-    """Read a log's public key: PEM, DER, or DER in base64 as lists of logs give it.
+def from_tile(reader: Reader) -> Entry:
+    """Read the next entry of a data tile (TileLeaf).
 
     Raises
     ------
     InputError
-        If it is none of these, or a kind of key that logs do not have.
+        If it cannot be told where the entry ends.
     """
+    begin = reader.at
+    milliseconds, precert, certificate = _timestamped(reader)
+    leaf = _LEAF + reader.data[begin : reader.at]
+    beside = reader.opaque(3) if precert else None
+    reader.opaque(2)  # fingerprints of the chain
+    return _entry(leaf, milliseconds, certificate, beside)
+
+
+def _timestamped(reader: Reader) -> tuple[int, bool, bytes]:
+    """Read a TimestampedEntry: its time, whether it is for a precertificate, and the certificate or TBS."""
+    milliseconds = reader.number(8)
+    kind = reader.number(2)
+    if kind == _PRECERT:
+        reader.take(32)  # the hash of the issuer's key
+    elif kind != _X509:
+        raise InputError(f"entry is of the unknown type {kind}")
+    certificate = reader.opaque(3)
+    reader.opaque(2)  # extensions
+    return milliseconds, kind == _PRECERT, certificate
+
+
+def _entry(leaf: bytes, milliseconds: int, certificate: bytes, beside: bytes | None) -> Entry:
     try:
-        if b"-----BEGIN" in text:
-            key = load_pem_public_key(text)
-        else:
-            key = load_der_public_key(text if text[:1] == b"\x30" else base64.b64decode(text, validate=False))
-    except (ValueError, TypeError) as error:
-        raise InputError(f"key of the log cannot be read: {error}; give PEM, DER or base64") from error
-    if not isinstance(key, ec.EllipticCurvePublicKey | rsa.RSAPublicKey):
-        raise InputError("key of the log is neither ECDSA nor RSA")
-    return key
+        logged_at = _EPOCH + timedelta(milliseconds=milliseconds)
+    except OverflowError:
+        return Entry(leaf, reason="entry has a time beyond the calendar")
+    if beside is None:
+        return Entry(leaf, certificate, logged_at=logged_at)
+    return Entry(leaf, beside, certificate, logged_at)

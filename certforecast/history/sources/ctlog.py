@@ -5,24 +5,29 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from certforecast.clock import Clock, system_clock
 from certforecast.errors import InputError, SourceError
-from certforecast.history.names import normalise_name
-from certforecast.history.sources import NO_MARKS, Batch, Mark, Marks, Rejected, Source, Whole
-from certforecast.history.sources.ct_entries import Entry, Head, LogKey, load_key
-from certforecast.history.sources.ct_logs import TILE, Log, Rfc6962Log, StaticLog
+from certforecast.history.sources import NO_MARKS, Batch, Mark, Marks, Source
+from certforecast.history.sources.ct_entries import Entry
+from certforecast.history.sources.ct_heads import Head, LogKey
+from certforecast.history.sources.ct_logs import Log
+from certforecast.history.sources.ct_matches import Wanted, matches
+from certforecast.history.sources.ct_rfc6962 import Rfc6962Log
+from certforecast.history.sources.ct_static import TILE, StaticLog
 from certforecast.history.sources.http import Service
 from certforecast.history.sources.merkle import Frontier, leaf_hash
-from certforecast.history.x509 import parse
 
 __all__ = ["CtLogSource"]
 
-#: Entries read before they are confirmed and stored.
+#: Entries read before they are proven and stored.
 _PAGE: Final = 4 * TILE
-#: Pages asked for at a time, and those asked for ahead.
+#: Pages asked for at a time, and those on their way or waiting to be stored.
 _THREADS, _AHEAD = 4, 6
+
+#: Asked of tiles; some logs pack them unasked.
+_HEADERS: Final = {"Accept-Encoding": "gzip, identity"}
 
 
 class CtLogSource(Source):
@@ -32,9 +37,10 @@ class CtLogSource(Source):
     from the time in the entry on, which is that of its SCT. The others are read, hashed and dropped.
 
     Nothing is kept that the log has not signed: the tree head's signature is checked where the log's key is
-    given, and after each page of 1,024 entries it is proven that the signed tree contains exactly what was
-    read (RFC 9162, section 2.1.4; with tiles, the root is computed anew). The next import goes on where the
-    last one ended, and so proves also that the log has only grown.
+    given, and after each page of 1,024 entries the root is computed from what was read and what the log says
+    of the rest (an audit path, or hash tiles): it must be the one that is signed. A precertificate, which the
+    tree does not cover, must agree with the entry, which it does. The next import goes on where the last one
+    ended, and begins with the proof that the tree has only grown since.
 
     Parameters
     ----------
@@ -45,13 +51,14 @@ class CtLogSource(Source):
     key : path or str, optional
         The log's public key: a file (PEM or DER), or base64 as lists of logs give it.
     kind : {"auto", "rfc6962", "static"}
-        How to ask. ``"auto"`` tries the checkpoint first.
+        How to ask. ``"auto"`` takes tiles if there is a checkpoint.
     start : int, optional
         The first entry of the first import. Default: the beginning.
     limit : int, optional
         Entries to read at most.
     partial : bool
-        Read also the last tile, which is not full yet. It is fetched again with every import until it is.
+        Read also the last tile while it is not full. By default it is left to a later import: until it is
+        full, or until an import finds it not full for the second time.
     ca_file : path, optional
         Authorities to trust for the connection instead of the system's.
     clock : callable
@@ -91,106 +98,75 @@ class CtLogSource(Source):
         InputError
             If no domains are named, or the key cannot be read.
         SourceError
-            If the log cannot be reached, answers with something else, or shows different trees.
+            If the log cannot be reached, answers with something else, has another key, or shows different
+            trees.
         """
-        wanted = _Wanted.of(self.domains)
+        wanted = Wanted(self.domains)
         log = self._log()
         head = log.head()
-        place = f"{log.url} {' '.join(wanted.domains) or '*'}"
-        read = self._begin(log, head, marks.get(place))
-        end = head.size
-        if isinstance(log, StaticLog) and not self.partial:
-            end -= end % TILE  # partial tiles cost the log most: they are left until they are full
+        place = f"{log.url} {wanted}"
+        state = marks.get(place)
+        if state is None:
+            read, end = self._begin(log, head), log.settled(head)
+        else:
+            read, earlier = _from_state(state)
+            self._check_growth(log, head, earlier)
+            # In a quiet log, a tile that was not full last time either would wait for ever.
+            end = head.size if earlier.size > log.settled(head) else log.settled(head)
+        if self.partial:
+            end = head.size
         if self.limit is not None:
             end = min(end, read.size + self.limit)
+
         if read.size >= end:
-            log.confirm(head, read)
-            return
-        for entries in _pages(log, read.size, end):
+            self._prove(log, head, read)
+            now = _state(read, head)
+            yield Batch(skipped=1) if now == state else Batch(marks=[Mark(place, now)])
+        for entries in _pages(log, head, read.size, end):
             first = read.size
             for entry in entries:
                 read.append(leaf_hash(entry.leaf))
-            log.confirm(head, read)
-            batch = self._batch(entries, first, wanted)
-            batch.marks.append(Mark(place, _state(read)))
+            self._prove(log, head, read)
+            batch = matches(entries, wanted, f"{self.url}#", first, self.clock())
+            batch.marks.append(Mark(place, _state(read, head)))
             yield batch
 
     def _log(self) -> Log:
-        service = Service(self.url, ca_file=self.ca_file)
-        key = self._key()
-        if self.kind != "auto":
-            return (StaticLog if self.kind == "static" else Rfc6962Log)(service, key)
-        try:
-            service.get("checkpoint")
-        except SourceError:
-            return Rfc6962Log(service, key)
-        return StaticLog(service, key)
+        key = None if self.key is None else LogKey(self.key)
+        service = Service(self.url, headers=_HEADERS, ca_file=self.ca_file)
+        kind = self.kind
+        if kind == "auto":
+            kind = "static" if _has_checkpoint(service) else "rfc6962"
+        return StaticLog(service, key) if kind == "static" else Rfc6962Log(service, key)
 
-    def _key(self) -> LogKey | None:
-        if self.key is None:
-            return None
-        try:
-            return load_key(
-                Path(self.key).read_bytes() if Path(self.key).exists() else str(self.key).encode()
-            )
-        except OSError as error:
-            raise InputError(f"key of the log, {self.key}, cannot be read: {error.strerror}") from error
+    def _begin(self, log: Log, head: Head) -> Frontier:
+        start = self.start or 0
+        if not 0 <= start <= head.size:
+            raise InputError(f"start {start} is none of the log's {head.size:,} entries")
+        return log.frontier(head, start)
 
-    def _begin(self, log: Log, head: Head, state: str | None) -> Frontier:
-        if state is None:
-            start = self.start or 0
-            if start > head.size:
-                raise InputError(f"start {start} lies beyond the log's {head.size:,} entries")
-            return log.frontier(start)
-        read = _frontier(state)
-        if read.size > head.size:
+    def _check_growth(self, log: Log, head: Head, earlier: Head) -> None:
+        if head.size < earlier.size:
             raise SourceError(
-                f"{log.url} has {head.size:,} entries now, but had {read.size:,} before: logs only grow, so"
-                " this is another log or one that takes back what it signed"
+                f"{log.url} has {head.size:,} entries now, but had {earlier.size:,} before: it takes back"
+                " what it signed (a rollback), or the server that answered lags behind; try later"
             )
-        return read
-
-    def _batch(self, entries: list[Entry], first: int, wanted: "_Wanted") -> Batch:
-        batch, now = Batch(), self.clock()
-        names = parse([entry.der for entry in entries], workers=1).select(["names", "reason"]).to_pylist()
-        for number, (entry, read) in enumerate(zip(entries, names, strict=True), start=first):
-            position = f"{self.url}#{number}"
-            if entry.logged_at is None:
-                batch.rejected.append(Rejected(position, entry.reason or ""))
-            elif read["reason"] is not None:
-                # Only of what is ours can be said that it is missing, and nobody knows whose this is.
-                if wanted.named_in(entry.der):
-                    batch.rejected.append(Rejected(position, read["reason"]))
-            elif wanted.holds(read["names"]):
-                batch.wholes.append(Whole(entry.der, min(entry.logged_at, now), position))
-        return batch
-
-
-class _Wanted:
-    """The domains whose certificates are kept."""
-
-    def __init__(self, domains: tuple[str, ...]) -> None:
-        self.domains = domains
-        self._below = tuple(f".{domain}" for domain in domains)
-
-    @classmethod
-    def of(cls, domains: tuple[str, ...]) -> "_Wanted":
-        if not domains:
-            raise InputError(
-                "no domains are named: give domains=example.org,example.com, or domains=* for the whole log"
+        if head != earlier and not log.follows(head, earlier):
+            raise SourceError(
+                f"{log.url} has signed a tree of {head.size:,} entries that does not go on from the one of"
+                f" {earlier.size:,} that it signed before (a split view, or a rewritten log): do not trust it"
             )
-        return cls(() if "*" in domains else tuple(sorted({normalise_name(one) for one in domains})))
 
-    def holds(self, names: list[str]) -> bool:
-        """Tell whether one of the names is at or below one of the domains."""
-        return not self.domains or any(name in self.domains or name.endswith(self._below) for name in names)
+    def _prove(self, log: Log, head: Head, read: Frontier) -> None:
+        if not log.contains(head, read):
+            raise SourceError(
+                f"{log.url} has signed a tree of {head.size:,} entries that does not contain the"
+                f" {read.size:,} that it gave, so nothing of this page is kept: do not trust it, or what lies"
+                " between"
+            )
 
-    def named_in(self, der: bytes) -> bool:
-        """Tell whether one of the domains stands somewhere in bytes that cannot be read."""
-        return not self.domains or any(domain.encode() in der.lower() for domain in self.domains)
 
-
-def _pages(log: Log, start: int, end: int) -> Iterator[list[Entry]]:
+def _pages(log: Log, head: Head, start: int, end: int) -> Iterator[list[Entry]]:
     """Give the pages in order, with several on their way at once."""
     starts = iter(range(start - start % TILE, end, _PAGE))
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="ctlog") as pool:
@@ -198,7 +174,8 @@ def _pages(log: Log, start: int, end: int) -> Iterator[list[Entry]]:
         try:
             while True:
                 while len(under_way) < _AHEAD and (first := next(starts, None)) is not None:
-                    under_way.append(pool.submit(log.entries, max(first, start), min(first + _PAGE, end)))
+                    page = max(first, start), min(first + _PAGE, end)
+                    under_way.append(pool.submit(log.entries, head, *page))
                 if not under_way:
                     return
                 yield under_way.popleft().result()
@@ -207,10 +184,27 @@ def _pages(log: Log, start: int, end: int) -> Iterator[list[Entry]]:
                 future.cancel()
 
 
-def _state(read: Frontier) -> str:
-    return json.dumps({"size": read.size, "nodes": [node.hex() for node in read.nodes]})
+def _has_checkpoint(service: Service) -> bool:
+    try:
+        note = service.get("checkpoint").content
+    except SourceError:
+        return False
+    return "\n\n— ".encode() in note
 
 
-def _frontier(state: str) -> Frontier:
-    held: dict[str, Any] = json.loads(state)
-    return Frontier(held["size"], [bytes.fromhex(node) for node in held["nodes"]])
+def _state(read: Frontier, head: Head) -> str:
+    """Write down what was read, and the newest tree that the log has signed."""
+    return json.dumps(
+        {
+            "next": read.size,
+            "nodes": [node.hex() for node in read.nodes],
+            "tree_size": head.size,
+            "root": head.root.hex(),
+        }
+    )
+
+
+def _from_state(state: str) -> tuple[Frontier, Head]:
+    held = json.loads(state)
+    nodes = [bytes.fromhex(node) for node in held["nodes"]]
+    return Frontier(held["next"], nodes), Head(held["tree_size"], bytes.fromhex(held["root"]))

@@ -1,11 +1,24 @@
-"""Merkle trees of Certificate Transparency (RFC 6962, section 2.1; RFC 9162, section 2.1)."""
+"""Merkle trees of Certificate Transparency (RFC 6962, section 2.1; RFC 9162, section 2.1).
+
+Of a log with a billion entries only the frontier is kept, some thirty hashes. Libraries for such trees keep
+every leaf.
+"""
 
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-__all__ = ["Frontier", "is_consistent", "leaf_hash", "node_hash", "subtree_root", "tree_root"]
+__all__ = [
+    "Frontier",
+    "frontier_on_path",
+    "is_consistent",
+    "leaf_hash",
+    "node_hash",
+    "root_on_path",
+    "subtree_root",
+    "tree_root",
+]
 
 #: The root of the tree without leaves.
 _EMPTY: Final = hashlib.sha256().digest()
@@ -100,32 +113,93 @@ def tree_root(size: int, node: Callable[[int, int], bytes], known: Frontier) -> 
     return root(0, size) if size else _EMPTY
 
 
-def is_consistent(first: Frontier, size: int, root: bytes, proof: Sequence[bytes]) -> bool:
-    """Tell whether a proof shows that a tree of `size` leaves goes on from a known one.
+def root_on_path(known: Frontier, size: int, path: Sequence[bytes]) -> bytes | None:
+    """Give the root of a tree whose first leaves are known, by the audit path of the last of them.
+
+    What stands to the left of the path is known, so only what the log says of the right is taken from it.
+
+    Parameters
+    ----------
+    known : Frontier
+        Of at least one leaf.
+    size : int
+        Leaves of the tree.
+    path : sequence of bytes
+        Of leaf ``known.size - 1`` (RFC 6962, section 2.1.1), as the log gave it.
+
+    Returns
+    -------
+    bytes or None
+        None if a path of this tree is longer or shorter.
+    """
+    left = _left_of(known.size - 1, size)
+    if len(left) != len(path):
+        return None
+    *own, node = known.nodes
+    below = (known.size & -known.size).bit_length() - 1  # within the last node, so known
+    for is_left, given in zip(left[below:], path[below:], strict=True):
+        node = node_hash(own.pop(), node) if is_left else node_hash(node, given)
+    return node
+
+
+def frontier_on_path(count: int, size: int, leaf: bytes, path: Sequence[bytes]) -> Frontier | None:
+    """Give the frontier of the first `count` leaves, by the hash and the audit path of the last of them.
+
+    It is only what the log says: `root_on_path` proves it once more has been read.
+
+    Returns
+    -------
+    Frontier or None
+        None if a path of a tree of `size` leaves is longer or shorter.
+    """
+    left = _left_of(count - 1, size)
+    if len(left) != len(path):
+        return None
+    found = Frontier(count - 1, [node for is_left, node in zip(left, path, strict=True) if is_left][::-1])
+    found.append(leaf)
+    return found
+
+
+def _left_of(index: int, size: int) -> list[bool]:
+    """Tell of each node on the audit path of a leaf, from below, whether it stands to the left."""
+    left, last = list[bool](), size - 1
+    while last:
+        if index & 1:
+            left.append(True)
+        elif index < last:
+            left.append(False)
+        index, last = index >> 1, last >> 1
+    return left
+
+
+def is_consistent(first: int, first_root: bytes, size: int, root: bytes, proof: Sequence[bytes]) -> bool:
+    """Tell whether a proof shows that a tree of `size` leaves goes on from a tree of its `first` leaves.
 
     The algorithm is that of RFC 9162, section 2.1.4.2.
 
     Parameters
     ----------
-    first : Frontier
-        The known tree.
+    first : int
+        Leaves of the smaller tree.
+    first_root : bytes
+        Its root.
     size : int
-        Leaves of the other.
+        Leaves of the larger one.
     root : bytes
         Its root.
     proof : sequence of bytes
         The nodes that the log gave.
     """
-    if first.size == size:
-        return not proof and first.root() == root
-    if not 0 < first.size < size:
-        return first.size == 0 and not proof
+    if first == size:
+        return not proof and first_root == root
+    if not 0 < first < size:
+        return first == 0 and not proof
     path = list(proof)
-    if first.size & (first.size - 1) == 0:
-        path.insert(0, first.root())
+    if first & (first - 1) == 0:
+        path.insert(0, first_root)
     if not path:
         return False
-    low, high = first.size - 1, size - 1
+    low, high = first - 1, size - 1
     while low & 1:
         low, high = low >> 1, high >> 1
     before = after = path[0]
@@ -139,4 +213,4 @@ def is_consistent(first: Frontier, size: int, root: bytes, proof: Sequence[bytes
         else:
             after = node_hash(after, node)
         low, high = low >> 1, high >> 1
-    return high == 0 and before == first.root() and after == root
+    return high == 0 and before == first_root and after == root
