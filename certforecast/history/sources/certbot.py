@@ -6,7 +6,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 from configobj import ConfigObj, ConfigObjError
 
@@ -19,6 +19,7 @@ from certforecast.history.sources.certbot_log import LogEvent
 from certforecast.history.sources.certbot_log_files import NAME, read_logs
 from certforecast.history.sources.clients import first_name
 from certforecast.history.sources.pem import read_file
+from certforecast.history.sources.zones import time_zone
 
 __all__ = ["CertbotSource"]
 
@@ -106,7 +107,7 @@ class CertbotSource(Source):
                 f"{self.path} is no certbot tree: it has no archive/ folder; give the folder that holds"
                 " live/, archive/ and renewal/, such as /etc/letsencrypt"
             )
-        zone, logs = _zone(self.timezone), self._logs()
+        zone, logs = time_zone(self.timezone), self._logs()
         yield from batches(self._read(marks, zone, logs))
 
     def _logs(self) -> Path | None:
@@ -238,13 +239,6 @@ def _settings(path: Path) -> dict[str, str]:
         raise InputError("renewal configuration has no [renewalparams]; it is empty or cut off")
     settings = {key: _text(value) for key, value in [*parsed.items(), *parameters.items()]}
     return {key: value for key, value in settings.items() if value not in ("", "None")}
-
-
-def _zone(name: str) -> ZoneInfo:
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise InputError(f"there is no time zone {name!r}; give one such as Europe/Paris") from error
 
 
 def _has_logs(folder: Path) -> bool:

@@ -6,11 +6,11 @@ from datetime import datetime
 from pathlib import Path
 
 from certforecast.clock import Clock
-from certforecast.history.sources import Rejected
-from certforecast.history.sources.batching import Found
+from certforecast.history.sources import Mark, Marks, Rejected
+from certforecast.history.sources.batching import Found, Skipped
 from certforecast.history.sources.pem import read_file
 
-__all__ = ["Lineage", "first_name"]
+__all__ = ["Lineage", "first_name", "unless_unchanged"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,10 @@ class Lineage:
         What else the client says of how it renews; no secrets.
     issued_at : datetime or None
         When the client says it was issued; None for the file's time.
+    installer : str or None
+        What the client installs it into.
+    settings_at : datetime or None
+        When the client last wrote how it renews, if that is later than the issue.
     """
 
     name: str
@@ -36,11 +40,14 @@ class Lineage:
     issuer: str | None = None
     detail: str | None = None
     issued_at: datetime | None = None
+    installer: str | None = None
+    settings_at: datetime | None = None
 
     def finds(self, path: Path, position: str, clock: Clock) -> Iterator[Found | Rejected]:
         """Give the certificate of a file, that it was issued, and that the client renews it.
 
-        All are known from the time of issue on: the client writes its settings with each certificate.
+        All are known from the time of issue on, as the client writes its settings with each certificate; the
+        row of ``hosts`` only from `settings_at` on.
         """
         first: Found | None = None
         for find in read_file(path, position, self.client, clock):
@@ -69,8 +76,9 @@ class Lineage:
             "host": host,
             "automation": self.client,
             "issuer": self.issuer,
+            "installer": self.installer,
             "valid_from": at,
-            "known_at": at,
+            "known_at": max(at, self.settings_at or at),
         }
         yield Found("events", event, certificate.position)
         yield Found("hosts", inventory, certificate.position)
@@ -85,3 +93,33 @@ class Lineage:
 def first_name(names: list[str]) -> str:
     """Give the first name that is one host's, else the first."""
     return next((name for name in names if "*" not in name), names[0])
+
+
+def unless_unchanged(
+    marks: Marks, files: list[Path], finds: Iterator[Found | Rejected]
+) -> Iterator[Found | Rejected | Mark | Skipped]:
+    """Give what is found in files and mark them, unless the mark says that they are as they were.
+
+    Parameters
+    ----------
+    marks : mapping of str to str
+        Of the import before.
+    files : list of Path
+        Those that `finds` is read from; the first names the mark. They need not exist.
+    finds : iterator
+        Read only if something has changed.
+    """
+    place, state = str(files[0].absolute()), " ".join(_state(file) for file in files)
+    if marks.get(place) == state:
+        yield Skipped(place)
+    else:
+        yield from finds
+        yield Mark(place, state)
+
+
+def _state(file: Path) -> str:
+    try:
+        stat = file.stat()
+    except OSError:
+        return "-"
+    return f"{stat.st_size}:{stat.st_mtime_ns}"

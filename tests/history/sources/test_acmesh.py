@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from certforecast.errors import SourceError
+from certforecast.history import History
 from certforecast.history.sources.acmesh import AcmeShSource
 from tests.certificates import START, authority, certificate, key_pem, pem
 from tests.history.sources.reading import read
@@ -51,6 +52,8 @@ SAVED_CF_Token='hunter2'
     (place / f"{domain}.key").write_bytes(key_pem())
     late = (NOW - timedelta(days=1)).timestamp()
     os.utime(path, (late, late))
+    written = (CREATED + timedelta(seconds=3)).timestamp()
+    os.utime(place / f"{domain}.conf", (written, written))
     return place
 
 
@@ -64,8 +67,9 @@ def test_a_lineage_is_known_from_when_acmesh_says_it_was_issued(tmp_path: Path) 
     (tmp_path / "ca").mkdir()
     (tmp_path / "account.conf").write_text("SAVED_X='hunter2'\n")
     found = read(source(tmp_path))
-    assert [event["lineage"] for event in found.events] == ["a.example", "a.example_ecc"]
-    assert {row["known_at"] for row in (*found.certificates, *found.events, *found.hosts)} == {CREATED}
+    assert [event["lineage"] for event in found.events] == ["a.example", "a.example"]
+    assert {row["known_at"] for row in (*found.certificates, *found.events)} == {CREATED}
+    assert {row["known_at"] for row in found.hosts} == {CREATED + timedelta(seconds=3)}
     event = found.events[0]
     assert (event["kind"], event["host"], event["actor"]) == ("issued", "a.example", "acmesh")
     assert event["code"] == "https://acme-v02.api.letsencrypt.org/directory"
@@ -87,6 +91,45 @@ def test_a_lineage_without_a_certificate_yet_is_told(tmp_path: Path) -> None:
     (lineage(tmp_path, "a.example", "a.example") / "a.example.cer").unlink()
     found = read(source(tmp_path))
     assert [one.reason for one in found.rejected] == ["no certificate a.example.cer beside it yet"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "installer"),
+    [
+        ("Le_ReloadCmd='systemctl reload nginx'", "nginx"),
+        ("Le_ReloadCmd='sudo systemctl reload-or-restart haproxy.service'", "haproxy"),
+        (f"Le_ReloadCmd='{encoded('service apache2 force-reload')}'", "apache2"),
+        ("Le_ReloadCmd='nginx -s reload'", "nginx"),
+        ("Le_ReloadCmd='systemctl reload nginx; /opt/deploy'", None),
+        ("Le_ReloadCmd='/opt/deploy --token hunter2'", None),
+        ("Le_Webroot='nginx:'", None),
+        ("Le_DeployHook='haproxy,'", "haproxy"),
+    ],
+)
+def test_what_it_is_installed_into_as_far_as_certain(
+    tmp_path: Path, setting: str, installer: str | None
+) -> None:
+    lineage(tmp_path, "a.example", "a.example", conf=f"Le_Domain='a.example'\n{setting}\n")
+    found = read(source(tmp_path))
+    assert [row["installer"] for row in found.hosts] == [installer]
+    assert "hunter2" not in repr(found)
+
+
+def test_only_what_has_changed_is_read_again(tmp_path: Path) -> None:
+    lineage(tmp_path, "a.example", "a.example")
+    lineage(tmp_path, "b.example", "b.example")
+    with History(None) as history:
+        assert history.ingest(source(tmp_path)).skipped == 0
+        (tmp_path / "a.example" / "a.example.cer").write_bytes(pem(certificate("a.example", serial=9)))
+        report = history.ingest(source(tmp_path))
+        assert (report.tables["certificates"].new, report.skipped) == (1, 1)
+        assert history.ingest(source(tmp_path)).skipped == 2
+
+
+def test_what_only_looks_alike_is_not_recognised(tmp_path: Path) -> None:
+    (tmp_path / "nginx").mkdir()
+    (tmp_path / "nginx" / "nginx.conf").write_text("user www-data;")
+    assert AcmeShSource.recognises(tmp_path) is None
 
 
 @given(conf=st.text())

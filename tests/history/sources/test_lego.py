@@ -2,6 +2,7 @@
 
 import json
 import os
+import zipfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -57,20 +58,99 @@ def test_a_lineage_is_a_certificate_its_issue_and_a_host(tmp_path: Path) -> None
     assert found.rejected == []
 
 
-def test_version_5_says_more_and_keeps_what_was(tmp_path: Path) -> None:
-    lineage(
-        tmp_path, "a.example", "a.example",
-        about={"id": "web", "domains": ["a.example"], "keyType": "EC256", "profile": "shortlived",
-               "origin": "run"},
-    )  # fmt: skip
-    archive = tmp_path / "archives"
-    archive.mkdir()
-    (archive / "a.example_1.crt").write_bytes(pem(certificate("a.example", serial=7)))
-    (archive / "a.example_1.issuer.crt").write_bytes(pem(authority()))
+ABOUT_5 = {
+    "id": "web",
+    "domains": ["a.example"],
+    "keyType": "EC256",
+    "profile": "shortlived",
+    "origin": "run",
+}
+
+
+def test_version_5_says_more(tmp_path: Path) -> None:
+    lineage(tmp_path, "web", "a.example", about=ABOUT_5)
     found = read(source(tmp_path))
     assert [event["lineage"] for event in found.events] == ["web"]
     assert found.events[0]["detail"] == "keyType=EC256; profile=shortlived; origin=run"
-    assert found.positions["certificates"] == ["certificates/a.example.crt#1", "archives/a.example_1.crt#1"]
+    assert found.positions["certificates"] == ["certificates/web.crt#1"]
+
+
+ARCHIVED = START + timedelta(days=30)
+
+
+def archive_5(home: Path, name: str = f"web_{ARCHIVED.timestamp():.0f}.zip", **content: bytes) -> Path:
+    """Pack what version 5 packs: all files of a lineage, under their names."""
+    content = {
+        "web.crt": pem(certificate("a.example", serial=7)) + pem(authority()),
+        "web.issuer.crt": pem(authority()),
+        "web.json": json.dumps(ABOUT_5).encode(),
+        "web.key": key_pem(),
+    } | content
+    path = home / "archives" / "certificates" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.comment = b"certificates"
+        for member, data in content.items():
+            archive.writestr(member, data)
+    return path
+
+
+def test_what_version_5_has_archived_is_known_from_then_on(tmp_path: Path) -> None:
+    lineage(tmp_path, "b.example", "b.example", about={})
+    path = archive_5(tmp_path)
+    (tmp_path / "archives" / "accounts").mkdir()
+    (tmp_path / "archives" / "accounts" / "me_1.zip").write_bytes(b"no certificates here")
+    found = read(source(tmp_path))
+    assert found.rejected == []
+    assert [row["known_at"] for row in found.certificates[1:]] == [ARCHIVED]
+    (event,) = found.events[1:]
+    assert (event["kind"], event["lineage"], event["host"], event["at"]) == (
+        *("retired", "web", "a.example"),
+        ARCHIVED,
+    )
+    assert found.positions["events"][1] == f"archives/certificates/{path.name}#1"
+    assert len(found.hosts) == 1
+
+
+def test_what_version_4_has_archived_was_issued_and_is_retired(tmp_path: Path) -> None:
+    lineage(tmp_path, "a.example", "a.example", about={"domain": "a.example"})
+    (tmp_path / "archives").mkdir()
+    for path in list((tmp_path / "certificates").iterdir()):
+        path.rename(tmp_path / "archives" / f"{ARCHIVED.timestamp():.0f}.{path.name}")
+    found = read(source(tmp_path))
+    assert found.hosts == []
+    assert sorted((row["at"], row["kind"], row["lineage"]) for row in found.events) == [
+        (START + timedelta(days=1), "issued", "a.example"),
+        (ARCHIVED, "retired", "a.example"),
+    ]
+
+
+@pytest.mark.parametrize("cut", [0, 10, -40])
+def test_a_broken_archive_loses_nothing_else(tmp_path: Path, cut: int) -> None:
+    lineage(tmp_path, "b.example", "b.example", about={})
+    path = archive_5(tmp_path)
+    path.write_bytes(path.read_bytes()[:cut])
+    archive_5(tmp_path, "web_1.zip", **{"web.json": b"[" * 9000, "web.crt": b"no certificate"})
+    archive_5(tmp_path, "web_2.zip", **{"web.crt": b"-----BEGIN CERTIFICATE-----\nMII=\n"})
+    found = read(source(tmp_path))
+    assert [one.position for one in found.rejected] == [
+        "archives/certificates/web_1.zip#1",
+        f"archives/certificates/{path.name}",
+        "archives/certificates/web_2.zip#1",
+    ]
+    assert len(found.certificates) == 1
+
+
+def test_only_what_has_changed_is_read_again(tmp_path: Path) -> None:
+    lineage(tmp_path, "a.example", "a.example", about={})
+    lineage(tmp_path, "b.example", "b.example", about={})
+    archive_5(tmp_path)
+    with History(None) as history:
+        assert history.ingest(source(tmp_path)).skipped == 0
+        assert history.ingest(source(tmp_path)).skipped == 3
+        lineage(tmp_path, "a.example", "a.example", about={"keyType": "RSA2048"})
+        report = history.ingest(source(tmp_path))
+        assert report.skipped == 2
 
 
 def test_a_broken_description_loses_no_certificate(tmp_path: Path) -> None:
