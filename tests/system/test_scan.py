@@ -109,6 +109,15 @@ def silent(connection: socket.socket) -> None:
         pass
 
 
+def slow_loris(connection: socket.socket) -> None:
+    """Begin a handshake record, then send a byte now and then; hang up long after we have lost patience."""
+    connection.recv(1)
+    connection.sendall(bytes.fromhex("1603034000"))
+    for _ in range(60):
+        time.sleep(0.1)
+        connection.sendall(b"\2")
+
+
 def plain_http(connection: socket.socket) -> None:
     connection.recv(4096)
     connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
@@ -135,6 +144,7 @@ def test_endpoints_are_told_apart(
         serve(tls(self_signed(tmp_path, "127.0.0.1"))): ("self_signed", None),
         serve(tls(self_signed(tmp_path, "127.0.0.1", days=3))): ("expired", None),
         serve(silent): (None, "timeout"),
+        serve(slow_loris): (None, "timeout"),
         serve(reset): (None, "reset"),
         serve(lambda connection: None): (None, "reset"),
         serve(plain_http): (None, "not_tls"),
@@ -157,7 +167,7 @@ def test_endpoints_are_told_apart(
     with History(None) as history:
         history.append(found, source="scan")
         counts = history.counts()
-    assert (counts["observations"], counts["certificates"], counts["quarantine"]) == (13, 6, 0)
+    assert (counts["observations"], counts["certificates"], counts["quarantine"]) == (14, 6, 0)
 
 
 def test_the_leaf_is_the_one_that_is_served(
