@@ -39,4 +39,4 @@ def test_every_dependency_has_its_reason() -> None:
     extras = project["optional-dependencies"].values()
     for requirement in (*project["dependencies"], *(one for listed in extras for one in listed)):
         name = re.split(r"[\[<>=]", requirement)[0]
-        assert name in explained, name
+        assert name == "certforecast" or name in explained, name  # extras name one another
