@@ -194,7 +194,7 @@ def test_a_refused_nonce_is_no_failure(tree: Path) -> None:
         (("b.test", "a.test"), (), "a.test"),  # just its names
         (("b.test",), (), "b.test"),  # no lineage of these
         (("new.test", "a.test"), (), "new.test"),
-        (("c.test", "*.c.test"), (), "c.test"),  # of two lineages: the first name asked for
+        (("*.c.test", "c.test"), (), "*.c.test"),  # of two lineages: the first name asked for
         (("c.test", "*.c.test"), ("--cert-name", "c.test-0001"), "c.test-0001"),
         (("c.test", "*.c.test"), ("--cert-name=c.test-0001", "-v"), "c.test-0001"),
         (("BÜCHER.test",), (), "xn--bcher-kva.test"),
@@ -422,14 +422,28 @@ def test_only_what_is_new_is_read(tree: Path) -> None:
         assert step() == (0, 5, 0)
 
 
-def test_a_file_that_is_not_what_it_was_is_read_anew(tree: Path) -> None:
+def test_a_grown_log_is_read_from_its_last_run_on(tree: Path) -> None:
     path = tree.parent / "log" / "letsencrypt.log"
-    log = Log().run().run().turn("a.test", "a.test").order()
+    log = Log().run().turn("a.test", "a.test").order().run().turn("c.test", "c.test").order()
     log.save(path)
     marks = {mark.place: mark.state for mark in read(source(tree)).marks}
-    lines = log.text.splitlines(keepends=True)
-    path.write_text("".join(lines[:1] + lines[2:]))
-    assert len(told(read(source(tree), marks))) == 1
+    log.run().turn("a.test", "a.test").order().save(path)
+    found = read(source(tree), marks)
+    assert [lineage for lineage, *_ in told(found)] == ["c.test", "a.test"]
+    lines = log.text.splitlines()
+    place, _, number = found.positions["events"][0].partition("#")
+    assert place == "letsencrypt.log"
+    assert "Received response" in lines[int(number) - 1]
+
+
+def test_a_file_that_is_not_what_it_was_is_read_anew(tree: Path) -> None:
+    path = tree.parent / "log" / "letsencrypt.log"
+    log = Log().run().turn("a.test", "a.test").order().run()
+    log.save(path)
+    marks = {mark.place: mark.state for mark in read(source(tree)).marks}
+    other = Log().run().turn("c.test", "c.test", "www.c.test").order()  # the same first line
+    other.say("x" * len(log.text)).save(path)
+    assert [lineage for lineage, *_ in told(read(source(tree), marks))] == ["c.test"]
 
 
 @pytest.mark.parametrize(
