@@ -63,10 +63,24 @@ def test_a_published_checkpoint_is_by_its_log() -> None:
             StaticLog(Service(server.url), LogKey(HEAD_KEY)).head()
 
 
-def test_the_last_empty_line_of_a_note_begins_its_signatures() -> None:
-    changed = CHECKPOINT.replace("300", "301") + "\n" + CHECKPOINT.partition("\n\n")[2]
-    with serving(lambda _: Answer(changed.encode())) as server, pytest.raises(SourceError):
-        StaticLog(Service(server.url), LogKey(CHECKPOINT_KEY)).head()
+def test_a_signature_is_followed_by_nothing() -> None:
+    key, head = LogKey(HEAD_KEY), Head.of(HEAD["tree_size"], HEAD["sha256_root_hash"])
+    signature = unbase64(HEAD["tree_head_signature"])
+    assert key.has_signed(head, HEAD["timestamp"], signature)
+    assert not key.has_signed(head, HEAD["timestamp"], signature + b"\0")
+    assert not key.has_signed(head, HEAD["timestamp"] + 1, signature)
+
+
+def test_a_head_follows_another_only_if_the_hash_tiles_lead_to_both() -> None:
+    log = OurLog(600)
+    with serving(log.tiles) as server:
+        static = StaticLog(Service(f"{server.url}/2026"), LogKey(log.key))
+        earlier = static.head()
+        log.size = 700
+        head = static.head()
+        assert static.follows(head, earlier)
+        assert not static.follows(Head(700, bytes(32)), earlier)
+        assert not static.follows(head, Head(600, bytes(32)))
 
 
 def test_an_entry_tells_its_certificate_and_what_the_tree_holds_of_it() -> None:

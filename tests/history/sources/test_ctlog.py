@@ -370,6 +370,18 @@ def test_an_answer_that_breaks_off_stops_the_import() -> None:
         read(source(server, log))
 
 
+def test_more_entries_than_asked_for_are_left() -> None:
+    log = OurLog(600)
+
+    def answer(question: Question) -> Answer:
+        if question["end"]:
+            question.query["end"] = ["599"]
+        return log.rfc6962(question)
+
+    with serving(answer) as server:
+        assert numbers(read(source(server, log, limit=95))) == list(range(0, 95, 10))
+
+
 @both
 def test_a_busy_log_is_asked_again(kind: str) -> None:
     log, busy = OurLog(300), dict[str, int]()
@@ -434,7 +446,7 @@ def test_a_precertificate_that_is_not_the_signed_one_is_refused(kind: str) -> No
 
 
 @both
-def test_nothing_is_known_before_now(kind: str) -> None:
+def test_nothing_is_known_from_the_future(kind: str) -> None:
     log = OurLog(1)
     log.leaves[0] = x509_leaf(whole("h0.ours.example"), AT + 10**12)
     with running(log, kind) as server:
