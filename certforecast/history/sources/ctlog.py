@@ -122,6 +122,7 @@ class CtLogSource(Source):
             self._prove(log, head, read)
             now = _state(read, head)
             yield Batch(skipped=1) if now == state else Batch(marks=[Mark(place, now)])
+            return
         for entries in _pages(log, head, read.size, end):
             first = read.size
             for entry in entries:
