@@ -117,6 +117,6 @@ class Service:
         answer = self.get(path, **parameters)
         try:
             return answer.json()
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             said = " ".join(answer.text[:_EXCERPT].split())
             raise SourceError(f"{answer.url} answered with something that is not JSON: {said}") from error
