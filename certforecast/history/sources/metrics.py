@@ -42,7 +42,7 @@ Finds = Iterator[Found | Rejected | Mark | Skipped]
 
 
 class MetricsSource(Source):
-    """Prometheus: certificates that its exporters see.
+    """What exporters of Prometheus saw of certificates: its API, or a saved answer.
 
     These are the blackbox exporter, x509-certificate-exporter, cert-manager and Traefik. A Prometheus, or
     anything with its API, is asked by range queries for all that is new since the last import; a file holds

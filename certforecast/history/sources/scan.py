@@ -84,7 +84,7 @@ def scan(
 
 
 class ScanSource(Source):
-    """TLS endpoints, looked at now.
+    """Live TLS endpoints, also those that begin with STARTTLS: what each serves now.
 
     Parameters
     ----------
