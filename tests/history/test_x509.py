@@ -1,7 +1,7 @@
 """Certificates into rows: every column right, and nothing that is thrown at it gets through."""
 
 import hashlib
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
@@ -17,6 +17,7 @@ from certforecast.errors import CertForecastError, InputError
 from certforecast.history.schema import CERTIFICATES
 from certforecast.history.validation import check, from_rows
 from certforecast.history.x509 import certificate_row, is_chain_certificate, split_pem
+from certforecast.simulation.ders import make_ders
 from tests.certificates import (
     ISSUER,
     START,
@@ -254,3 +255,15 @@ def test_a_broken_block_never_takes_a_key_with_it() -> None:
 
 def test_issuers_are_written_as_cryptography_writes_them() -> None:
     assert row(GOOD[0])["issuer_dn"] == ISSUER.rfc4514_string()
+
+
+def test_an_sct_tells_from_when_a_certificate_was_known() -> None:
+    made = list(make_ders(30, seed=1, start=START))
+    rows = [certificate_row(data, source="test", known_at=NOW + timedelta(days=900)) for data in made]
+    logged = [row for row in rows if row["policy"] != "unknown"]  # the private ones are in no log
+    assert 0 < len(logged) < len(rows)
+    for row in rows:
+        hour = row["not_before"] + timedelta(hours=1)
+        assert row["known_at"] == (hour if row in logged else NOW + timedelta(days=900))
+    early = certificate_row(made[0], source="test", known_at=rows[0]["not_before"])
+    assert early["known_at"] == rows[0]["not_before"]

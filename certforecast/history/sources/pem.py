@@ -178,7 +178,7 @@ def read_file(path: Path, position: str, source: str, clock: Clock) -> Iterator[
             yield Rejected(find.position, str(error))
             continue
         # No file is older than its certificate, and none is from the future.
-        known = min(max(find.known_at, row["not_before"]), now)
+        known = min(max(row["known_at"], row["not_before"]), now)
         yield Found("certificates", {**row, "known_at": known, "details_known_at": known}, find.position)
 
 

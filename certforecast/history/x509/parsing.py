@@ -93,7 +93,8 @@ def certificate_row(der: bytes, *, source: str, known_at: datetime) -> dict[str,
     source : str
         Name of the source that found it.
     known_at : datetime
-        When it was first known.
+        When the source had it. If an SCT within is older, the certificate is known from its time on: whoever
+        watched the logs could know it then.
 
     Raises
     ------
@@ -101,8 +102,10 @@ def certificate_row(der: bytes, *, source: str, known_at: datetime) -> dict[str,
         If the bytes are not a certificate, its validity is inverted, or it names nothing.
     """
     row = _row(der)
+    logged_at = row["logged_at"]
     del row["chain"], row["logged_at"], row["reason"]
-    return {**row, "source": source, "known_at": known_at, "details_known_at": known_at}
+    known = known_at if logged_at is None else min(known_at, logged_at)
+    return {**row, "source": source, "known_at": known, "details_known_at": known}
 
 
 def is_chain_certificate(der: bytes) -> bool:
