@@ -52,6 +52,14 @@ _SINCE_2: Final = (
 )
 
 
+#: Layout 3: an event says which certificate it is about; the executor's did so in their detail.
+_TO_3: Final = (
+    "ALTER TABLE events ADD COLUMN fingerprint VARCHAR",
+    "UPDATE events SET fingerprint = detail, detail = NULL"
+    " WHERE source = 'executor' AND regexp_full_match(detail, '[0-9a-f]{64}')",
+)
+
+
 def connect(path: Path | None) -> "duckdb.DuckDBPyConnection":
     """Open a DuckDB file, made with its folder if it is not there; in memory without a path.
 
@@ -109,6 +117,8 @@ def prepare(connection: "duckdb.DuckDBPyConnection", where: str) -> None:
         )
     if version < 2:
         _run(connection, "BEGIN", *_to_2(), "UPDATE meta SET schema_version = 2", "COMMIT")
+    if version < 3:
+        _run(connection, "BEGIN", *_TO_3, "UPDATE meta SET schema_version = 3", "COMMIT")
 
 
 def _to_2() -> list[str]:

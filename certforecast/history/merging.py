@@ -21,7 +21,7 @@ _PREFERENCE: Final = {
         " fingerprint, issuer_dn"
     ),
     "observations": "known_at, fingerprint, error",
-    "events": "known_at, actor, detail",
+    "events": "known_at, actor, detail, fingerprint",
     "hosts": "known_at, owner",
 }
 
@@ -34,8 +34,14 @@ _KNOWN: Final = {
         " THEN coalesce(details_known_at, known_at) END"
     },
 }
-#: The earliest of all rows for one fact is kept of these.
-_EARLIEST: Final = ("known_at", "details_known_at")
+#: The least of all rows for one fact is kept of these: the earliest time, and of an event's fingerprints one
+#: of a whole certificate before a stand-in (``"~"`` sorts after every hex digit) and any before none.
+_LEAST: Final = {
+    "certificates": ("known_at", "details_known_at"),
+    "observations": ("known_at",),
+    "events": ("known_at", "fingerprint"),
+    "hosts": ("known_at",),
+}
 
 
 @dataclass(slots=True)
@@ -85,10 +91,10 @@ def merge(connection: "duckdb.DuckDBPyConnection", table: Table, rows: pa.Table)
             "CREATE OR REPLACE TEMP TABLE present AS SELECT *, fact AS identity"  # noqa: S608
             f" FROM {name} SEMI JOIN staged ON {name}.fact = staged.identity"
         )
-    earliest = {column: f"min({column}) OVER (PARTITION BY identity)" for column in _EARLIEST}
+    least = {column: f"min({column}) OVER (PARTITION BY identity)" for column in _LEAST[name]}
     run(
         "CREATE OR REPLACE TEMP TABLE settled AS"  # noqa: S608
-        f" SELECT {_columns(table, earliest)}, identity, {FACT[name]} AS fact"
+        f" SELECT {_columns(table, least)}, identity, {FACT[name]} AS fact"
         " FROM (FROM present UNION ALL BY NAME FROM staged)"
         f" QUALIFY row_number() OVER (PARTITION BY identity ORDER BY {_PREFERENCE[name]}, fact) = 1"
     )

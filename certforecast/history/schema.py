@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 #: Version of the store's layout; a store of a newer version is refused.
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 
 TIMESTAMP: Final = pa.timestamp("us", tz="UTC")
 _STRINGS: Final = pa.list_(pa.string())
@@ -150,6 +150,8 @@ OBSERVATIONS: Final = Table(
 
 #: Something happened to a lineage, known by the name its client gives it (certbot's lineage name; else the
 #: first name of the certificate). `kind` is one of `EVENT_KINDS`; `code` is the short machine-readable cause.
+#: `fingerprint` is the certificate it is about, where that is known: for ``issued`` the new one, for what the
+#: executor does the one it acts upon.
 EVENTS: Final = Table(
     "events",
     _schema(
@@ -159,7 +161,12 @@ EVENTS: Final = Table(
         ("actor", pa.string()),
         ("source", pa.string()),
         ("known_at", TIMESTAMP),
-        nullable=(("host", pa.string()), ("code", pa.string()), ("detail", pa.string())),
+        nullable=(
+            ("host", pa.string()),
+            ("code", pa.string()),
+            ("detail", pa.string()),
+            ("fingerprint", pa.string()),
+        ),
     ),
     ("at", "lineage", "kind", "host", "code", "source"),
 )

@@ -146,10 +146,7 @@ def _rules(table: Table, arrow: pa.Table) -> Iterable[tuple[str, Any]]:
                 "not_after is not later than not_before",
                 pc.less_equal(arrow["not_after"], arrow["not_before"]),
             )
-            yield (
-                "fingerprint is not a SHA-256 in lower-case hex",
-                pc.invert(pc.match_substring_regex(arrow["fingerprint"], r"^[0-9a-f~][0-9a-f]{63}$")),
-            )
+            yield _misspelt(arrow["fingerprint"])
         case "observations":
             yield (
                 "neither fingerprint nor error is set",
@@ -162,10 +159,16 @@ def _rules(table: Table, arrow: pa.Table) -> Iterable[tuple[str, Any]]:
             )
         case "events":
             yield "kind is not a known kind of event", _outside(arrow["kind"], EVENT_KINDS)
+            yield _misspelt(arrow["fingerprint"])
         case "hosts":
             value = arrow["criticality"]
             yield "criticality is not between 0 and 1", pc.or_(pc.less(value, 0.0), pc.greater(value, 1.0))
             yield "valid_to is before valid_from", pc.less(arrow["valid_to"], arrow["valid_from"])
+
+
+def _misspelt(fingerprint: Any) -> tuple[str, Any]:
+    well = pc.match_substring_regex(fingerprint, r"^[0-9a-f~][0-9a-f]{63}$")
+    return "fingerprint is not a SHA-256 in lower-case hex", pc.invert(well)
 
 
 def _outside(column: Any, allowed: frozenset[str]) -> Any:

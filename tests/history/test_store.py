@@ -326,6 +326,7 @@ def test_a_store_of_the_first_layout_is_brought_up_to_date(tmp_path: Path) -> No
         for table in TABLES:
             connection.execute(f"ALTER TABLE {table} DROP COLUMN fact")
         connection.execute("ALTER TABLE certificates DROP COLUMN details_known_at")
+        connection.execute("ALTER TABLE events DROP COLUMN fingerprint")
         for table in ("marks", "provenance"):
             connection.execute(f"DROP TABLE {table}")
         connection.execute("UPDATE meta SET schema_version = 1")
@@ -334,6 +335,59 @@ def test_a_store_of_the_first_layout_is_brought_up_to_date(tmp_path: Path) -> No
             pd.testing.assert_frame_equal(frame, before[name])
         assert history.append(rich().batch).changed == 0
         assert len(history.provenance()) == 2
+
+
+def test_the_executors_events_of_the_second_layout_name_their_certificate(tmp_path: Path) -> None:
+    path = tmp_path / "history.duckdb"
+    timeline = Timeline()
+    about = timeline.certificate("a", "www.shop.example", 0)
+    timeline.event(1, "www.shop.example", "order_created", source="executor", detail=about)
+    timeline.event(2, "www.shop.example", "reload_failed", source="executor", detail="no such process")
+    with History(path) as history:
+        history.append(timeline.batch)
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("ALTER TABLE events DROP COLUMN fingerprint")
+        connection.execute("UPDATE meta SET schema_version = 2")
+    with History(path) as history:
+        events = contents(history)["events"].set_index("kind")
+    assert events["fingerprint"].fillna("").to_dict() == {"order_created": about, "reload_failed": ""}
+    assert events["detail"].fillna("").to_dict() == {"order_created": "", "reload_failed": "no such process"}
+
+
+def test_an_event_learns_which_certificate_it_is_about() -> None:
+    timeline = Timeline()
+    about = timeline.certificate("a", "www.shop.example", 0)
+    timeline.event(1, "www.shop.example", "issued")
+    with timeline.history() as history:
+        again = Timeline()
+        again.event(1, "www.shop.example", "issued", fingerprint=about)
+        assert history.append(again.batch).tables["events"].updated == 1
+        assert contents(history)["events"]["fingerprint"].tolist() == [about]
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+def test_an_event_keeps_the_fingerprint_of_a_whole_certificate(order: tuple[int, ...]) -> None:
+    told = [
+        {"fingerprint": digest("a"), "known_at": day(9)},
+        {"fingerprint": "~" + digest("b")[1:], "known_at": day(2)},
+        {"detail": "first", "known_at": day(1)},
+    ]
+    with History(None) as history:
+        for index in order:
+            timeline = Timeline()
+            timeline.event(1, "a.example", "issued", **told[index])
+            history.append(timeline.batch)
+        [event] = history.tables().events.to_pandas().to_dict("records")
+    assert (event["fingerprint"], event["detail"], event["known_at"]) == (digest("a"), "first", day(1))
+
+
+def test_a_fingerprint_of_an_event_must_be_one() -> None:
+    timeline = Timeline()
+    timeline.event(1, "a.example", "issued", fingerprint=digest("a").upper())
+    with History(None) as history:
+        history.append(timeline.batch)
+        assert history.counts()["events"] == 0
+        assert history.quarantine()["reason"].tolist() == ["fingerprint is not a SHA-256 in lower-case hex"]
 
 
 def test_a_store_of_a_newer_version_is_refused(tmp_path: Path) -> None:
