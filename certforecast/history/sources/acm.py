@@ -12,7 +12,7 @@ from certforecast.errors import InputError, SourceError
 from certforecast.history.sources import NO_MARKS, Batch, Mark, Marks, Rejected, Source, Whole
 from certforecast.history.sources.acm_descriptions import events, first_known, host
 from certforecast.history.sources.batching import Found, Skipped, batches
-from certforecast.history.x509 import split_pem
+from certforecast.history.x509 import fingerprint, split_pem
 
 __all__ = ["AcmSource"]
 
@@ -151,6 +151,7 @@ class AcmSource(Source):
         if new.digest == seen.digest:
             yield Skipped(arn)
             return
+        version = None
         if told.get("Status") not in _WITHOUT and (not new.serial or new.serial != seen.serial):
             pem = client.get_certificate(CertificateArn=arn).get("Certificate", "")
             _, der = next(split_pem(pem.encode()), (0, InputError("ACM gave no certificate; ask again")))
@@ -158,7 +159,8 @@ class AcmSource(Source):
                 yield Rejected(arn, str(der))
                 return
             yield Whole(der, first_known(told, seen.looked, now), arn)
-        for event in events(told, arn, self.name, now):
+            version = fingerprint(der)
+        for event in events(told, arn, self.name, now, version, seen.looked):
             yield Found("events", event, arn)
         if place := host(told, now):
             yield Found("hosts", place, arn)

@@ -30,6 +30,8 @@ _RENEWALS: Final = {
     "SUCCESS": "issued",
     "FAILED": "order_failed",
 }
+#: Events about one version of a certificate; the others are about what goes by its ARN.
+_OF_A_VERSION: Final = frozenset({"issued", "staged", "revoked"})
 #: ACM gives up on a validation after this time.
 _VALIDATION_TIME: Final = timedelta(hours=72)
 #: Domains that an event names.
@@ -55,14 +57,20 @@ def first_known(told: dict[str, Any], looked: datetime | None, now: datetime) ->
     renewal = _part(told, "RenewalSummary")
     if renewal.get("RenewalStatus") == "SUCCESS":
         times.append(_moment(renewal, "UpdatedAt"))
-    begins = _moment(told, "NotBefore")
-    if begins is None:
+    earliest = _earliest(told, looked)
+    if earliest is None:
         return now
-    earliest = max(begins, looked) if looked else begins
     return min((time for time in times if time and earliest <= time <= now), default=now)
 
 
-def events(told: dict[str, Any], arn: str, source: str, now: datetime) -> Iterator[dict[str, Any]]:
+def events(
+    told: dict[str, Any],
+    arn: str,
+    source: str,
+    now: datetime,
+    fingerprint: str | None = None,
+    looked: datetime | None = None,
+) -> Iterator[dict[str, Any]]:
     """Give what happened to a certificate, at the times that ACM gives.
 
     Parameters
@@ -75,6 +83,10 @@ def events(told: dict[str, Any], arn: str, source: str, now: datetime) -> Iterat
         Name of the source.
     now : datetime
         The present; from then on is known what ACM gives no time for.
+    fingerprint : str, optional
+        Of the present version, if it was asked for. Events that can be this version's tell it.
+    looked : datetime, optional
+        When an earlier look showed another version.
 
     Yields
     ------
@@ -87,10 +99,19 @@ def events(told: dict[str, Any], arn: str, source: str, now: datetime) -> Iterat
         "actor": "acm",
         "source": source,
     }
+    earliest = _earliest(told, looked)
     for at, known_at, kind, code, detail in (*_issuance(told, now), *_renewal(told)):
         if at is not None:
             times = {"at": min(at, now), "known_at": min(known_at or at, now)}
-            yield {**common, **times, "kind": kind, "code": code, "detail": detail}
+            present = kind in _OF_A_VERSION and earliest is not None and at >= earliest
+            yield {
+                **common,
+                **times,
+                "kind": kind,
+                "code": code,
+                "detail": detail,
+                "fingerprint": fingerprint if present else None,
+            }
 
 
 def host(told: dict[str, Any], now: datetime) -> dict[str, Any] | None:
@@ -111,6 +132,12 @@ def host(told: dict[str, Any], now: datetime) -> dict[str, Any] | None:
         "valid_from": now,
         "known_at": now,
     }
+
+
+def _earliest(told: dict[str, Any], looked: datetime | None) -> datetime | None:
+    """Give the time before which the present version cannot have been there."""
+    begins = _moment(told, "NotBefore")
+    return max(begins, looked) if begins and looked else begins
 
 
 _Told = tuple[datetime | None, datetime | None, str, str | None, str | None]

@@ -196,6 +196,7 @@ class CertbotSource(Source):
             "lineage": lineage,
             "kind": kind,
             "host": first_name(found.row["names"]),
+            "fingerprint": found.row["fingerprint"],
             "actor": "certbot",
             "source": self.name,
             "known_at": at,

@@ -3,8 +3,9 @@
 import base64
 import binascii
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Any, Final
 
 from certforecast.clock import as_utc, parse_moment
@@ -94,15 +95,23 @@ class _About:
         return next((one for one in found if one.get("type") == kind), {})
 
     def event(
-        self, kind: str, at: datetime, *, code: str | None = None, detail: Any = None, host: str | None = None
+        self,
+        kind: str,
+        at: datetime,
+        *,
+        code: str | None = None,
+        detail: Any = None,
+        certificate: Mapping[str, Any] = MappingProxyType({}),
     ) -> Found:
+        names = certificate.get("names")
         row = {
             "at": at,
             "lineage": self.lineage,
             "kind": kind,
-            "host": host,
+            "host": first_name(names) if names else None,
             "code": code,
             "detail": _text(detail)[:_DETAIL] or None,
+            "fingerprint": certificate.get("fingerprint"),
             "actor": "cert-manager",
             "source": _NAME,
             "known_at": at,
@@ -143,7 +152,7 @@ def _request(about: _About) -> Iterator[Found | Rejected]:
     if (encoded := about.status.get("certificate")) is not None:
         row = _row(about, encoded, when)
         yield Found("certificates", row, about.position)
-        yield about.event("issued", row["known_at"], host=first_name(row["names"]), code=_issuer(about))
+        yield about.event("issued", row["known_at"], code=_issuer(about), certificate=row)
     if about.created is not None:
         yield about.event("order_created", about.created, code=_issuer(about))
     failed = about.moment(about.status.get("failureTime"))

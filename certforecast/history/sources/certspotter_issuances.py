@@ -62,13 +62,14 @@ def finds(item: Any, position: str, known_at: datetime, source: str) -> Iterator
     if der is None:
         row = _summary(item, source, known_at)
         yield Found("certificates", row, position)
-        names = row["names"]
+        names, digest = row["names"], row["fingerprint"]
     else:
         yield Whole(der, known_at, position)
-        names = _names(item)
+        names, digest = _names(item), fingerprint(der)
     if item.get("revoked") is True:
         names = names or certificate_row(der or b"", source=source, known_at=known_at)["names"]
-        yield Found("events", _revoked(item.get("revocation"), names, source, known_at), position)
+        event = _revoked(item.get("revocation"), names, source, known_at)
+        yield Found("events", {**event, "fingerprint": digest}, position)
 
 
 def _der(item: dict[str, Any]) -> bytes | None:

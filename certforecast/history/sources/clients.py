@@ -68,6 +68,7 @@ class Lineage:
             "host": host,
             "code": self.issuer,
             "detail": self.detail,
+            "fingerprint": certificate.row["fingerprint"],
             "actor": self.client,
             "source": self.client,
             "known_at": at,

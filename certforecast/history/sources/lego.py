@@ -171,6 +171,7 @@ class LegoSource(Source):
             "kind": "retired",
             "host": first_name(certificate.row["names"]),
             "detail": "archived by lego",
+            "fingerprint": certificate.row["fingerprint"],
             "actor": self.name,
             "source": self.name,
             "known_at": at,

@@ -8,7 +8,7 @@ from typing import Any, Final, Self
 from certforecast.clock import parse_moment
 from certforecast.errors import InputError
 from certforecast.history.names import is_wildcard, normalise_name
-from certforecast.history.x509 import split_pem
+from certforecast.history.x509 import fingerprint, split_pem
 
 __all__ = ["Entry", "number_of"]
 
@@ -136,6 +136,7 @@ class Entry:
             "kind": kind,
             "host": self.host,
             "detail": detail,
+            "fingerprint": fingerprint(self.der),
             "actor": "lemur",
             "source": "lemur",
             "known_at": known_at,

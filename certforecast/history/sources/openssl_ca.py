@@ -174,7 +174,9 @@ class OpensslCaSource(Source):
             if host not in names:
                 host = next((name for name in names if not is_wildcard(name)), None)
             detail = f"serial number {row['serial']}"
-            yield self._event("issued", began, lineage, host, detail, position)
+            event = self._event("issued", began, lineage, host, detail, position)
+            event.row["fingerprint"] = row["fingerprint"]
+            yield event
 
     def _revoked(self, row: IndexRow) -> Iterator[Found | Rejected]:
         if row.revoked_at is None:

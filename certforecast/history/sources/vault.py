@@ -133,18 +133,20 @@ class VaultSource(Source):
                 read.append(serial)
             if issued.revoked_at and _revocation(serial) not in before:
                 if leaf and row["names"]:
-                    yield Found("events", self._revoked(row["names"], issued.revoked_at, now), position)
+                    yield Found("events", self._revoked(row, issued.revoked_at, now), position)
                 read.append(_revocation(serial))
         if read:
             yield before.mark(read)
 
-    def _revoked(self, names: list[str], at: datetime, now: datetime) -> dict[str, Any]:
+    def _revoked(self, certificate: dict[str, Any], at: datetime, now: datetime) -> dict[str, Any]:
+        names = certificate["names"]
         host = next((name for name in names if not is_wildcard(name)), names[0])
         return {
             "at": min(at, now),
             "lineage": host,
             "kind": "revoked",
             "host": host,
+            "fingerprint": certificate["fingerprint"],
             "actor": "vault",
             "source": self.name,
             "known_at": min(at, now),

@@ -20,6 +20,7 @@ from certforecast.history.sources import Batch
 from certforecast.history.sources.acm import AcmSource
 from certforecast.history.sources.acm_descriptions import events, first_known, host
 from certforecast.history.validation import from_rows
+from certforecast.history.x509 import fingerprint
 from tests.certificates import START, certificate, der, pem
 from tests.history.sources.reading import read
 
@@ -67,7 +68,14 @@ def test_an_issued_certificate_was_ordered_and_issued() -> None:
     rows = told()
     assert set(rows) == {"order_created", "issued"}
     times = {"at": day(1), "known_at": day(1)}
-    assert rows["issued"] == {**ROW, **times, "kind": "issued", "code": None, "detail": None}
+    assert rows["issued"] == {
+        **ROW,
+        **times,
+        "kind": "issued",
+        "code": None,
+        "detail": None,
+        "fingerprint": None,
+    }
     assert rows["order_created"]["at"] == day(0)
 
 
@@ -267,6 +275,20 @@ def test_all_key_types_and_pages_are_asked_for(monkeypatch: pytest.MonkeyPatch) 
 def test_the_certificate_is_whole_and_known_from_its_issue(monkeypatch: pytest.MonkeyPatch) -> None:
     found = ask(monkeypatch, whole)
     assert [(each.der, each.known_at, each.position) for each in found.wholes] == [(der(LEAF), day(1), ARN)]
+    about = {row["kind"]: row["fingerprint"] for row in found.events}
+    assert about == {"order_created": None, "issued": fingerprint(der(LEAF))}
+
+
+@pytest.mark.parametrize(
+    ("begins", "looked", "named"), [(0, None, {1, 60}), (30, None, {60}), (0, 20, {60}), (0, 61, set())]
+)
+def test_an_issue_names_the_present_version_only_if_it_can_be_its(
+    begins: float, looked: float | None, named: set[float]
+) -> None:
+    renewal = {"RenewalStatus": "SUCCESS", "UpdatedAt": day(60), "DomainValidationOptions": []}
+    about = detail(NotBefore=day(begins), RenewalSummary=renewal)
+    rows = events(about, ARN, "acm", NOW, "f" * 64, None if looked is None else day(looked))
+    assert {row["at"] for row in rows if row["fingerprint"]} == {day(number) for number in named}
 
 
 def test_a_pending_certificate_is_not_fetched(monkeypatch: pytest.MonkeyPatch) -> None:

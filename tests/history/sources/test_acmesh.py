@@ -69,6 +69,7 @@ def test_a_lineage_is_known_from_when_acmesh_says_it_was_issued(tmp_path: Path) 
     found = read(source(tmp_path))
     assert [event["lineage"] for event in found.events] == ["a.example", "a.example"]
     assert {row["known_at"] for row in (*found.certificates, *found.events)} == {CREATED}
+    assert [row["fingerprint"] for row in found.events] == [row["fingerprint"] for row in found.certificates]
     assert {row["known_at"] for row in found.hosts} == {CREATED + timedelta(seconds=3)}
     event = found.events[0]
     assert (event["kind"], event["host"], event["actor"]) == ("issued", "a.example", "acmesh")

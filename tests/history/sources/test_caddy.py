@@ -46,6 +46,7 @@ def test_a_lineage_is_a_certificate_its_issue_and_a_host(tmp_path: Path) -> None
         ("*.a.example", "issued", "https://acme.example/dir",
          "suggested window 2026-04-28T00:00:00Z to 2026-04-29T00:00:00Z"),
     ]  # fmt: skip
+    assert [row["fingerprint"] for row in found.events] == [row["fingerprint"] for row in found.certificates]
     assert [(one["host"], one["automation"]) for one in found.hosts] == [
         ("b.example", "caddy"),
         ("*.a.example", "caddy"),

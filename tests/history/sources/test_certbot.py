@@ -88,6 +88,7 @@ def test_every_version_is_a_certificate_and_an_event(tree: Path) -> None:
         ("certbot", "b.example"),
     }
     assert all(row["known_at"] == row["at"] for row in issued)
+    assert [row["fingerprint"] for row in issued] == [row["fingerprint"] for row in found.certificates]
 
 
 def test_the_configuration_speaks_of_the_newest_version_only(tree: Path) -> None:
@@ -108,11 +109,12 @@ def test_the_live_link_tells_what_is_staged(tree: Path) -> None:
     os.utime(link, (back.timestamp(), back.timestamp()), follow_symlinks=False)
     found = read(CertbotSource(tree, clock=clock))
     staged = [
-        (row["at"], position)
+        (row["at"], row["fingerprint"], position)
         for row, position in zip(found.events, found.positions["events"], strict=True)
         if row["kind"] == "staged" and row["lineage"] == "a.example"
     ]
-    assert staged == [(back, "archive/a.example/cert2.pem#1")]
+    second = found.certificates[1]["fingerprint"]
+    assert staged == [(back, second, "archive/a.example/cert2.pem#1")]
 
 
 def test_a_host_is_known_as_far_as_the_configuration_says(tree: Path) -> None:

@@ -118,6 +118,9 @@ def check(found: Batch, seen: datetime) -> None:
     }
     assert {one["lineage"] for one in found.events} == {"web/shop"}
     assert all(one["known_at"] == one["at"] for one in found.events)
+    about = {one["kind"]: (one["host"], one["fingerprint"]) for one in found.events}
+    assert about.pop("issued") == ("shop.example", found.certificates[0]["fingerprint"])
+    assert set(about.values()) == {(None, None)}
     assert [row["known_at"] for row in found.certificates] == [ISSUED, START + timedelta(hours=1)]
     assert {tuple(row["names"]) for row in found.certificates} == {("*.shop.example", "shop.example")}
     (host,) = found.hosts

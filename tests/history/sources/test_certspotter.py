@@ -145,6 +145,7 @@ def test_a_revocation_is_known_from_when_it_was_seen(
     assert (event["lineage"], event["host"]) == ("a.example", "a.example")
     assert event["at"] == datetime(2026, 4, 1, tzinfo=UTC)
     assert event["known_at"] == datetime(2026, 4, 2, 12, tzinfo=UTC)
+    assert event["fingerprint"] == revoked["cert_sha256"]
     assert from_rows(EVENTS, [event], [])[2] == []
 
 

@@ -46,6 +46,7 @@ def test_a_lineage_is_a_certificate_its_issue_and_a_host(tmp_path: Path) -> None
     (row,) = found.certificates
     assert (row["names"], row["known_at"], row["source"]) == (["*.a.example", "a.example"], known, "lego")
     (event,) = found.events
+    assert event["fingerprint"] == row["fingerprint"]
     assert (event["kind"], event["lineage"], event["host"], event["code"], event["at"]) == (
         "issued",
         "*.a.example",
@@ -108,6 +109,7 @@ def test_what_version_5_has_archived_is_known_from_then_on(tmp_path: Path) -> No
         *("retired", "web", "a.example"),
         ARCHIVED,
     )
+    assert event["fingerprint"] == found.certificates[1]["fingerprint"]
     assert found.positions["events"][1] == f"archives/certificates/{path.name}#1"
     assert len(found.hosts) == 1
 

@@ -23,6 +23,7 @@ from certforecast.history.schema import EVENTS, HOSTS
 from certforecast.history.sources import Batch
 from certforecast.history.sources.lemur import LemurSource
 from certforecast.history.validation import from_rows
+from certforecast.history.x509 import fingerprint
 from tests.certificates import START, certificate, der, pem
 from tests.history.sources.reading import read
 from tests.history.sources.serving import Answer, Question, Serving, serving
@@ -119,7 +120,7 @@ def test_a_certificate_is_known_from_when_lemur_took_it_in() -> None:
     (issued,) = kinds(found)["issued"]
     assert (issued["at"], issued["known_at"]) == (day(1), day(1))
     assert (issued["lineage"], issued["host"]) == ("a.example-1", "a.example")
-    assert issued["detail"] is None
+    assert (issued["detail"], issued["fingerprint"]) == (None, fingerprint(der(leaf(1))))
 
 
 def test_certificates_that_replace_one_another_are_a_lineage_of_the_first_name() -> None:

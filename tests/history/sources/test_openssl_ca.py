@@ -85,6 +85,7 @@ def test_each_certificate_is_a_row_and_an_event(ca: Path) -> None:
         "kind": "issued",
         "host": "urn:node:a",
         "detail": "serial number a",
+        "fingerprint": found.certificates[0]["fingerprint"],
         "actor": "openssl ca",
         "source": "openssl_ca",
         "known_at": began[0],

@@ -51,6 +51,7 @@ def test_every_resolver_is_read(tmp_path: Path) -> None:
         ("*.a.example", "a.example", "resolver=le"),
         ("b.example", "b.example", "resolver=le"),
     ]
+    assert [row["fingerprint"] for row in found.events] == [row["fingerprint"] for row in found.certificates]
     known = START + timedelta(hours=1)
     assert {row["known_at"] for row in (*found.certificates, *found.events, *found.hosts)} == {known}
     assert {one["automation"] for one in found.hosts} == {"traefik"}

@@ -20,6 +20,7 @@ from certforecast.history.schema import EVENTS
 from certforecast.history.sources import Batch, Mark
 from certforecast.history.sources.vault import VaultSource
 from certforecast.history.validation import from_rows
+from certforecast.history.x509 import fingerprint
 from tests.certificates import START, authority, certificate, der, pem
 from tests.history.sources.reading import read
 from tests.history.sources.serving import Answer, Question, Serving, serving
@@ -96,6 +97,7 @@ def test_of_a_ca_neither_certificate_nor_revocation_is_read() -> None:
     assert [whole.der for whole in found.wholes] == [der(LEAF)]
     (event,) = found.events
     assert (event["at"], event["known_at"], event["host"]) == (at, at, "a.example")
+    assert event["fingerprint"] == fingerprint(der(LEAF))
     assert from_rows(EVENTS, [event], [])[2] == []
     assert (again.events, again.wholes) == ([], [])
 
