@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.random import Generator
 
+from certforecast.simulation.issuances import elliptic, twins
 from certforecast.simulation.journal import Journal
 from certforecast.simulation.mechanisms import Block
 from certforecast.simulation.naming import owner_name
@@ -45,7 +46,8 @@ def log(journal: Journal, population: Population, seed: int) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        `lineage, at, kind, code` (empty: none), `host, actor, known`.
+        `lineage, primary` (another than `lineage` for a twin), `suffix` (of the lineage's name), `at, kind,
+        code` (empty: none), `number` (of the certificate issued), `host, actor, known`.
     """
     issued, installed = journal.frame("issued"), journal.frame("installed")
     names = issued[issued["grew"] | issued["shrank"] | issued["split"]]
@@ -66,7 +68,17 @@ def log(journal: Journal, population: Population, seed: int) -> pd.DataFrame:
     retired = _some(journal.frame("retired"), _RETIREMENT_LOGGED, seed, 3)
     events = pd.concat([logged, retired.assign(kind="retired", code="")])
     events = events.sort_values(["at", "lineage", "kind", "code"], ignore_index=True)
-    return events.assign(actor=_actors(events, population), known=_known(events, seed))
+    events = events.assign(known=_known(events, seed), primary=events["lineage"], suffix="")
+    events = pd.concat([events, _twins(issued, population, seed)])
+    events = events.sort_values(["at", "lineage", "kind", "code"], ignore_index=True)
+    return events.assign(actor=_actors(events, population))
+
+
+def _twins(issued: pd.DataFrame, population: Population, seed: int) -> pd.DataFrame:
+    """Give the issues of twins, whose lineage the client calls by the algorithm of its keys too."""
+    logged = twins(issued[population.logged[issued["lineage"]]], population, seed)
+    suffix = np.where(elliptic(logged), "-ecdsa", "-rsa")
+    return logged.assign(kind="issued", code="", suffix=suffix, known=logged["at"] + 5 * _MINUTE)
 
 
 def _failures(blocked: pd.DataFrame) -> pd.DataFrame:
@@ -88,7 +100,7 @@ def _some(frame: pd.DataFrame, share: float, seed: int, kind: int) -> pd.DataFra
 def _actors(events: pd.DataFrame, population: Population) -> list[str]:
     central = population.traits.manager < population.managers
     actors = []
-    for lineage, automation in zip(events["lineage"], events["automation"], strict=True):
+    for lineage, automation in zip(events["primary"], events["automation"], strict=True):
         if automation == Automation.TIMER:
             actors.append("cert-manager" if central[lineage] else _CLIENTS[lineage % len(_CLIENTS)])
         else:

@@ -11,6 +11,7 @@ import pyarrow as pa
 from certforecast.errors import InputError
 from certforecast.policy import RenewalPolicy
 from certforecast.simulation.calendars import Calendar, day_of
+from certforecast.simulation.issuances import issuances
 from certforecast.simulation.journal import Journal
 from certforecast.simulation.mechanisms import OUTCOMES, Outcome, World, begin, introduce, step
 from certforecast.simulation.naming import fingerprint
@@ -97,7 +98,31 @@ class Fleet:
 
     def tables(self) -> dict[str, pa.Table]:
         """Give the four tables of :mod:`certforecast.history.schema`, by name."""
-        return render(self.journal, self.population, self.seed, self.first_day, self.last_day)
+        return render(self.journal, self.population, self.rates, self.seed, self.first_day, self.last_day)
+
+    def lineages(self) -> pd.DataFrame:
+        """Give the true lineage of every certificate that :meth:`tables` gives.
+
+        Returns
+        -------
+        pandas.DataFrame
+            `fingerprint`; `lineage`, a number; `number` of the certificate in its lineage, from 0; `parent`,
+            the lineage that a split took this one from, null for most. Where a service has two certificates
+            at a time, RSA and ECDSA, each series is a lineage; :meth:`outcomes` and :meth:`truth` tell of the
+            first only, which is the one served.
+        """
+        issued = issuances(self.journal, self.population, self.seed)
+        issued = issued[issued["known"] <= self.last_day]
+        twin = (issued["lineage"] - issued["primary"]).to_numpy()
+        parent = self.population.parent[issued["primary"]]
+        return pd.DataFrame(
+            {
+                "fingerprint": self._fingerprints(issued["lineage"], issued["number"]),
+                "lineage": issued["lineage"].to_numpy(),
+                "number": issued["number"].to_numpy(),
+                "parent": pd.Series(parent + twin).astype("Int64").where(parent >= 0),
+            }
+        )
 
     def write(self, folder: Path) -> list[Path]:
         """Write the tables as ``certificates.parquet`` and so on; give the files.

@@ -103,6 +103,12 @@ class Population:
         Owners' skill at the start, in standard deviations.
     observed, logged : ndarray of bool, shape (lineages,)
         Whether scans reach it; whether its client's events are kept.
+    parallel : ndarray of bool, shape (lineages,)
+        Whether each certificate has a twin with the other key algorithm.
+    multi_tenant : ndarray of bool, shape (lineages,)
+        Whether its names are tenants', who come and go.
+    wildcard_at : ndarray of int, shape (lineages,)
+        Number of the certificate in which a wildcard takes over for the other names; -1 never.
     """
 
     traits: Traits
@@ -117,6 +123,9 @@ class Population:
     skill: Floats
     observed: Flags
     logged: Flags
+    parallel: Flags
+    multi_tenant: Flags
+    wildcard_at: Ints
     zones: int
     owners: int
     accounts: int
@@ -185,6 +194,11 @@ def populate(lineages: int, rates: Rates, rng: Generator) -> Population:
         names=names,
         splits_at=splits_at,
     )  # fmt: skip
+    # What only certificates show has a stream of its own, so that it changes nothing that happens.
+    (dice,) = rng.spawn(1)
+    whole = (splits_at < 0) & (parent < 0)
+    multi_tenant = whole & by_timer & (dice.random(total) < rates.multi_tenant_share)
+    takes_over = whole & ~multi_tenant & (names > 1) & (dice.random(total) < rates.wildcard_share)
     population = Population(
         traits=traits,
         parent=parent,
@@ -198,6 +212,9 @@ def populate(lineages: int, rates: Rates, rng: Generator) -> Population:
         skill=skill,
         observed=rng.random(total) >= rates.unobserved_share,
         logged=rng.random(total) < np.where(by_timer, 0.7, 0.55),
+        parallel=by_timer & (dice.random(total) < rates.parallel_share),
+        multi_tenant=multi_tenant,
+        wildcard_at=np.where(takes_over, dice.integers(1, 6, size=total), -1),
         zones=zones,
         owners=owners,
         accounts=accounts,
@@ -262,5 +279,5 @@ def _inherit(population: Population, lineages: int) -> None:
         "pattern",
     ):
         getattr(traits, column)[child] = getattr(traits, column)[parent]
-    for column in ("automation", "issuer", "wish", "slot", "observed", "logged"):
+    for column in ("automation", "issuer", "wish", "slot", "observed", "logged", "parallel"):
         getattr(population, column)[child] = getattr(population, column)[parent]

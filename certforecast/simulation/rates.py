@@ -30,6 +30,10 @@ class Rates:
     unobserved_share: float = 0.15
     present_at_start: float = 0.75
     split_share: float = 0.06
+    parallel_share: float = 0.05  # of timers: two certificates of the same names, RSA and ECDSA
+    multi_tenant_share: float = 0.03  # of timers: tenants' names come and go with every renewal
+    wildcard_share: float = 0.03  # of lineages with several names: a wildcard takes over at some renewal
+    merge_share: float = 0.15  # of retirements: the names move into another certificate of the zone
 
     # What breaks in one lineage.
     timer_death: float = 0.00028  # class 2

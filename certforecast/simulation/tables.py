@@ -10,23 +10,24 @@ from publicsuffixlist import PublicSuffixList
 from certforecast.history.schema import CERTIFICATES, EVENTS, HOSTS, OBSERVATIONS, Table
 from certforecast.simulation.events import log
 from certforecast.simulation.inventory import take_stock
+from certforecast.simulation.issuances import issuances
 from certforecast.simulation.journal import Journal
-from certforecast.simulation.naming import digest, fingerprint, host_name, name_sets
+from certforecast.simulation.namesets import name_sets
+from certforecast.simulation.naming import digest, fingerprint, host_name
 from certforecast.simulation.observations import observe
 from certforecast.simulation.population import ISSUERS, Population
+from certforecast.simulation.rates import Rates
 
 __all__ = ["SOURCE", "render"]
 
 #: What the tables' `source` column says.
 SOURCE: Final = "simulation"
 
-_NAMES_STREAM: Final = 40
-_DELAY_STREAM: Final = 41
 _KEY_REUSE_SHARE: Final = 0.15
 
 
 def render(
-    journal: Journal, population: Population, seed: int, first_day: int, last_day: int
+    journal: Journal, population: Population, rates: Rates, seed: int, first_day: int, last_day: int
 ) -> dict[str, pa.Table]:
     """Give the tables by name; rows that would be known only after the last day are left out.
 
@@ -35,53 +36,47 @@ def render(
     first_day, last_day : int
         Days since 1970; the history ends at the beginning of `last_day`.
     """
-    names = name_sets(population, journal.frame("issued"), np.random.default_rng([seed, _NAMES_STREAM]))
+    names = name_sets(population, journal, seed, rates.merge_share)
     firsts = {lineage: held[0] for (lineage, _), held in names.items()}
     hosts = take_stock(journal, population, firsts, seed, first_day, last_day)
     return {
-        "certificates": _certificates(journal, names, seed, last_day),
+        "certificates": _certificates(issuances(journal, population, seed), names, seed, last_day),
         "observations": _observations(
             observe(journal, population, seed, first_day, last_day), firsts, seed, last_day
         ),
-        "events": _events(log(journal, population, seed), firsts, last_day),
+        "events": _events(log(journal, population, seed), firsts, seed, last_day),
         "hosts": _arrow(HOSTS, _timed(hosts, ["valid_from", "valid_to"]), last_day),
     }
 
 
 def _certificates(
-    journal: Journal, names: dict[tuple[int, int], list[str]], seed: int, last_day: int
+    issued: pd.DataFrame, names: dict[tuple[int, int], list[str]], seed: int, last_day: int
 ) -> pa.Table:
-    issued = pd.concat([journal.frame("entered").assign(number=0), journal.frame("issued")])
-    issued = issued.sort_values(["not_before", "lineage", "number"], ignore_index=True)
     suffixes = PublicSuffixList()
-    rows = [
-        _certificate(seed, int(lineage), int(number), int(issuer), names[lineage, number], suffixes)
-        for lineage, number, issuer in zip(issued["lineage"], issued["number"], issued["issuer"], strict=True)
-    ]
-    frame = pd.DataFrame(rows)
-    # Certificate Transparency shows a public certificate within hours, a nightly look at files a private one.
-    public = np.array([issuer.public for issuer in ISSUERS])[issued["issuer"]]
-    dice = np.array(
+    columns = (issued[column].tolist() for column in ("lineage", "number", "primary", "issuer", "elliptic"))
+    frame = pd.DataFrame(
         [
-            np.random.default_rng([seed, _DELAY_STREAM, *one]).random(2)
-            for one in issued[["lineage", "number"]].to_numpy()
+            _certificate(seed, lineage, number, issuer, elliptic, names[primary, number], suffixes)
+            for lineage, number, primary, issuer, elliptic in zip(*columns, strict=True)
         ]
     )
-    delay = np.where(public, 0.05 + 0.3 * dice[:, 0] ** 3, 0.05 + dice[:, 0])
-    delay = np.where(dice[:, 1] < 0.03, delay + 1.0 + 3.0 * dice[:, 0], delay)
-    frame["not_before"], frame["not_after"] = issued["not_before"], issued["not_after"]
+    frame[["not_before", "not_after", "known"]] = issued[["not_before", "not_after", "known"]]
     frame["validity_days"] = (frame["not_after"] - frame["not_before"]).round(6)
-    frame["known"] = frame["not_before"] + delay
     return _arrow(CERTIFICATES, _timed(frame, ["not_before", "not_after"]), last_day)
 
 
 def _certificate(
-    seed: int, lineage: int, number: int, issuer: int, names: list[str], suffixes: PublicSuffixList
+    seed: int,
+    lineage: int,
+    number: int,
+    issuer: int,
+    elliptic: bool,
+    names: list[str],
+    suffixes: PublicSuffixList,
 ) -> dict[str, Any]:
     """Give what depends on neither time nor policy."""
     made_by = ISSUERS[issuer]
     listed = sorted(names)
-    elliptic = made_by.algorithm == "ecdsa" or lineage % 3 == 0
     reuses_key = int(digest("reuse", seed, lineage)[:8], 16) / 2**32 < _KEY_REUSE_SHARE
     commercial = made_by.public and issuer >= 2
     return {
@@ -138,12 +133,18 @@ def _observations(scans: pd.DataFrame, firsts: dict[int, str], seed: int, last_d
     return _arrow(OBSERVATIONS, _timed(frame, ["at"]).rename(columns={"at": "observed_at"}), last_day)
 
 
-def _events(events: pd.DataFrame, firsts: dict[int, str], last_day: int) -> pa.Table:
+def _events(events: pd.DataFrame, firsts: dict[int, str], seed: int, last_day: int) -> pa.Table:
     hosts = {host: host_name(host) for host in events["host"].unique().tolist()}
     frame = pd.DataFrame(
         {
             "at": events["at"],
-            "lineage": events["lineage"].map(firsts),
+            "lineage": events["primary"].map(firsts) + events["suffix"],
+            "fingerprint": [
+                fingerprint(seed, lineage, int(number)) if kind == "issued" else None
+                for lineage, number, kind in zip(
+                    events["lineage"].tolist(), events["number"], events["kind"], strict=True
+                )
+            ],
             "host": events["host"].map(hosts),
             "kind": events["kind"],
             "code": events["code"].where(events["code"] != "", None),

@@ -78,7 +78,17 @@ def test_rows_refer_to_each_other(tables: dict[str, pa.Table]) -> None:
     # A row on its way may be late: the certificate itself is known within days of its first look.
     unknown = ~seen["fingerprint"].isin(certificates["fingerprint"])
     assert (seen.loc[unknown, "observed_at"] > END - timedelta(days=6)).all()
-    assert set(events["lineage"]) <= {name for names in certificates["names"] for name in names}
+    own = events["lineage"].str.replace(r"-(rsa|ecdsa)$", "", regex=True)
+    assert set(own) <= {name for names in certificates["names"] for name in names}
+    issued = events[events["kind"] == "issued"]
+    assert issued["fingerprint"].is_unique
+    unknown = ~issued["fingerprint"].isin(certificates["fingerprint"])
+    assert (issued.loc[unknown, "at"] > END - timedelta(days=6)).all()
+    named = issued.merge(certificates, on="fingerprint")
+    assert (named["not_before"] < named["at"]).all()
+    assert (named["at"] <= named["not_before"] + timedelta(hours=2)).all()
+    assert named["lineage"].str.startswith(tuple(certificates["subject_cn"].unique())).all()
+    assert events.loc[events["kind"] != "issued", "fingerprint"].isna().all()
     assert set(events["kind"]) <= EVENT_KINDS
     looks = seen.merge(certificates, on="fingerprint")
     assert (looks["observed_at"] >= looks["not_before"]).all()

@@ -10,6 +10,7 @@ import pytest
 from certforecast.simulation import Fleet, Rates
 from certforecast.simulation.calendars import Calendar, day_of, limit_on
 from certforecast.simulation.mechanisms import Block
+from certforecast.simulation.namesets import name_sets
 from certforecast.simulation.population import ISSUERS, Automation
 
 RATES = Rates()
@@ -213,10 +214,7 @@ def test_owners_differ_and_their_past_tells() -> None:
 
 
 def _names(fleet: Fleet) -> dict[tuple[int, int], list[str]]:
-    from certforecast.simulation.naming import name_sets
-
-    rng = np.random.default_rng([fleet.seed, 40])
-    return name_sets(fleet.population, fleet.journal.frame("issued"), rng)
+    return name_sets(fleet.population, fleet.journal, fleet.seed, fleet.rates.merge_share)
 
 
 def _first_names(fleet: Fleet) -> dict[int, list[str]]:

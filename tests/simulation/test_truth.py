@@ -24,7 +24,9 @@ def test_probabilities_sum_to_one_for_exactly_the_open_renewals(fleet: Fleet) ->
     truth = fleet.truth(as_of, draws=40)
     assert truth["fingerprint"].is_unique
     assert np.allclose(truth[SHARES].sum(axis=1), 1.0)
-    certificates = fleet.tables()["certificates"].to_pandas().set_index("fingerprint")
+    lineages = fleet.lineages()
+    served = lineages.loc[lineages["lineage"] < len(fleet.population), "fingerprint"]  # twins are not
+    certificates = fleet.tables()["certificates"].to_pandas().set_index("fingerprint").loc[served]
     outcomes = fleet.outcomes().set_index("fingerprint")["resolved_at"]
     valid = certificates[(certificates["not_before"] <= as_of) & (certificates["not_after"] > as_of)]
     resolved = valid.index.map(outcomes).to_series(index=valid.index) <= as_of
