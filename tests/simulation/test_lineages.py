@@ -135,6 +135,10 @@ def test_tenants_come_and_go() -> None:
     newest = held.sort_values("number").groupby("lineage")["names"].last()
     tenants = [name for names in newest for name in names if name.startswith("t") and name[1].isdigit()]
     assert len(tenants) == len(set(tenants))
+    homes = (
+        held.assign(names=held["names"].map(sorted)).explode("names").groupby("names")["lineage"].nunique()
+    )
+    assert (homes > 1).any()  # who left one certificate may join another
 
 
 def test_a_wildcard_takes_over() -> None:
