@@ -10,7 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from certforecast.history.sources import Batch
-from certforecast.history.x509 import certificate_row
+from certforecast.history.x509 import certificate_row, fingerprint
 from certforecast.planning.plan import Action
 
 __all__ = ["rows"]
@@ -43,7 +43,9 @@ def rows(action: Action, done: dict[str, dict[str, Any]], actor: str) -> Batch:
     """
     batch = Batch()
 
-    def event(at: str, kind: str, code: str | None = None, detail: str | None = None) -> None:
+    def event(
+        at: str, kind: str, fingerprint: str | None, code: str | None = None, detail: str | None = None
+    ) -> None:
         moment = datetime.fromisoformat(at)
         batch.events.append(
             {
@@ -52,7 +54,8 @@ def rows(action: Action, done: dict[str, dict[str, Any]], actor: str) -> Batch:
                 "kind": kind,
                 "host": _host(action),
                 "code": code,
-                "detail": detail,
+                "detail": detail or fingerprint,  # where it stood before events had the column
+                "fingerprint": fingerprint,
                 "actor": actor,
                 "source": _SOURCE,
                 "known_at": moment,
@@ -67,27 +70,33 @@ def rows(action: Action, done: dict[str, dict[str, Any]], actor: str) -> Batch:
         at = result["at"]
         if error is not None:
             kind = "challenge_failed" if error.get("challenge") else failed
-            event(at, kind, error.get("code") or step, error["message"])
+            event(at, kind, action.fingerprint, error.get("code") or step, error["message"])
         elif fine is not None and not ("present" in done["order"] and step in ("order", "install")):
-            event(at, fine, detail=_fingerprint(step, action, done))
+            event(at, fine, _fingerprint(step, action, done))
         if step == "install" and error is None:
             complaints = result["complaints"]
             event(
                 at,
                 "reload_failed" if complaints else "reloaded",
+                action.fingerprint,
                 "reload" if complaints else None,
-                "; ".join(complaints) or action.fingerprint,
+                "; ".join(complaints) or None,
             )
         for look in result.get("looks", ()):
             moment = datetime.fromisoformat(look["observed_at"])
             batch.observations.append({**look, "observed_at": moment, "source": _SOURCE, "known_at": moment})
-    if chain := done.get("issue", {}).get("chain"):
-        leaf = x509.load_pem_x509_certificates(chain.encode("ascii"))[0]
+    if der := _issued(done):
         known_at = datetime.fromisoformat(done["issue"]["at"])
-        batch.certificates.append(
-            certificate_row(leaf.public_bytes(Encoding.DER), source=_SOURCE, known_at=known_at)
-        )
+        batch.certificates.append(certificate_row(der, source=_SOURCE, known_at=known_at))
     return batch
+
+
+def _issued(done: dict[str, dict[str, Any]]) -> bytes | None:
+    """Give the certificate that was issued, if one was."""
+    chain = done.get("issue", {}).get("chain")
+    if not chain:
+        return None
+    return x509.load_pem_x509_certificates(chain.encode("ascii"))[0].public_bytes(Encoding.DER)
 
 
 def _fingerprint(step: str, action: Action, done: dict[str, dict[str, Any]]) -> str | None:
@@ -98,6 +107,8 @@ def _fingerprint(step: str, action: Action, done: dict[str, dict[str, Any]]) -> 
     """
     if step == "order":
         return action.fingerprint
+    if step == "issue" and (der := _issued(done)):
+        return fingerprint(der)
     if step == "rollback":
         back: str | None = done["rollback"]["looks"][0]["fingerprint"]
         return back

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from certforecast.execution.record import rows
 from certforecast.execution.workflow import carry_out
 from certforecast.history import History
+from certforecast.history.x509 import fingerprint
 from certforecast.planning.plan import Action, Endpoint, Probabilities
-from tests.certificates import certificate, pem
+from tests.certificates import certificate, der, pem
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
 STEPS = ["order", "issue", "stage", "check", "install", "verify", "rollback", "record"]
@@ -118,3 +119,25 @@ def test_a_failed_challenge_is_told_from_a_failed_order(step: str, kind: str) ->
         "www.example.org",
         "robot",
     )
+
+
+@pytest.mark.parametrize("failing", [set(), {"verify"}])
+def test_every_event_names_its_certificate(failing: set[str]) -> None:
+    done: dict[str, dict[str, Any]] = {}
+
+    def step(name: str, so_far: dict[str, dict[str, Any]]) -> dict[str, Any]:
+        del so_far
+        done[name] = answer(name, fails=name in failing, present=False)
+        return done[name]
+
+    carry_out(ACTION, step)
+    told = {event["kind"]: event["fingerprint"] for event in rows(ACTION, done, "robot").events}
+    old, new = "0" * 64, "1" * 64
+    expected = {
+        "order_created": old,
+        "issued": fingerprint(der(LEAF)),
+        "staged": new,
+        "installed": new,
+        "reloaded": old,
+    }
+    assert told == expected | ({"verify_failed": old, "rolled_back": old} if failing else {"verified": new})
