@@ -30,6 +30,9 @@ class RenewalPolicy:
         successor counts as retired.
     successor_window_days : float
         How long after ``not_after`` a certificate may still be issued and count as successor.
+    parallel_fraction : float
+        A certificate of the same names with another kind of key, issued within this share of the lifetime,
+        runs beside the old one instead of replacing it.
     incident_window_days : float
         Window over which recent failures of an issuer are counted in features.
     """
@@ -41,6 +44,7 @@ class RenewalPolicy:
     slip_cap_days: float = 30.0
     grace_days: float = 30.0
     successor_window_days: float = 30.0
+    parallel_fraction: float = 1 / 3
     incident_window_days: float = 90.0
 
     def __post_init__(self) -> None:

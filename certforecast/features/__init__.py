@@ -1,4 +1,4 @@
-"""Point-in-time features of open renewals: issuer, validity, lag, churn, operations, calendar.
+"""Point-in-time features of open renewals: issuer, validity, lag, churn, operations, neighbours, calendar.
 
 Every feature is an ibis expression over tables that went through :meth:`Tables.at`, so it can only see what
 was known at ``as_of``, for one moment or for many.
@@ -13,19 +13,24 @@ from certforecast.features.catalogue import Feature
 from certforecast.features.churn import FEATURES as _CHURN
 from certforecast.features.issuer import FEATURES as _ISSUER
 from certforecast.features.lag import FEATURES as _LAG
+from certforecast.features.neighbours import FEATURES as _NEIGHBOURS
 from certforecast.features.operations import FEATURES as _OPERATIONS
 from certforecast.features.validity import FEATURES as _VALIDITY
 from certforecast.policy import RenewalPolicy
 from certforecast.renewals import HasTables, renewals_at
 
 if TYPE_CHECKING:
+    import ibis.expr.types as ir
     import pandas as pd
 
-__all__ = ["FEATURES", "IDENTIFIERS", "Feature", "features", "training_frame"]
+    from certforecast.renewals.known import Known
+
+__all__ = ["FEATURES", "IDENTIFIERS", "Feature", "feature_table", "features", "training_frame"]
 
 #: Every feature by name, in column order.
 FEATURES: dict[str, Feature] = {
-    feature.name: feature for feature in (*_ISSUER, *_VALIDITY, *_LAG, *_CHURN, *_OPERATIONS, *_CALENDAR)
+    feature.name: feature
+    for feature in (*_ISSUER, *_VALIDITY, *_LAG, *_CHURN, *_OPERATIONS, *_NEIGHBOURS, *_CALENDAR)
 }
 
 #: Columns that say which renewal a row is about; never given to a model.
@@ -91,24 +96,62 @@ def training_frame(
     )
 
 
+def feature_table(known: "Known", country: str = "US") -> "ir.Table":
+    """Give the features as a table on the engine: for what is too large for a frame.
+
+    Parameters
+    ----------
+    known : Known
+        What is known at the moments: ``Known(history.tables(), [as_of], policy)``.
+    country : str
+        ISO code of the country whose public holidays count.
+
+    Returns
+    -------
+    ibis table
+        `IDENTIFIERS`, then `FEATURES`, a row for every open renewal and moment; nothing was brought to the
+        caller. Its Parquet is ``feature_table(...).to_parquet(...)``.
+    """
+    from certforecast.features.calendar import calendar
+    from certforecast.features.churn import churn
+    from certforecast.features.context import KEY, Context, joined
+    from certforecast.features.issuer import issuer
+    from certforecast.features.lag import lag
+    from certforecast.features.neighbours import neighbours
+    from certforecast.features.operations import operations
+    from certforecast.features.validity import validity
+    from certforecast.renewals.times import DAY
+
+    context = Context(known, country)
+    groups = (issuer, validity, lag, churn, operations, neighbours, calendar)
+    rows = context.targets
+    identified = rows.select(
+        *("as_of", "fingerprint", "lineage", "name"),
+        # Times come as days, exact to a fraction of a second.
+        **{
+            column: (rows[time] * DAY).round().cast("int64").as_timestamp("s").cast("timestamp('UTC', 6)")
+            for column, time in (("not_before", "issued"), ("not_after", "expires"), ("due", "due"))
+        },
+    )
+    table = joined(identified, *((group(context), KEY) for group in groups))
+    return table.select(
+        *IDENTIFIERS,
+        **{
+            feature.name: table[feature.name].cast("string" if feature.kind == "category" else "float64")
+            for feature in FEATURES.values()
+        },
+    )
+
+
 def _features(
     history: HasTables, moments: Sequence[datetime], policy: RenewalPolicy, country: str
 ) -> "pd.DataFrame":
-    from certforecast.features.calendar import calendar
-    from certforecast.features.churn import churn
-    from certforecast.features.context import KEY, Context
-    from certforecast.features.issuer import issuer
-    from certforecast.features.lag import lag
-    from certforecast.features.operations import operations
-    from certforecast.features.validity import validity
+    from certforecast.renewals.known import Known
 
-    frame = renewals_at(history, moments, policy)
-    context = Context(history.tables().at(moments), frame, policy, country)
-    computed = frame[list(IDENTIFIERS)].merge(context.targets.select(*KEY).to_pandas(), on=list(KEY))
-    for group in (issuer, validity, lag, churn, operations, calendar):
-        computed = computed.merge(group(context).to_pandas(), on=list(KEY), validate="one_to_one")
+    known = Known(history.tables(), moments, policy)
+    computed: pd.DataFrame = feature_table(known, country).to_pandas()
+    times = ["as_of", "not_before", "not_after", "due"]
+    computed[times] = computed[times].apply(lambda column: column.dt.tz_convert("UTC").dt.as_unit("us"))
     categories = [feature.name for feature in FEATURES.values() if feature.kind == "category"]
-    numbers = [feature.name for feature in FEATURES.values() if feature.kind != "category"]
     computed[categories] = computed[categories].astype("str")
-    computed[numbers] = computed[numbers].astype("float64")
-    return computed[[*IDENTIFIERS, *FEATURES]].sort_values(list(KEY), ignore_index=True)
+    return computed.sort_values(["as_of", "fingerprint"], ignore_index=True)

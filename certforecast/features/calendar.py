@@ -1,31 +1,40 @@
 """Calendar: weekdays, public holidays, the year-end freeze, and how crowded the expiry is."""
 
-from datetime import date
 from typing import TYPE_CHECKING, Any, cast
 
 from certforecast.features.catalogue import flag, number
-from certforecast.features.context import KEY, Context
+from certforecast.features.context import KEY, Context, joined
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
+    import pandas as pd
 
 __all__ = ["FEATURES", "calendar"]
 
-_EPOCH = date(1970, 1, 1)
+#: Years around `as_of` that the calendar covers: a certificate of ten years may be long past due, or far off.
+_YEARS_BACK, _YEARS_AHEAD = 11, 11
 
 #: First and last day of the usual year-end change freeze, as (month, day). An assumption.
 FREEZE = ((12, 15), (1, 5))
 
 FEATURES = (
-    number("calendar", "expiry_weekday", "weekday", "0 for Monday to 6 for Sunday."),
-    number("calendar", "due_weekday", "weekday", "0 for Monday to 6 for Sunday."),
-    number("calendar", "free_days", "days", "Public holidays in the 14 days up to expiry."),
+    number("calendar", "expiry_weekday", "weekday", "0 for Monday to 6 for Sunday.", "calendar"),
+    number("calendar", "due_weekday", "weekday", "0 for Monday to 6 for Sunday.", "calendar"),
+    number("calendar", "free_days", "days", "Public holidays in the 14 days up to expiry.", "calendar"),
     flag(
         "calendar",
         "expires_in_freeze",
         "Whether it expires in the year-end freeze (15 December to 5 January).",
+        "calendar",
     ),
-    number("calendar", "crowding", "share", "Of the live certificates, expiring within 3 days of this one."),
+    flag("calendar", "due_in_freeze", "Whether it falls due in the year-end freeze.", "calendar"),
+    number(
+        "calendar",
+        "crowding",
+        "share",
+        "Of the live certificates, expiring within 3 calendar days of this one.",
+        "live",
+    ),
 )
 
 
@@ -33,31 +42,33 @@ def calendar(context: Context) -> "ir.Table":
     """Compute the calendar features for every target; ``as_of, fingerprint`` and `FEATURES`."""
     import ibis
 
-    targets = context.targets
-    free = ibis.memtable({"free": _free_days(context)}, schema={"free": "float64"})
-    near = (free.free > targets.expires.floor() - 14.0) & (free.free <= targets.expires.floor())
-    counted = (
-        targets.select(*KEY, "expires")
-        .inner_join(free, near)
-        .group_by(list(KEY))
-        .aggregate(free_days=lambda t: t.count())
+    targets = context.targets.select(
+        *KEY,
+        "expires",
+        "due",
+        expiry_day=lambda t: t.expires.floor().cast("int64"),
+        due_day=lambda t: t.due.floor().cast("int64"),
     )
-    other = targets.select("as_of", other_expires="expires")
-    pairs = targets.select(*KEY, "expires").inner_join(other, "as_of")
-    crowd = pairs.group_by(list(KEY)).aggregate(
-        crowding=((pairs.other_expires - pairs.expires).abs() <= 3.0).cast("float64").mean()
+    dates = ibis.memtable(_days(context))
+    on_expiry = dates.select(expiry_day="day", free_days="free", expires_in_freeze="frozen")
+    on_due = dates.select(due_day="day", due_in_freeze="frozen")
+    counts = targets.group_by(["as_of", "expiry_day"]).aggregate(number=targets.count())
+    near = counts.select("as_of", "number", other="expiry_day")
+    crowds = counts.select("as_of", "expiry_day").inner_join(near, "as_of")
+    crowds = crowds.group_by(["as_of", "expiry_day"]).aggregate(
+        crowding=crowds.number.sum(where=(crowds.other - crowds.expiry_day).abs() <= 3) / crowds.number.sum()
     )
-    rows = targets
-    for table in (counted, crowd):
-        rows = rows.left_join(table, list(KEY)).drop("as_of_right", "fingerprint_right")
-    frozen = ibis.memtable({"frozen": _frozen_days(context)}, schema={"frozen": "float64"})
+    rows = joined(
+        targets, (on_expiry, ("expiry_day",)), (on_due, ("due_day",)), (crowds, ("as_of", "expiry_day"))
+    )
     return rows.select(
         *KEY,
         "crowding",
+        "expires_in_freeze",
+        "due_in_freeze",
         expiry_weekday=_weekday(rows.expires),
         due_weekday=_weekday(rows.due),
-        free_days=rows.free_days.fill_null(0).cast("float64"),
-        expires_in_freeze=rows.expires.floor().cast("float64").isin(frozen.frozen).cast("float64"),
+        free_days=rows.free_days,
     )
 
 
@@ -66,26 +77,24 @@ def _weekday(moment: "ir.FloatingValue") -> "ir.FloatingValue":
     return cast("ir.FloatingValue", ((moment.floor().cast("int64") + 3) % 7).cast("float64"))
 
 
-def _years(context: Context) -> range:
-    if context.frame.empty:
-        return range(1970, 1971)
-    return range(context.frame["as_of"].min().year, context.frame["as_of"].max().year + 4)
-
-
-def _free_days(context: Context) -> list[float]:
+def _days(context: Context) -> "pd.DataFrame":
+    """List the days that a live certificate may expire on or fall due, with what is known of them."""
     import holidays
+    import pandas as pd
 
-    found: Any = holidays.country_holidays(context.country, years=_years(context))
-    return sorted(float((day - _EPOCH).days) for day in found)
-
-
-def _frozen_days(context: Context) -> list[float]:
+    moments = context.known.moments
+    first, last = (edge.year for edge in (min(moments), max(moments)))
+    years = range(first - _YEARS_BACK, last + _YEARS_AHEAD + 1)
+    found: Any = holidays.country_holidays(context.country, years=years)
     (first_month, first_day), (last_month, last_day) = FREEZE
-    return [
-        float(number)
-        for year in _years(context)
-        for number in range(
-            (date(year - 1, first_month, first_day) - _EPOCH).days,
-            (date(year, last_month, last_day) - _EPOCH).days + 1,
-        )
-    ]
+    days = pd.date_range(f"{years[0]}-01-01", f"{years[-1]}-12-31")
+    free = pd.Series(days.isin(pd.to_datetime(sorted(found))), index=days)
+    month_day = days.month * 100 + days.day
+    frozen = (month_day >= first_month * 100 + first_day) | (month_day <= last_month * 100 + last_day)
+    return pd.DataFrame(
+        {
+            "day": (days - pd.Timestamp(0)).days.astype("int64"),
+            "free": free.rolling(14, min_periods=1).sum().to_numpy(dtype="float64"),
+            "frozen": frozen.astype("float64"),
+        }
+    )

@@ -3,81 +3,140 @@
 from typing import TYPE_CHECKING
 
 from certforecast.features.catalogue import flag, number
-from certforecast.features.context import KEY, Context, days
+from certforecast.features.context import KEY, Context, joined
+from certforecast.renewals.service import ENDPOINT
+from certforecast.renewals.times import DAY, seconds
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
 
-__all__ = ["FEATURES", "churn"]
+__all__ = ["FEATURES", "WINDOWS", "churn"]
+
+#: Windows, in days, over which hosts are said to have joined or left.
+WINDOWS = (7, 30, 90)
 
 FEATURES = (
     number(
-        "churn", "endpoints", "endpoints", "Endpoints on which the certificate was seen; 0 if never scanned."
+        "churn", "endpoints", "endpoints", "On which the certificate was seen; 0 if never scanned.", "looks"
+    ),
+    *(
+        number(
+            "churn",
+            f"joined_{days}",
+            "share",
+            f"Of its endpoints, first seen in the last {days} days; null if none.",
+            "looks",
+        )
+        for days in WINDOWS
+    ),
+    *(
+        number(
+            "churn",
+            f"left_{days}",
+            "share",
+            f"Of its endpoints, gone or turned to other names within {days} days of it; null if none.",
+            "looks",
+        )
+        for days in WINDOWS
     ),
     number(
-        "churn", "joined_share", "share", "Of its endpoints, first seen in the last 30 days; null if none."
+        "churn",
+        "gone_share",
+        "share",
+        "Of its endpoints, gone or turned to other names; null if none.",
+        "looks",
     ),
-    number("churn", "gone_share", "share", "Of its endpoints, gone or turned to other names; null if none."),
-    number("churn", "moved_share", "share", "Of its endpoints, already on the successor; null if none."),
     number(
-        "churn", "error_share", "share", "Of the looks at its endpoints in 14 days, without a certificate."
+        "churn", "moved_share", "share", "Of its endpoints, already on the successor; null if none.", "looks"
     ),
     number(
-        "churn", "silent_days", "days", "Since the last look that saw the certificate; null if never scanned."
+        "churn",
+        "error_share",
+        "share",
+        "Of the looks at its endpoints in 14 days, without a certificate.",
+        "looks",
     ),
-    flag("churn", "unserved", "Whether a successor is issued but not in service."),
-    number("churn", "unserved_days", "days", "Since that successor was issued; null if there is none."),
     number(
-        "churn", "host_certificates", "certificates", "Different ones on its endpoints in 90 days, a mean."
+        "churn",
+        "silent_days",
+        "days",
+        "Since the last look that saw the certificate; null if never scanned.",
+        "looks",
+    ),
+    flag("churn", "unserved", "Whether a successor is issued but not in service.", "successor"),
+    number(
+        "churn",
+        "unserved_days",
+        "days",
+        "Since that successor was issued; null if there is none.",
+        "successor",
+    ),
+    number(
+        "churn",
+        "host_certificates",
+        "certificates",
+        "Different ones on its endpoints in 90 days, a mean.",
+        "looks",
     ),
     number("churn", "names", "names", "Names in the certificate."),
-    flag("churn", "names_changed", "Whether its names differ from the one before; null if there is none."),
+    flag(
+        "churn",
+        "names_changed",
+        "Whether its names differ from the one before; null if there is none.",
+        "lineage",
+    ),
     number(
-        "churn", "endpoint_ratio", "ratio", "Endpoints over those of the one before; null if there were none."
+        "churn",
+        "endpoint_ratio",
+        "ratio",
+        "Endpoints over those of the one before; null if there were none.",
+        "looks",
     ),
 )
 
 
 def churn(context: Context) -> "ir.Table":
     """Compute the churn features for every target; ``as_of, fingerprint`` and `FEATURES`."""
-    place = ["as_of", "host", "port", "server_name"]
-    looks = context.tables.observations
-    looks = looks.select(*place, "fingerprint", seen=days(looks.observed_at), now=days(looks.as_of))
-    age = looks.now - looks.seen
-    endpoints = looks.group_by(place).aggregate(
-        born=looks.seen.min(),
-        recent=(age <= 14.0).cast("float64").sum(),
-        errors=((age <= 14.0) & looks.fingerprint.isnull()).cast("float64").sum(),
-        certificates=looks.fingerprint.nunique(where=age <= 90.0),
+    rows = context.known.sightings
+    rows = rows.mutate(now=seconds(rows.as_of), failed=rows.fingerprint.isnull())
+    endpoints = rows.group_by(list(ENDPOINT)).aggregate(
+        born=rows.first_seen.min(),
+        looks=rows.recent.sum(),
+        errors=rows.recent.sum(where=rows.failed),
+        certificates=rows.fingerprint.nunique(where=rows.now - rows.last_seen <= 90 * DAY),
     )
-    served = (
-        looks.filter(looks.fingerprint.notnull())
-        .group_by([*place, "fingerprint"])
-        .aggregate(seen=lambda t: t.seen.max(), now=lambda t: t.now.max())
-        .inner_join(endpoints, place)
-    )
+    served = rows.filter(~rows.failed).group_by([*ENDPOINT, "fingerprint"])
+    served = served.aggregate(seen=lambda t: t.last_seen.max(), now=lambda t: t.now.max())
+    served = served.inner_join(endpoints, list(ENDPOINT))
     condensed = served.group_by(list(KEY)).aggregate(
-        joined=((served.now - served.born) <= 30.0).cast("float64").mean(),
         errors=served.errors.sum(),
-        recent=served.recent.sum(),
-        seen=served.seen.max(),
+        looks=served.looks.sum(),
+        silent=(served.now - served.seen).min() / float(DAY),
         certificates=served.certificates.cast("float64").mean(),
+        **{
+            f"joined_{days}": (served.now - served.born <= days * DAY).cast("float64").mean()
+            for days in WINDOWS
+        },
     )
-    rows = context.targets
-    for table in (condensed, context.previous):
-        rows = rows.left_join(table, list(KEY)).drop("as_of_right", "fingerprint_right")
+    moves = context.known.moves
+    age = seconds(moves.as_of) - moves.last_seen
+    left = moves.group_by(list(KEY)).aggregate(
+        **{f"left_{days}": (moves.gone & (age <= days * DAY)).cast("float64").mean() for days in WINDOWS}
+    )
+    previous = context.previous.select(*KEY, "previous_name_set", "previous_endpoints")
+    rows = joined(context.targets, (condensed, KEY), (left, KEY), (previous, KEY))
     return rows.select(
         *KEY,
+        *(f"{kind}_{days}" for kind in ("joined", "left") for days in WINDOWS),
+        "names",
         endpoints=rows.endpoints.cast("float64"),
-        joined_share=rows.joined,
         gone_share=rows.endpoints_gone / rows.endpoints.nullif(0),
         moved_share=rows.endpoints_moved / rows.endpoints.nullif(0),
-        error_share=rows.errors / rows.recent.nullif(0.0),
-        silent_days=rows.now - rows.seen,
+        error_share=rows.errors.fill_null(0) / rows.looks.nullif(0),
+        silent_days=rows.silent,
         unserved=rows.successor.notnull().cast("float64"),
         unserved_days=rows.now - rows.successor_issued,
         host_certificates=rows.certificates,
-        names=rows.names.length().cast("float64"),
         names_changed=(rows.previous_name_set != rows.name_set_id).cast("float64"),
         endpoint_ratio=rows.endpoints / rows.previous_endpoints.nullif(0),
     )

@@ -1,125 +1,131 @@
-"""Renewal lag: when this lineage, its domain and its owner have renewed before."""
+"""Renewal lag: when this lineage has renewed before, how regularly, and at what time of the day."""
 
+import math
 from typing import TYPE_CHECKING
 
 from certforecast.features.catalogue import number
-from certforecast.features.context import KEY, Context, smoothed
+from certforecast.features.context import KEY, Context, joined, smoothed
+from certforecast.renewals.engine import keep
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
 
-__all__ = ["FEATURES", "lag"]
+__all__ = ["FEATURES", "MEMORY", "lag"]
 
 #: How many renewals of a lineage are remembered.
 MEMORY = 6
 
-FEATURES = (
-    number(
-        "lag", "lag_last", "lifetimes", "Lag of the last renewal over its lifetime; null if there is none."
-    ),
-    number("lag", "lag_mean", "lifetimes", "Mean of the last 6; null if there is none."),
-    number("lag", "lag_spread", "lifetimes", "Standard deviation of the last 6; null below 2."),
-    number("lag", "margin_last", "lifetimes", "Margin of the last renewal over its lifetime; null if none."),
-    number("lag", "margin_least", "lifetimes", "Least margin of the last 6; null if there is none."),
-    number(
-        "lag", "install_delay", "days", "From issue to service, mean of the last 6; null if there is none."
-    ),
-    number(
-        "lag", "interval_spread", "ratio", "Spread over mean of the last 6 issue intervals; null below 2."
-    ),
-    number("lag", "lineage_late_rate", "share", "Slipped or failed among the last 6, smoothed."),
-    number("lag", "lineage_failed_rate", "share", "Failed among the last 6, smoothed."),
-    number(
-        "lag",
-        "past_usual",
-        "lifetimes",
-        "How far `as_of` lies beyond the mean moment of renewal; null if none.",
-    ),
-    number("lag", "domain_late_rate", "share", "Slipped or failed in the registered domain, smoothed."),
-    number("lag", "domain_failed_rate", "share", "Failed in the registered domain, smoothed."),
-    number("lag", "owner_late_rate", "share", "Slipped or failed with the same owner, smoothed."),
-    number("lag", "owner_failed_rate", "share", "Failed with the same owner, smoothed."),
+FEATURES = tuple(
+    number("lag", name, unit, doc, "lineage")
+    for name, unit, doc in (
+        ("lag_last", "lifetimes", "Lag of the last renewal over its lifetime; null if there is none."),
+        ("lag_mean", "lifetimes", "Mean of the last 6; null if there is none."),
+        ("lag_spread", "lifetimes", "Standard deviation of the last 6; null below 2."),
+        (
+            "lag_trend",
+            "lifetimes",
+            "Slope of the last 6, a renewal; null below 2. Positive: later and later.",
+        ),
+        ("margin_last", "lifetimes", "Margin of the last renewal over its lifetime; null if none."),
+        ("margin_least", "lifetimes", "Least margin of the last 6; null if there is none."),
+        ("install_delay", "days", "From issue to service, mean of the last 6; null if there is none."),
+        (
+            "interval_spread",
+            "ratio",
+            "Spread over mean of the last 6 issue intervals, near 0 for a clockwork; null below 2.",
+        ),
+        ("weekday_share", "share", "Of the last 6 issues, on Monday to Friday (UTC); null if there is none."),
+        (
+            "hour_concentration",
+            "0 to 1",
+            "How alike the hours of the last 6 issues are (length of their mean direction on the clock); 1 is"
+            " a timer; null if there is none.",
+        ),
+        ("lineage_late_rate", "share", "Slipped or failed among the last 6, smoothed."),
+        ("lineage_failed_rate", "share", "Failed among the last 6, smoothed."),
+        ("past_usual", "lifetimes", "How far `as_of` lies beyond the mean moment of renewal; null if none."),
+    )
 )
 
 
 def lag(context: Context) -> "ir.Table":
     """Compute the lag features for every target; ``as_of, fingerprint`` and `FEATURES`."""
+    history, targets = _history(context), context.targets
+    ours = history.semi_join(targets, list(KEY)).select("as_of", "lineage", "fingerprint", ours="position")
+    past = history.drop("fingerprint").inner_join(ours, ["as_of", "lineage"])
+    past = past.filter(past.position < past.ours, past.position >= past.ours - MEMORY)
+    turn = past.ours - past.position
+    steps = (-turn).cast("float64")
+    known = past["lag"].notnull()
+    angle = (past.issued - past.issued.floor()) * (2 * math.pi)
+    # 1970-01-01 was a Thursday.
+    working = ((past.issued.floor().cast("int64") + 3) % 7 < 5).cast("float64")
+    summed = past.group_by(list(KEY)).aggregate(
+        lag_last=past["lag"].max(where=turn == 1),
+        lag_mean=past["lag"].mean(),
+        lag_spread=past["lag"].std(how="sample"),
+        lags=known.cast("float64").sum(),
+        steps=steps.sum(where=known),
+        steps_squared=(steps * steps).sum(where=known),
+        products=(steps * past["lag"]).sum(where=known),
+        lag_sum=past["lag"].sum(),
+        margin_last=past.margin.max(where=turn == 1),
+        margin_least=past.margin.min(),
+        install_delay=past.delay.mean(),
+        interval_mean=past.interval.mean(),
+        interval_deviation=past.interval.std(how="sample"),
+        weekday_share=working.mean(),
+        east=angle.cos().mean(),
+        north=angle.sin().mean(),
+        trials=past.trial.sum(),
+        late=past.late.sum(),
+        failed=past.failed.sum(),
+    )
+    rows = joined(
+        targets.select(*KEY, "now", "due", "issued", "expires"), (summed, KEY), (context.overall, ("as_of",))
+    )
+    trials = rows.trials.fill_null(0.0)
+    scatter = rows.lags * rows.steps_squared - rows.steps * rows.steps
+    return rows.select(
+        *KEY,
+        *(
+            "lag_last",
+            "lag_mean",
+            "lag_spread",
+            "margin_last",
+            "margin_least",
+            "install_delay",
+            "weekday_share",
+        ),
+        lag_trend=(rows.lags * rows.products - rows.steps * rows.lag_sum) / scatter.nullif(0.0),
+        interval_spread=rows.interval_deviation / rows.interval_mean.nullif(0.0),
+        hour_concentration=(rows.east * rows.east + rows.north * rows.north).sqrt(),
+        lineage_late_rate=smoothed(rows.late.fill_null(0.0), trials, rows.late_overall),
+        lineage_failed_rate=smoothed(rows.failed.fill_null(0.0), trials, rows.failed_overall),
+        past_usual=(rows.now - rows.due) / (rows.expires - rows.issued) - rows.lag_mean,
+    )
+
+
+def _history(context: Context) -> "ir.Table":
+    """Number the renewals of each lineage that has a target, and measure each."""
     import ibis
 
-    rows = context.renewals
+    live = context.targets.select("as_of", "lineage").distinct()
+    rows = context.renewals.semi_join(live, ["as_of", "lineage"])
     lifetime = rows.expires - rows.issued
     natural = ~rows.intervention
     resolved = rows.outcome.isin(["on_time", "slipped", "failed"]) & natural
-    before = ibis.window(
-        group_by=["as_of", "lineage"],
-        order_by=[rows.issued, rows.fingerprint],
-    )
-    rows = rows.mutate(
-        lag=ibis.ifelse(natural, (rows.in_service - rows.due) / lifetime, None),
-        margin=ibis.ifelse(natural, (rows.expires - rows.in_service) / lifetime, None),
-        delay=ibis.ifelse(natural, rows.in_service - rows.successor_issued, None),
-        interval=rows.issued - rows.issued.lag().over(before),
-        trial=resolved.cast("float64"),
-        late=(resolved & (rows.outcome != "on_time")).cast("float64"),
-        failed=(resolved & (rows.outcome == "failed")).cast("float64"),
-    )
-    # Two renewals are enough to compare; a zero spread of intervals is a clockwork.
-    window = ibis.window(
-        group_by=["as_of", "lineage"],
-        order_by=[rows.issued, rows.fingerprint],
-        preceding=(MEMORY, 1),
-    )
-    nearest = ibis.window(
-        group_by=["as_of", "lineage"], order_by=[rows.issued, rows.fingerprint], preceding=(1, 1)
-    )
-    overall = (
-        rows.filter(rows.trial > 0)
-        .group_by("as_of")
-        .aggregate(late_overall=lambda t: t.late.mean(), failed_overall=lambda t: t.failed.mean())
-    )
-    rows = rows.mutate(
-        lag_last=rows.lag.max().over(nearest),
-        lag_mean=rows.lag.mean().over(window),
-        lag_spread=rows.lag.std(how="sample").over(window),
-        margin_last=rows.margin.max().over(nearest),
-        margin_least=rows.margin.min().over(window),
-        install_delay=rows.delay.mean().over(window),
-        interval_mean=rows.interval.mean().over(window),
-        interval_deviation=rows.interval.std(how="sample").over(window),
-        lineage_trials=rows.trial.sum().over(window),
-        lineage_late=rows.late.sum().over(window),
-        lineage_failed=rows.failed.sum().over(window),
-    )
-    out = context.targets.select(*KEY).inner_join(rows, list(KEY))
-    out = out.left_join(overall, "as_of").drop("as_of_right")
-    for place in ("domain", "owner"):
-        past = rows.filter(rows.trial > 0, rows[place].notnull())
-        record = past.group_by(["as_of", place]).aggregate(
-            **{
-                f"{place}_trials": past.trial.sum(),
-                f"{place}_late": past.late.sum(),
-                f"{place}_failed": past.failed.sum(),
-            }
+    order = ibis.window(group_by=["as_of", "lineage"], order_by=[rows.issued, rows.fingerprint])
+    return keep(
+        rows.select(
+            *("as_of", "lineage", "fingerprint", "issued"),
+            position=ibis.row_number().over(order),
+            interval=rows.issued - rows.issued.lag().over(order),
+            lag=ibis.ifelse(natural, (rows.in_service - rows.due) / lifetime, None),
+            margin=ibis.ifelse(natural, (rows.expires - rows.in_service) / lifetime, None),
+            delay=ibis.ifelse(natural, rows.in_service - rows.successor_issued, None),
+            trial=resolved.cast("float64"),
+            late=(resolved & (rows.outcome != "on_time")).cast("float64"),
+            failed=(resolved & (rows.outcome == "failed")).cast("float64"),
         )
-        out = out.left_join(record, ["as_of", place]).drop("as_of_right", f"{place}_right")
-    rates = {
-        f"{place}_{kind}_rate": smoothed(
-            out[f"{place}_{kind}"].fill_null(0.0),
-            out[f"{place}_trials"].fill_null(0.0),
-            out[f"{kind}_overall"],
-        )
-        for place in ("lineage", "domain", "owner")
-        for kind in ("late", "failed")
-    }
-    return out.select(
-        *KEY,
-        "lag_last",
-        "lag_mean",
-        "lag_spread",
-        "margin_last",
-        "margin_least",
-        "install_delay",
-        interval_spread=out.interval_deviation / out.interval_mean,
-        past_usual=(out.now - out.due) / (out.expires - out.issued) - out.lag_mean,
-        **rates,
     )

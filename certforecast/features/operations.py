@@ -1,9 +1,9 @@
-"""Operations: failed attempts, how the host is run, and what its neighbours go through."""
+"""Operations: failed attempts and how they are retried, how the host is run, and its key."""
 
 from typing import TYPE_CHECKING
 
 from certforecast.features.catalogue import category, flag, number
-from certforecast.features.context import KEY, Context
+from certforecast.features.context import KEY, Context, joined
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -11,30 +11,77 @@ if TYPE_CHECKING:
 __all__ = ["FEATURES", "operations"]
 
 FEATURES = (
-    number("operations", "attempts_failed_week", "a day", "Failed attempts for this certificate in 7 days."),
-    number(
-        "operations", "attempts_failed_month", "a day", "Failed attempts for this certificate in 30 days."
-    ),
-    number(
-        "operations", "attempt_failed_age", "days", "Since its last failed attempt; null if there was none."
-    ),
-    category(
-        "operations", "attempt_failed_code", "Cause of its last failed attempt; null if there was none."
-    ),
-    flag("operations", "reload_failed", "Whether a reload or installation failed since it was issued."),
-    number(
-        "operations", "domain_trouble_share", "share", "Of the domain's lineages, failed attempts in 7 days."
-    ),
-    number("operations", "domain_overdue_share", "share", "Of the domain's open renewals, past due."),
     number(
         "operations",
-        "owner_overdue_share",
-        "share",
-        "Of the owner's open renewals, past due; null if unknown.",
+        "attempts_failed_week",
+        "a day",
+        "Failed attempts for this certificate in 7 days.",
+        "attempts",
     ),
-    category("operations", "automation", "How the host renews, by the inventory; null if unknown."),
-    category("operations", "environment", "Environment by the inventory; null if unknown."),
-    flag("operations", "key_reused", "Whether the key is that of the certificate before; null if unknown."),
+    number(
+        "operations",
+        "attempts_failed_month",
+        "a day",
+        "Failed attempts for this certificate in 30 days.",
+        "attempts",
+    ),
+    number(
+        "operations",
+        "attempt_failed_age",
+        "days",
+        "Since its last failed attempt; null if there was none.",
+        "attempts",
+    ),
+    category(
+        "operations",
+        "attempt_failed_code",
+        "Cause of its last failed attempt; null if there was none.",
+        "attempts",
+    ),
+    number(
+        "operations",
+        "attempt_causes",
+        "causes",
+        "Different causes of its failed attempts in 30 days; 0 if there was none.",
+        "attempts",
+    ),
+    number(
+        "operations",
+        "retry_interval",
+        "days",
+        "Mean time between its failed attempts in 30 days; null below 2.",
+        "attempts",
+    ),
+    number(
+        "operations",
+        "success_age",
+        "days",
+        "Since its client last issued, installed or verified; null if nothing is told.",
+        "successes",
+    ),
+    flag(
+        "operations",
+        "reload_failed",
+        "Whether a reload or installation failed since it was issued.",
+        "attempts",
+    ),
+    category(
+        "operations", "automation", "How the host renews, by the inventory; null if unknown.", "inventory"
+    ),
+    category("operations", "environment", "Environment by the inventory; null if unknown.", "inventory"),
+    flag(
+        "operations",
+        "key_reused",
+        "Whether the key is that of the certificate before; null if unknown.",
+        "lineage",
+    ),
+    number(
+        "operations",
+        "key_sharing",
+        "lineages",
+        "Other live lineages with the same key; null if the key is unknown.",
+        "live",
+    ),
 )
 
 
@@ -45,50 +92,42 @@ def operations(context: Context) -> "ir.Table":
     targets, attempts = context.targets, context.attempts
     own = attempts.filter(attempts["at"] >= attempts.issued)
     age = own.now - own["at"]
+    month = age <= 30.0
+    cause = own.code.coalesce(own.kind)
     counts = own.group_by(list(KEY)).aggregate(
         week=(age <= 7.0).cast("float64").sum(),
-        month=(age <= 30.0).cast("float64").sum(),
+        month=month.cast("float64").sum(),
         attempt_failed_age=age.min(),
+        attempt_causes=cause.nunique(where=month).cast("float64"),
+        span=own["at"].max(where=month) - own["at"].min(where=month),
         reloads=own.kind.isin(["reload_failed", "install_failed"]).cast("float64").max(),
     )
     latest = ibis.window(group_by=list(KEY), order_by=[own["at"].desc(), own.kind, own.code.fill_null("")])
     codes = (
-        own.mutate(place=ibis.row_number().over(latest))
+        own.mutate(place=ibis.row_number().over(latest), attempt_failed_code=cause)
         .filter(lambda t: t.place == 0)
-        .select(*KEY, attempt_failed_code=own.code.coalesce(own.kind))
+        .select(*KEY, "attempt_failed_code")
     )
-    recent = attempts.filter(attempts.now - attempts["at"] <= 7.0)
-    troubled = recent.group_by(["as_of", "domain"]).aggregate(troubled=recent.lineage.nunique())
-    overdue = (targets.now > targets.due).cast("float64")
-    domains = targets.group_by(["as_of", "domain"]).aggregate(
-        domain_overdue_share=overdue.mean(), live=targets.lineage.nunique()
+    good = context.successes
+    fared = good.group_by(list(KEY)).aggregate(success_age=(good.now - good["at"]).min())
+    keyed = targets.filter(targets.spki_hash.notnull())
+    shared = keyed.group_by(["as_of", "spki_hash"]).aggregate(lineages=keyed.lineage.nunique())
+    rows = joined(
+        targets,
+        (counts, KEY),
+        (codes, KEY),
+        (fared, KEY),
+        (shared, ("as_of", "spki_hash")),
+        (context.previous.select(*KEY, "previous_spki"), KEY),
     )
-    owners = (
-        targets.filter(targets.owner.notnull())
-        .group_by(["as_of", "owner"])
-        .aggregate(owner_overdue_share=overdue.mean())
-    )
-    rows = targets
-    for table, on in (
-        (counts, list(KEY)),
-        (codes, list(KEY)),
-        (troubled, ["as_of", "domain"]),
-        (domains, ["as_of", "domain"]),
-        (owners, ["as_of", "owner"]),
-        (context.previous.select(*KEY, "previous_spki"), list(KEY)),
-    ):
-        rows = rows.left_join(table, on).drop(*(f"{column}_right" for column in on))
     return rows.select(
         *KEY,
-        "attempt_failed_age",
-        "attempt_failed_code",
-        "domain_overdue_share",
-        "owner_overdue_share",
-        "automation",
-        "environment",
+        *("attempt_failed_age", "attempt_failed_code", "success_age", "automation", "environment"),
         attempts_failed_week=rows.week.fill_null(0.0) / 7.0,
         attempts_failed_month=rows.month.fill_null(0.0) / 30.0,
+        attempt_causes=rows.attempt_causes.fill_null(0.0),
+        retry_interval=ibis.ifelse(rows.month >= 2.0, rows.span / (rows.month - 1.0), None),
         reload_failed=rows.reloads.fill_null(0.0),
-        domain_trouble_share=ibis.least(rows.troubled.fill_null(0) / rows.live, 1.0),
         key_reused=(rows.spki_hash == rows.previous_spki).cast("float64"),
+        key_sharing=rows.lineages.cast("float64") - 1.0,
     )

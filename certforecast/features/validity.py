@@ -1,18 +1,53 @@
 """Validity period: how long, how much of it is gone, and what kind of certificate it is."""
 
-from typing import TYPE_CHECKING
+from datetime import date
+from typing import TYPE_CHECKING, Final
 
 from certforecast.features.catalogue import category, flag, number
-from certforecast.features.context import KEY, Context
+from certforecast.features.context import KEY, Context, joined
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
 
-__all__ = ["FEATURES", "validity"]
+__all__ = ["FEATURES", "LIMITS", "validity"]
+
+#: Longest validity of public TLS certificates in days, by first day of issue: CA/B Forum Baseline
+#: Requirements, section 6.3.2, with ballots 193, SC-031 (browsers' rule of 2020) and SC-081v3.
+LIMITS: Final = (
+    (date(2018, 3, 1), 825),
+    (date(2020, 9, 1), 398),
+    (date(2026, 3, 15), 200),
+    (date(2027, 3, 15), 100),
+    (date(2029, 3, 15), 47),
+)
+
+#: Name of a profile, and the lifetime in days up to which it goes.
+_PROFILES: Final = (
+    ("short-lived", 10),
+    ("47 days", 47),
+    ("90 days", 100),
+    ("200 days", 200),
+    ("398 days", 398),
+)
 
 FEATURES = (
     number("validity", "validity_days", "days", "Lifetime of the certificate."),
-    number("validity", "validity_ratio", "ratio", "Its lifetime over that of the one before; null if none."),
+    number(
+        "validity",
+        "validity_ratio",
+        "ratio",
+        "Its lifetime over that of the one before; null if none.",
+        "lineage",
+    ),
+    category(
+        "validity", "validity_profile", "Class of lifetime: short-lived, 47, 90, 200, 398 days, longer."
+    ),
+    number(
+        "validity",
+        "limit_ratio",
+        "ratio",
+        "Its lifetime over the limit for public certificates at `as_of`; above 1 the next must be shorter.",
+    ),
     number("validity", "elapsed_share", "share", "How much of the lifetime has passed."),
     number("validity", "days_left", "days", "From `as_of` to expiry."),
     number(
@@ -28,14 +63,23 @@ FEATURES = (
 
 def validity(context: Context) -> "ir.Table":
     """Compute the validity features for every target; ``as_of, fingerprint`` and `FEATURES`."""
-    rows = context.targets.left_join(context.previous, list(KEY)).drop("as_of_right", "fingerprint_right")
+    import ibis
+
+    rows = joined(context.targets, (context.previous.select(*KEY, "previous_lifetime"), KEY))
     lifetime = rows.expires - rows.issued
+    begins = [((day - date(1970, 1, 1)).days, limit) for day, limit in LIMITS]
+    limit = ibis.cases(*((rows.now >= day, float(limit)) for day, limit in reversed(begins)))
     return rows.select(
         *KEY,
         "validation",
         "key_algorithm",
         validity_days=lifetime,
         validity_ratio=lifetime / rows.previous_lifetime,
+        # An hour more: some CAs count the last second, some do not.
+        validity_profile=ibis.cases(
+            *((lifetime < most + 1.0 / 24, name) for name, most in _PROFILES), else_="longer"
+        ),
+        limit_ratio=lifetime / limit,
         elapsed_share=(rows.now - rows.issued) / lifetime,
         days_left=rows.expires - rows.now,
         log_days_left=(rows.expires - rows.now + 0.25).ln(),

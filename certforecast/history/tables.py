@@ -39,11 +39,24 @@ class Tables:
         """
         import ibis
 
-        rows = ibis.memtable(
-            {"as_of": sorted({as_utc(moment) for moment in moments})},
-            schema={"as_of": "timestamp('UTC', 6)"},
-        )
-        joined = [rows.inner_join(table, table.known_at <= rows.as_of) for table in self]
+        # Engines tell differently which columns are never null; only some of them would then fit together.
+        plain = [
+            table.select(
+                **{name: table[name].cast(kind(nullable=True)) for name, kind in table.schema().items()}
+            )
+            for table in self
+        ]
+        distinct = sorted({as_utc(moment) for moment in moments})
+        kind = "timestamp('UTC', 6)"
+        if len(distinct) == 1:  # much the usual case, and much cheaper without a join
+            as_of = ibis.literal(distinct[0], type=kind)
+            joined = [
+                table.filter(table.known_at <= as_of).select(as_of.name("as_of"), *table.columns)
+                for table in plain
+            ]
+        else:
+            rows = ibis.memtable({"as_of": distinct}, schema={"as_of": kind})
+            joined = [rows.inner_join(table, table.known_at <= rows.as_of) for table in plain]
         certificates = joined[0]
         seen = ibis.coalesce(certificates.details_known_at, certificates.known_at) <= certificates.as_of
         details = {

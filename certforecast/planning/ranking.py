@@ -9,7 +9,9 @@ from certforecast.clock import Clock, as_utc, system_clock
 from certforecast.planning.loss import expected_loss
 from certforecast.planning.plan import Action, ActionKind, Endpoint, Plan, Probabilities, action_id, plan_id
 from certforecast.planning.reasons import reasons
+from certforecast.policy import RenewalPolicy
 from certforecast.renewals import HasTables, renewals
+from certforecast.renewals.known import Known
 from certforecast.renewals.places import inventory, serving
 from certforecast.settings import Settings
 
@@ -192,7 +194,7 @@ def _places(history: HasTables, as_of: datetime) -> dict[str, list[Endpoint]]:
 
 
 def _inventory(history: HasTables, as_of: datetime) -> dict[str, dict[str, Any]]:
-    rows = inventory(history.tables().at([as_of])).to_pandas().to_dict("records")
+    rows = inventory(Known(history.tables(), [as_of], RenewalPolicy())).to_pandas().to_dict("records")
     return {row["fingerprint"]: _plain(row) for row in rows}
 
 

@@ -50,10 +50,10 @@ def renewals(history: HasTables, as_of: datetime, policy: RenewalPolicy | None =
 
     Returns
     -------
-    DataFrame, shape (n_certificates, 23)
+    DataFrame, shape (n_certificates, 24)
         One row a certificate, by lineage and issue. ``as_of``; ``lineage`` (fingerprint of its earliest
-        certificate), ``name``, ``fingerprint``, ``names``, ``name_set_id``; ``successor`` and ``link``
-        (the evidence: exact, superset, endpoint, covered); the times ``not_before``, ``not_after``, ``due``,
+        certificate), ``name``, ``fingerprint``, ``names``, ``name_set_id``; ``successor`` and ``why`` (the
+        evidence: :mod:`certforecast.renewals.lineages`); the times ``not_before``, ``not_after``, ``due``,
         ``slip_point``, ``successor_not_before``, ``in_service_at``, ``resolved_at``; ``renewal_lag_days``
         (successor in service minus due) and ``margin_days`` (``not_after`` minus successor in service);
         ``outcome``, ``evidence`` (issuance or service), ``intervention``; counts of ``endpoints`` and how
@@ -68,32 +68,29 @@ def renewals_at(
     """Do as :func:`renewals` for many moments in one pass; one row a certificate and moment."""
     import pandas as pd
 
-    from certforecast.renewals.lineages import certificates, label_lineages, overlaps, successors
-    from certforecast.renewals.outcomes import outcomes
-    from certforecast.renewals.service import replacements, service, spells
+    from certforecast.renewals.known import Known
 
-    policy = policy or RenewalPolicy()
-    tables = history.tables()
-    shared = overlaps(tables)
-    known = tables.at(moments)
-    rows = certificates(known)
-    moves = replacements(spells(known, rows), known, shared)
-    judged = outcomes(rows, successors(rows, shared, moves, policy), service(moves), known, policy)
-    frame: pd.DataFrame = judged.select(
+    known = Known(history.tables(), moments, policy or RenewalPolicy())
+    called = known.tables.certificates
+    called = called.select(
+        "as_of", "fingerprint", "names", name=called.subject_cn.nullif("").coalesce(called.names[0])
+    )
+    rows = known.renewals.inner_join(called, ["as_of", "fingerprint"])
+    frame: pd.DataFrame = rows.select(
         "as_of",
+        "lineage",
         "fingerprint",
         "name",
         "names",
         "name_set_id",
         "successor",
-        "link",
+        "why",
         *_TIMES,
         "outcome",
         "evidence",
         "intervention",
         *_COUNTS,
     ).to_pandas()
-    frame.insert(1, "lineage", label_lineages(frame))
     day = 86_400.0
     frame["renewal_lag_days"] = ((frame["in_service"] - frame["due"]) / day).astype("float64")
     frame["margin_days"] = ((frame["expires"] - frame["in_service"]) / day).astype("float64")

@@ -1,188 +1,180 @@
-"""Which certificate replaces which, and the lineages that follow from it.
+"""Which certificate replaces which: all the evidence together, and what is believed when it disagrees.
 
-A successor of certificate A is a later certificate B, with one of four kinds of evidence (`link`):
+The successor of a certificate is a later one of the same service. Evidence, in the order in which it is
+believed (`why` names all that speaks for the pair, as in ``"exact+endpoint"``):
 
-``exact``
-    B has the same names and was issued before A had been expired for `successor_window_days`.
-``superset``
-    B's names include all of A's, and that name set was born after A was issued: the set has grown.
+``replaces``
+    The client or manager that issued both holds them in one lineage, one after the other: certbot's and
+    cert-manager's lineages, Lemur's ``replaces``.
 ``endpoint``
-    B shares a name with A, is newer, and replaced it on an endpoint.
+    It followed on an endpoint, is newer, and shares a name.
+``exact``
+    The same names and the same kind of key, the next one issued. RSA and ECDSA certificates that run side by
+    side are lineages of their own; a switch from one to the other is a renewal.
+``superset``
+    Its names cover all of the old (by wildcards, too), and that name set was born after the old was issued:
+    the set has grown, or a wildcard took over.
+``key``
+    The same key and a name in common.
+``split``
+    Together with others, all name sets born after the old was issued, it covers the old's names.
+``overlap``
+    A name set born after the old was issued that shares at least half of the names that either has: the set
+    shrank, or its tenants shuffle.
 ``covered``
-    When A expired, a live certificate covered all its names: A was merged into another lineage.
+    When the old expired, a valid certificate covered all its names: it was merged into another lineage.
 
-A candidate seen to take over an endpoint of A comes before any other; then the kinds rank in this order;
-then the earliest issued is taken.
+Of several with the same evidence the earliest issued is taken. All but ``covered`` must be issued before the
+old one has been expired for `successor_window_days`. Names a successor drops are taken to be given up,
+unless an endpoint goes on serving the old certificate: then its renewal goes on, too.
 """
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-import pandas as pd
-
 from certforecast.history.tables import Tables
 from certforecast.policy import RenewalPolicy
+from certforecast.renewals import evidence
+from certforecast.renewals.engine import keep
 from certforecast.renewals.times import DAY, seconds
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
 
-__all__ = ["certificates", "label_lineages", "overlaps", "successors"]
+__all__ = ["EVIDENCE", "certificates", "successors"]
+
+#: Kinds of evidence, the most trusted first.
+EVIDENCE = ("replaces", "endpoint", "exact", "superset", "key", "split", "overlap", "covered")
+
+_KEY = ["as_of", "fingerprint"]
 
 
 def certificates(tables: Tables) -> "ir.Table":
-    """Select what renewals need to know of certificates, times in seconds.
+    """Select what linking needs to know of certificates, times in seconds.
 
     Returns
     -------
     ibis table
-        ``as_of, fingerprint, name_set_id, names, name, issued, expires, known``.
+        ``as_of, fingerprint, name_set_id, key_algorithm`` (empty if unknown) ``, issuer, domain, issued,
+        expires, known``; and of the next certificate with the same names and kind of key, if it came in
+        time for the old: ``next, next_issued, next_known``; and ``earliest``, the first such certificate.
     """
+    import ibis
+
     rows = tables.certificates
-    return rows.select(
-        "as_of",
-        "fingerprint",
+    rows = rows.select(
+        *_KEY,
         "name_set_id",
-        "names",
-        name=rows.subject_cn.nullif("").coalesce(rows.names[0]),
+        key_algorithm=rows.key_algorithm.fill_null(""),
+        issuer=rows.issuer_org.coalesce(rows.issuer_cn, rows.issuer_dn),
+        domain=rows.registered_domains[0],
         issued=seconds(rows.not_before),
         expires=seconds(rows.not_after),
         known=seconds(rows.known_at),
     )
-
-
-def overlaps(tables: Tables) -> "ir.Table":
-    """Count the names that any two name sets share.
-
-    Returns
-    -------
-    ibis table
-        ``set_a, set_b, shared, size_a``, for pairs that share at least one name, a set with itself included.
-    """
-    rows = tables.certificates
-    members = rows.select("name_set_id", name=rows.names.unnest()).distinct()
-    sizes = members.group_by("name_set_id").aggregate(size_a=members.count())
-    a = members.select(set_a="name_set_id", name="name")
-    b = members.view().select(set_b="name_set_id", name="name")
-    shared = a.inner_join(b, "name").group_by(["set_a", "set_b"]).aggregate(shared=lambda t: t.count())
-    return shared.inner_join(sizes.select(set_a="name_set_id", size_a="size_a"), "set_a")
+    order = ibis.window(
+        group_by=["as_of", "name_set_id", "key_algorithm"], order_by=[rows.issued, rows.fingerprint]
+    )
+    return keep(
+        rows.mutate(
+            next=rows.fingerprint.lead().over(order),
+            next_issued=rows.issued.lead().over(order),
+            next_known=rows.known.lead().over(order),
+            earliest=rows.fingerprint.first().over(order),
+        )
+    )
 
 
 def successors(
-    certificates: "ir.Table", overlaps: "ir.Table", replacements: "ir.Table", policy: RenewalPolicy
+    certificates: "ir.Table",
+    moves: "ir.Table",
+    relations: "ir.Table",
+    sets: "ir.Table",
+    tables: Tables,
+    policy: RenewalPolicy,
 ) -> "ir.Table":
     """Choose for every certificate its successor as far as it is known at each moment.
 
     Returns
     -------
     ibis table
-        ``as_of, fingerprint, successor, link, successor_issued, successor_known`` (seconds), a row for each
-        certificate that has a successor.
+        The columns of `certificates`, a row each, with ``successor, why, successor_issued,
+        successor_known`` (seconds), null where there is none.
     """
     import ibis
 
-    born = certificates.group_by(["as_of", "name_set_id"]).aggregate(born=certificates.issued.min())
-    covering = overlaps.filter(overlaps.shared == overlaps.size_a).select("set_a", "set_b")
-    a = certificates.select(
-        "as_of",
-        "fingerprint",
-        "issued",
-        "expires",
-        "known",
-        set_a="name_set_id",
-        now=seconds(certificates.as_of),
-    )
-    later = certificates.view()
-    b = later.inner_join(born, ["as_of", "name_set_id"]).select(
-        "as_of",
-        "born",
-        set_b="name_set_id",
-        successor="fingerprint",
-        successor_issued="issued",
-        successor_expires="expires",
-        successor_seen="known",
-    )
-    window = int(policy.successor_window_days * DAY)
-    pairs = a.inner_join(covering, "set_a").inner_join(b, ["as_of", "set_b"])
-    in_time = (pairs.successor_issued > pairs.issued) & (pairs.successor_issued <= pairs.expires + window)
-    covered = (
-        (pairs.now >= pairs.expires)
-        & (pairs.successor_issued <= pairs.expires)
-        & (pairs.successor_expires > pairs.expires)
-        & (pairs.successor != pairs.fingerprint)
-    )
-    by_name = pairs.mutate(
-        rank=ibis.cases(
-            ((pairs.set_a == pairs.set_b) & in_time, 1),
-            (in_time & (pairs.born > pairs.issued), 2),
-            (covered & (pairs.set_a != pairs.set_b), 4),
-            else_=0,
+    rows = certificates
+    in_time = rows.next_issued <= rows.expires + int(policy.successor_window_days * DAY)
+    ends = keep(rows.filter(~in_time.fill_null(False)))
+    firsts = ibis.window(group_by=["as_of", "name_set_id"], order_by=[rows.issued, rows.fingerprint])
+    born = rows.semi_join(relations, [("name_set_id", "set_b")])
+    born = (
+        born.mutate(place=ibis.row_number().over(firsts))
+        .filter(lambda t: t.place == 0)
+        .select(
+            "as_of",
+            set_b="name_set_id",
+            successor="fingerprint",
+            successor_issued="issued",
+            successor_known="known",
         )
-    ).filter(lambda t: t["rank"] > 0)
-    columns = ["as_of", "fingerprint", "successor", "successor_issued", "rank", "known", "successor_seen"]
-    moved = replacements.filter(replacements.moved, replacements.next_issued > replacements.issued).select(
-        "as_of", "fingerprint", successor="next_fingerprint"
     )
-    moved = moved.distinct()
-    by_endpoint = (
-        moved.inner_join(a.select("as_of", "fingerprint", "known"), ["as_of", "fingerprint"])
-        .inner_join(
-            b.select("as_of", "successor", "successor_issued", "successor_seen"), ["as_of", "successor"]
-        )
-        .mutate(rank=ibis.literal(3, type="int8"))
+    born = keep(born)
+    pairs = ibis.union(
+        evidence.replaces(tables, rows, policy),
+        evidence.endpoint(moves),
+        evidence.switched(ends, rows, policy),
+        evidence.key(ends, tables, policy),
+        evidence.superset_and_overlap(ends, born, relations, policy),
+        evidence.split(ends, born, relations, sets, tables, policy),
+        evidence.covered(ends, rows, relations),
     )
-    candidates = (
-        by_name.mutate(rank=by_name["rank"].cast("int8"))
-        .select(columns)
-        .union(by_endpoint.select(columns))
-        .left_join(moved.mutate(seen=True), ["as_of", "fingerprint", "successor"])
+    best = keep(_best(pairs))
+    joined = rows.left_join(best, _KEY).drop("as_of_right", "fingerprint_right")
+    joined = joined.mutate(exact=in_time.fill_null(False))
+    told = joined["rank"].fill_null(len(EVIDENCE)) < EVIDENCE.index("exact")
+    by_next = joined.exact & ~told
+    joined = joined.mutate(
+        successor=ibis.ifelse(by_next, joined.next, joined.other),
+        successor_issued=ibis.ifelse(by_next, joined.next_issued, joined.other_issued),
+        successor_known=ibis.greatest(
+            joined.known, ibis.ifelse(by_next, joined.next_known, joined.other_known)
+        ),
+        why=ibis.cases(
+            (by_next & (joined.next == joined.other), _words(joined, exact=True)),
+            (by_next, ibis.literal("exact")),
+            (joined.other.notnull(), _words(joined, exact=False)),
+        ),
     )
-    first = ibis.window(
-        group_by=["as_of", "fingerprint"],
-        order_by=[
-            candidates.seen.fill_null(False).desc(),
-            candidates["rank"],
-            candidates.successor_issued,
-            candidates.successor,
-        ],
-    )
-    chosen = candidates.mutate(place=ibis.row_number().over(first)).filter(lambda t: t.place == 0)
-    return chosen.select(
-        "as_of",
-        "fingerprint",
-        "successor",
-        "successor_issued",
-        link=chosen["rank"].cases((1, "exact"), (2, "superset"), (3, "endpoint"), else_="covered"),
-        successor_known=ibis.greatest(chosen.known, chosen.successor_seen),
-    )
+    return joined.select(*certificates.columns, "successor", "why", "successor_issued", "successor_known")
 
 
-def label_lineages(links: pd.DataFrame) -> "pd.Series[str]":
-    """Name the lineage of each certificate: the fingerprint of its earliest member.
+def _best(pairs: "ir.Table") -> "ir.Table":
+    """Give the pair to believe for each certificate, with all that speaks for it, as flags."""
+    import ibis
 
-    Parameters
-    ----------
-    links : DataFrame, shape (n_rows, >=4)
-        Columns ``as_of, fingerprint, issued, successor``, one row for each certificate at each moment;
-        ``successor`` null where there is none.
+    flags = {kind: (pairs.kind == kind).any() for kind in EVIDENCE}
+    flags["exact"] = flags["exact"] | pairs.same_names.any()
+    rank = pairs.kind.cases(*((kind, number) for number, kind in enumerate(EVIDENCE)), else_=len(EVIDENCE))
+    rows = pairs.mutate(rank=rank).group_by([*_KEY, "successor"])
+    rows = rows.aggregate(
+        rank=lambda t: t["rank"].min(),
+        other_issued=lambda t: t.successor_issued.max(),
+        other_known=lambda t: t.successor_known.max(),
+        **flags,
+    ).rename(other="successor")
+    first = ibis.window(group_by=_KEY, order_by=[rows["rank"], rows.other_issued, rows.other])
+    rows = rows.mutate(place=ibis.row_number().over(first))
+    return rows.filter(rows.place == 0).drop("place").rename(**{f"by_{kind}": kind for kind in EVIDENCE})
 
-    Returns
-    -------
-    Series of str, shape (n_rows,)
-        Lineages are the connected components of the successor links, each moment by itself.
-    """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
 
-    count = len(links)
-    node = pd.Series(np.arange(count), index=pd.MultiIndex.from_frame(links[["as_of", "fingerprint"]]))
-    linked = links["successor"].notna().to_numpy()
-    targets = pd.MultiIndex.from_arrays([links["as_of"][linked], links["successor"][linked]])
-    start, end = np.flatnonzero(linked), node.reindex(targets).to_numpy().astype(np.int64)
-    graph = coo_array((np.ones(len(start), dtype=np.int8), (start, end)), shape=(count, count))
-    component = connected_components(graph, directed=False)[1]
-    order = np.lexsort((links["fingerprint"].to_numpy(dtype=str), links["issued"].to_numpy(), component))
-    first = order[np.unique(component[order], return_index=True)[1]]
-    return pd.Series(
-        links["fingerprint"].to_numpy(dtype=object)[first][component], index=links.index, dtype="str"
-    )
+def _words(rows: "ir.Table", *, exact: bool) -> "ir.StringValue":
+    """Write the evidence for the best pair as one word, its parts joined by a plus sign."""
+    import ibis
+
+    said = ibis.literal("")
+    for kind in EVIDENCE:
+        flag = rows[f"by_{kind}"] | (exact and kind == "exact")
+        if kind == "covered":  # says nothing where anything else speaks
+            flag = flag & (rows["rank"] == EVIDENCE.index(kind)) & (not exact)
+        said += ibis.ifelse(flag, f"+{kind}", "")
+    return said.substr(1)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from certforecast.history.tables import Tables
 from certforecast.policy import RenewalPolicy
+from certforecast.renewals.events import concerning
 from certforecast.renewals.times import DAY, seconds
 
 if TYPE_CHECKING:
@@ -25,37 +26,38 @@ if TYPE_CHECKING:
 
 __all__ = ["outcomes"]
 
+_KEY = ["as_of", "fingerprint"]
+
 
 def outcomes(
-    certificates: "ir.Table",
-    successors: "ir.Table",
-    service: "ir.Table",
-    tables: Tables,
-    policy: RenewalPolicy,
+    rows: "ir.Table", service: "ir.Table", sets: "ir.Table", tables: Tables, policy: RenewalPolicy
 ) -> "ir.Table":
-    """Join certificates, successors and service, and judge.
+    """Join certificates with their successors to what was seen in service, and judge.
+
+    Parameters
+    ----------
+    rows : ibis table
+        As given by :func:`certforecast.renewals.labels.labelled`.
+    service : ibis table
+        As given by :func:`certforecast.renewals.service.service`.
+    sets : ibis table
+        As given by :func:`certforecast.renewals.namesets.sets`.
 
     Returns
     -------
     ibis table
-        One row a certificate and moment: the certificate's columns, the successor's, the service counts, and
-        ``due, slip_point, in_service, resolved`` (seconds), ``outcome``, ``evidence``, ``intervention``.
+        One row a certificate and moment: the columns of `rows`, the service counts, and ``due, slip_point,
+        in_service, resolved`` (seconds), ``outcome``, ``evidence``, ``intervention``.
     """
     import ibis
 
     taken = service.select(
         "as_of", successor="fingerprint", taken_seen="first_seen", taken_known="first_known"
     )
-    rows = (
-        certificates.left_join(successors, ["as_of", "fingerprint"])
-        .drop("as_of_right", "fingerprint_right")
-        .left_join(service, ["as_of", "fingerprint"])
-        .drop("as_of_right", "fingerprint_right")
-    )
+    marks = _marks(rows, sets, tables, policy)
+    rows = rows.left_join(service, _KEY).drop("as_of_right", "fingerprint_right")
     rows = rows.left_join(taken, ["as_of", "successor"]).drop("as_of_right", "successor_right")
-    rows = rows.left_join(_marks(certificates, tables, policy), ["as_of", "fingerprint"]).drop(
-        "as_of_right", "fingerprint_right"
-    )
+    rows = rows.left_join(marks, _KEY).drop("as_of_right", "fingerprint_right")
     lifetime = rows.expires - rows.issued
     short = lifetime < policy.short_lifetime_days * DAY
     fraction = ibis.ifelse(short, policy.short_due_fraction, policy.due_fraction)
@@ -84,7 +86,7 @@ def outcomes(
         return ibis.cases((by_issuance, issuance), (by_move, move), (elsewhere, other))
 
     # A link by coverage has no issue of its own: the other lineage was in place all along.
-    issued = ibis.ifelse(rows.link == "covered", rows.expires, rows.successor_issued)
+    issued = ibis.ifelse(rows.why == "covered", rows.expires, rows.successor_issued)
     rows = rows.mutate(
         evidence=ibis.ifelse(by_issuance | ~seen, "issuance", "service"),
         service_low=by_evidence(rows.moved_low, rows.successor_issued, issued),
@@ -105,7 +107,7 @@ def outcomes(
         )
     )
     # Whoever is merged into another lineage was covered; to call it on time or late would be a guess.
-    merged = rows.link.fill_null("") == "covered"
+    merged = rows.why.fill_null("") == "covered"
     rules = [
         (rows.expired_use_known.notnull(), "failed", rows.expired_use_known),
         (merged & rows.in_service.notnull(), "retired", ibis.greatest(rows.expires, rows.service_known)),
@@ -121,25 +123,27 @@ def outcomes(
     )
 
 
-def _marks(certificates: "ir.Table", tables: Tables, policy: RenewalPolicy) -> "ir.Table":
-    """Find retirements and our own interventions in the events, by the names of the certificate."""
+def _marks(rows: "ir.Table", sets: "ir.Table", tables: Tables, policy: RenewalPolicy) -> "ir.Table":
+    """Find retirements in the events, by name, and our own interventions, by certificate."""
     events = tables.events
-    own = events.source == "executor"
-    kinds = ["retired", "order_created", "reloaded"]
-    events = events.filter(events.kind.isin(kinds) & (own | (events.kind == "retired"))).select(
-        "as_of",
-        "kind",
-        "detail",
-        name=events.lineage,
-        at=seconds(events.at),
-        event_known=seconds(events.known_at),
-        own=own,
+    known = events.mutate(happened=seconds(events["at"]), event_known=seconds(events.known_at))
+    # Our own actions name the certificate they act upon, so that its successor is not marked too.
+    own = known.filter(known.source == "executor", known.kind.isin(["order_created", "reloaded"]))
+    own = own.select(*_KEY).distinct().mutate(intervention=True)
+    retired = known.filter(known.kind == "retired").select(
+        "as_of", "lineage", "fingerprint", "happened", "event_known"
     )
-    named = certificates.select("as_of", "fingerprint", "issued", "expires", name=certificates.names.unnest())
-    rows = named.inner_join(events, ["as_of", "name"])
-    rows = rows.filter(rows["at"] >= rows.issued, rows["at"] <= rows.expires + int(policy.grace_days * DAY))
-    return rows.group_by(["as_of", "fingerprint"]).aggregate(
-        retired_known=rows.event_known.min(where=(rows.kind == "retired")),
-        # The executor names the certificate it acts upon, so that its successor is not marked too.
-        intervention=(rows.own & (rows.detail == rows.fingerprint)).any(),
+    times = rows.select(*_KEY, "name_set_id", "issued", "expires")
+    retired = concerning(retired, tables, times, sets)
+    retired = retired.filter(
+        retired.happened >= retired.issued,
+        retired.happened <= retired.expires + int(policy.grace_days * DAY),
+    )
+    retired = retired.group_by(_KEY).aggregate(retired_known=retired.event_known.min())
+    joined = retired.outer_join(own, _KEY)
+    return joined.select(
+        "retired_known",
+        "intervention",
+        as_of=joined.as_of.coalesce(joined.as_of_right),
+        fingerprint=joined.fingerprint.coalesce(joined.fingerprint_right),
     )

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from certforecast.history.tables import Tables
+from certforecast.renewals.known import Known
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -10,7 +11,7 @@ if TYPE_CHECKING:
 __all__ = ["inventory", "serving"]
 
 
-def inventory(tables: Tables) -> "ir.Table":
+def inventory(known: Known) -> "ir.Table":
     """Find the inventory row that describes each certificate best.
 
     A host belongs to a certificate that was seen on it or that names it; of several, the most critical
@@ -23,11 +24,8 @@ def inventory(tables: Tables) -> "ir.Table":
     """
     import ibis
 
-    certificates, looks, hosts = tables.certificates, tables.observations, tables.hosts
     key = ["as_of", "fingerprint"]
-    named = certificates.select(*key, host=certificates.names.unnest())
-    seen = looks.filter(looks.fingerprint.notnull()).select(*key, "host")
-    places = named.union(seen, distinct=True)
+    hosts = known.tables.hosts
     valid = (hosts.valid_from <= hosts.as_of) & (hosts.valid_to.isnull() | (hosts.valid_to > hosts.as_of))
     current = hosts.filter(valid).select(
         "as_of",
@@ -40,7 +38,13 @@ def inventory(tables: Tables) -> "ir.Table":
         host_issuer="issuer",
         host_installer="installer",
     )
-    rows = places.inner_join(current, ["as_of", "host"])
+    sets = known.sets
+    named = current.inner_join(sets.select("name_set_id", host=sets.names.unnest()), "host")
+    certificates = known.tables.certificates.select(*key, "name_set_id")
+    by_name = certificates.inner_join(named, ["as_of", "name_set_id"]).drop("name_set_id")
+    seen = known.sightings.filter(known.sightings.fingerprint.notnull()).select(*key, "host").distinct()
+    by_sight = seen.inner_join(current, ["as_of", "host"])
+    rows = by_name.select(*key, *current.columns[1:]).union(by_sight.select(*key, *current.columns[1:]))
     best = ibis.window(
         group_by=key,
         order_by=[rows.criticality.fill_null(-1.0).desc(), rows.valid_from.desc(), rows.host],

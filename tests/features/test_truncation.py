@@ -74,7 +74,7 @@ def timelines(draw: st.DrawFn) -> Timeline:
             NAMES[0],
             "order_created",
             source="executor",
-            detail=draw(st.sampled_from(certificates)),
+            fingerprint=draw(st.sampled_from(certificates)),
             known_at=day(at + draw(delays)),
         )
     for host in draw(st.lists(st.sampled_from(HOSTS), unique=True)):

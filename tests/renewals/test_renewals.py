@@ -24,7 +24,7 @@ def test_issuance_alone_is_judged_by_slip_point_and_expiry(issued: float, outcom
     first = timeline.certificate("a", NAME, 0)
     second = timeline.certificate("b", NAME, issued)
     row = judge(timeline, 200).loc[first]
-    assert (row.outcome, row.successor, row.link, row.evidence) == (outcome, second, "exact", "issuance")
+    assert (row.outcome, row.successor, row.why, row.evidence) == (outcome, second, "exact", "issuance")
     assert row.margin_days == pytest.approx(90 - issued)
     assert row.renewal_lag_days == pytest.approx(issued - 60)
 
@@ -143,7 +143,7 @@ def test_a_grown_name_set_is_a_successor_and_one_lineage() -> None:
     old = timeline.certificate("a", NAME, 0)
     new = timeline.certificate("b", [NAME, "shop.example"], 62)
     rows = judge(timeline, 100)
-    assert (rows.loc[old].successor, rows.loc[old].link) == (new, "superset")
+    assert (rows.loc[old].successor, rows.loc[old].why) == (new, "superset")
     assert rows.loc[old].lineage == rows.loc[new].lineage == old
 
 
@@ -163,7 +163,7 @@ def test_a_certificate_merged_into_another_lineage_is_retired() -> None:
     small = timeline.certificate("a", NAME, 0)
     timeline.certificate("big2", [NAME, "shop.example"], 20)
     row = judge(timeline, 91).loc[small]
-    assert (row.outcome, row.link) == ("retired", "covered")
+    assert (row.outcome, row.why) == ("retired", "covered")
 
 
 def test_an_endpoint_that_changed_leaf_shows_the_successor_of_a_shrunk_set() -> None:
@@ -173,7 +173,7 @@ def test_an_endpoint_that_changed_leaf_shows_the_successor_of_a_shrunk_set() -> 
     timeline.looks(1, 61, old)
     timeline.looks(61, 70, new)
     row = judge(timeline, 70).loc[old]
-    assert (row.successor, row.link, row.outcome) == (new, "endpoint", "on_time")
+    assert (row.successor, row.why, row.outcome) == (new, "endpoint+overlap", "on_time")
 
 
 def test_an_endpoint_that_turned_to_another_site_is_not_a_renewal() -> None:
@@ -201,7 +201,7 @@ def test_our_own_action_marks_the_renewal_it_acted_upon_and_no_other() -> None:
     timeline = Timeline()
     old = timeline.certificate("a", NAME, 0)
     new = timeline.certificate("b", NAME, 85)
-    timeline.event(85, NAME, "order_created", source="executor", detail=old)
+    timeline.event(85, NAME, "order_created", source="executor", fingerprint=old)
     rows = judge(timeline, 100)
     assert bool(rows.loc[old].intervention) is True
     assert bool(rows.loc[new].intervention) is False

@@ -78,7 +78,7 @@ def test_a_broken_reload_is_rolled_back_with_proof(tmp_path: Path) -> None:
         assert site.key.read_bytes() == key
         assert kinds(history)[-2:] == ["verify_failed", "rolled_back"]
         rolled_back = history.tables().events.to_pandas().sort_values("at").iloc[-1]
-        assert rolled_back["detail"] == site.before
+        assert rolled_back["fingerprint"] == site.before
 
 
 def test_what_is_in_place_is_only_loaded_and_proven(tmp_path: Path) -> None:
