@@ -25,6 +25,8 @@ class Timeline:
 
     def __init__(self) -> None:
         self.batch = Batch()
+        #: The label of each certificate, by its fingerprint.
+        self.labels: dict[str, str] = {}
 
     def certificate(
         self,
@@ -54,6 +56,7 @@ class Timeline:
             "known_at": day(issued if known is None else known),
         } | others
         self.batch.certificates.append(row)
+        self.labels[str(row["fingerprint"])] = label
         return str(row["fingerprint"])
 
     def look(

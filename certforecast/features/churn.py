@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from certforecast.features.catalogue import flag, number
-from certforecast.features.context import KEY, Context, joined
+from certforecast.features.context import KEY, Context, in_days, joined
 from certforecast.renewals.service import ENDPOINT
 from certforecast.renewals.times import DAY, seconds
 
@@ -111,7 +111,7 @@ def churn(context: Context) -> "ir.Table":
     condensed = served.group_by(list(KEY)).aggregate(
         errors=served.errors.sum(),
         looks=served.looks.sum(),
-        silent=(served.now - served.seen).min() / float(DAY),
+        silent=in_days((served.now - served.seen).min()),
         certificates=served.certificates.cast("float64").mean(),
         **{
             f"joined_{days}": (served.now - served.born <= days * DAY).cast("float64").mean()

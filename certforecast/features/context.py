@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 from certforecast.renewals.engine import keep
 from certforecast.renewals.events import concerning
 from certforecast.renewals.known import Known
+from certforecast.renewals.namesets import called
 from certforecast.renewals.places import inventory
 from certforecast.renewals.times import DAY, seconds
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
 
-__all__ = ["KEY", "Context", "days", "joined", "smoothed"]
+__all__ = ["KEY", "Context", "days", "in_days", "joined", "smoothed"]
 
 #: What identifies a row of features.
 KEY = ("as_of", "fingerprint")
@@ -27,7 +28,13 @@ _SUCCESSES = ["issued", "installed", "reloaded", "verified"]
 
 def days(moment: "ir.TimestampValue") -> "ir.FloatingValue":
     """Convert a timestamp to days since 1970-01-01 UTC."""
-    return seconds(moment) / float(DAY)
+    return in_days(seconds(moment))
+
+
+def in_days(time: "ir.IntegerValue") -> "ir.FloatingValue":
+    """Convert seconds to days."""
+    # Spark takes a literal with a point for a decimal, and a division by it for one of six places.
+    return time.cast("float64") / float(DAY)
 
 
 def smoothed(hits: "ir.Value", trials: "ir.Value", overall: "ir.Value") -> "ir.FloatingValue":
@@ -68,7 +75,7 @@ class Context:
             *("outcome", "intervention"),
             *("endpoints", "endpoints_moved", "endpoints_still", "endpoints_gone"),
             now=days(rows.as_of),
-            **{name: rows[name] / float(DAY) for name in _TIMES},
+            **{name: in_days(rows[name]) for name in _TIMES},
         )
 
     @cached_property
@@ -87,7 +94,7 @@ class Context:
             *("key_algorithm", "wildcard", "spki_hash"),
             validation="policy",
             names=told.names.length().cast("float64"),
-            name=told.subject_cn.nullif("").coalesce(told.names[0]),
+            name=called(told),
         )
         described = rows.inner_join(told, list(KEY))
         return keep(joined(described, (self.places, KEY)))

@@ -112,7 +112,7 @@ def _history(context: Context) -> "ir.Table":
 
     live = context.targets.select("as_of", "lineage").distinct()
     rows = context.renewals.semi_join(live, ["as_of", "lineage"])
-    lifetime = rows.expires - rows.issued
+    lifetime = (rows.expires - rows.issued).nullif(0.0)
     natural = ~rows.intervention
     resolved = rows.outcome.isin(["on_time", "slipped", "failed"]) & natural
     order = ibis.window(group_by=["as_of", "lineage"], order_by=[rows.issued, rows.fingerprint])

@@ -74,7 +74,7 @@ def validity(context: Context) -> "ir.Table":
         "validation",
         "key_algorithm",
         validity_days=lifetime,
-        validity_ratio=lifetime / rows.previous_lifetime,
+        validity_ratio=lifetime / rows.previous_lifetime.nullif(0.0),
         # An hour more: some CAs count the last second, some do not.
         validity_profile=ibis.cases(
             *((lifetime < most + 1.0 / 24, name) for name, most in _PROFILES), else_="longer"

@@ -69,13 +69,12 @@ def renewals_at(
     import pandas as pd
 
     from certforecast.renewals.known import Known
+    from certforecast.renewals.namesets import called
 
     known = Known(history.tables(), moments, policy or RenewalPolicy())
-    called = known.tables.certificates
-    called = called.select(
-        "as_of", "fingerprint", "names", name=called.subject_cn.nullif("").coalesce(called.names[0])
-    )
-    rows = known.renewals.inner_join(called, ["as_of", "fingerprint"])
+    named = known.tables.certificates
+    named = named.select("as_of", "fingerprint", "names", name=called(named))
+    rows = known.renewals.inner_join(named, ["as_of", "fingerprint"])
     frame: pd.DataFrame = rows.select(
         "as_of",
         "lineage",

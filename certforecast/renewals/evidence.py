@@ -1,7 +1,7 @@
 """The evidence that one certificate replaces another, beside the exact name set: pairs, each with its kind.
 
 Every function gives a table ``as_of, fingerprint, successor, successor_issued, successor_known, same_names,
-kind``; which of several is believed is decided in :mod:`certforecast.renewals.lineages`.
+switched, kind``; which of several is believed is decided in :mod:`certforecast.renewals.lineages`.
 """
 
 from typing import TYPE_CHECKING
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from certforecast.history.tables import Tables
 from certforecast.policy import RenewalPolicy
 from certforecast.renewals.engine import keep
+from certforecast.renewals.namesets import called
 from certforecast.renewals.times import DAY, seconds
 
 if TYPE_CHECKING:
@@ -104,14 +105,13 @@ def superset_and_overlap(
     ends : ibis table
         The certificates that look for a successor.
     born : ibis table
-        ``as_of, set_b, successor, successor_issued, successor_known``: the first certificate of each set.
+        ``as_of, set_b, algorithm_b, successor, successor_issued, successor_known``: the first certificate of
+        each set and kind of key.
     relations : ibis table
         As given by :func:`certforecast.renewals.namesets.relations`.
     """
-    import ibis
-
     rows = _newborn(ends, born, relations.filter(relations.covers | relations.similar), policy)
-    return _kind(rows, ibis.ifelse(rows.covers, "superset", "overlap"))
+    return _kind(rows.filter(rows.covers), "superset").union(_kind(rows.filter(rows.similar), "overlap"))
 
 
 def split(
@@ -134,9 +134,8 @@ def split(
     named = parts.select(*key, "size_a", name=parts.part.unnest()).distinct()
     whole = named.group_by([*key, "size_a"]).aggregate(covered=named.count())
     whole = whole.filter(whole.covered == whole.size_a).select(*key)
-    called = tables.certificates
-    called = called.select(*key, name=called.subject_cn.nullif("").coalesce(called.names[0]))
-    rows = parts.semi_join(whole, key).inner_join(called, key)
+    named = tables.certificates.select(*key, name=called(tables.certificates))
+    rows = parts.semi_join(whole, key).inner_join(named, key)
     main = ibis.window(
         group_by=key,
         order_by=[
@@ -164,7 +163,10 @@ def switched(ends: "ir.Table", certificates: "ir.Table", policy: RenewalPolicy) 
     beside = (
         (rows.key_algorithm != "")
         & (rows.other != "")
-        & (rows.successor_issued < rows.issued + (rows.expires - rows.issued) * policy.parallel_fraction)
+        & (
+            rows.successor_issued
+            < rows.issued + (rows.expires - rows.issued).cast("float64") * policy.parallel_fraction
+        )
     )
     return _kind(rows.filter(~beside), "exact")
 
@@ -197,6 +199,7 @@ def _several_algorithms(ends: "ir.Table", certificates: "ir.Table") -> "ir.Table
 
 def _newborn(ends: "ir.Table", born: "ir.Table", relations: "ir.Table", policy: RenewalPolicy) -> "ir.Table":
     rows = ends.inner_join(relations, [("name_set_id", "set_a")]).inner_join(born, ["as_of", "set_b"])
+    rows = rows.mutate(switched=rows.key_algorithm != rows.algorithm_b)
     return rows.filter(rows.successor_issued > rows.issued, _in_time(rows, policy))
 
 
@@ -210,5 +213,6 @@ def _kind(rows: "ir.Table", kind: "str | ir.StringValue") -> "ir.Table":
     return rows.select(
         *_PAIR,
         same_names=rows.name_set_id == rows.set_b,
+        switched=rows.switched if "switched" in rows.columns else ibis.literal(False),
         kind=ibis.literal(kind) if isinstance(kind, str) else kind,
     )

@@ -76,7 +76,9 @@ class Known:
         )
         served = service.service(self.moves, service.expired_use(self.spells, self.tables))
         judged = keep(
-            outcomes(labelled(linked, self.certificates), served, self.sets, self.tables, self.policy)
+            outcomes(
+                labelled(linked, self.certificates, relations), served, self.sets, self.tables, self.policy
+            )
         )
         del self.certificates, self.spells  # large, and of no use to what comes after
         return judged

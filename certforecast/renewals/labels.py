@@ -20,7 +20,7 @@ _KEY = ("as_of", "fingerprint")
 _SERIES = ("as_of", "name_set_id", "key_algorithm")
 
 
-def labelled(rows: "ir.Table", certificates: "ir.Table") -> "ir.Table":
+def labelled(rows: "ir.Table", certificates: "ir.Table", relations: "ir.Table") -> "ir.Table":
     """Add ``lineage`` to certificates with their successors.
 
     Parameters
@@ -29,18 +29,20 @@ def labelled(rows: "ir.Table", certificates: "ir.Table") -> "ir.Table":
         As given by :func:`certforecast.renewals.lineages.successors`.
     certificates : ibis table
         As given by :func:`certforecast.renewals.lineages.certificates`.
+    relations : ibis table
+        As given by :func:`certforecast.renewals.namesets.relations`.
 
     Returns
     -------
     ibis table
-        The same with ``lineage``, and without ``next, next_issued, next_known, earliest``.
+        The same with ``lineage``, and without ``next, next_issued, next_known, earliest, fresh``.
     """
     import ibis
 
-    linked = rows.mutate(onward=ibis.ifelse(rows.why == "covered", None, rows.successor))
     # Where the successor is not simply the next: few, so that `rows`, which is large, need not be kept.
-    branching = linked.filter(~linked.onward.identical_to(linked.next))
-    branching = keep(branching.select(*_SERIES, "fingerprint", "next", "onward"))
+    branching = rows.filter(~rows.successor.identical_to(rows.next) | (rows.why == "covered"))
+    columns = (*_SERIES, "fingerprint", "issued", "next", "successor", "why")
+    branching = _ours(keep(branching.select(*columns)), certificates, relations)
     reached = branching.filter(branching.onward.notnull()).select("as_of", fingerprint="onward")
     series = (
         branching.filter(branching.onward.notnull() | branching.next.notnull())
@@ -55,8 +57,53 @@ def labelled(rows: "ir.Table", certificates: "ir.Table") -> "ir.Table":
     labels = _components(keep(tangled.drop("onward", "branches")))
     joined = rows.left_join(labels, list(_KEY)).drop("as_of_right", "fingerprint_right")
     return joined.mutate(lineage=joined.label.coalesce(joined.earliest)).drop(
-        "label", "earliest", "next", "next_issued", "next_known"
+        "label", "earliest", "fresh", "next", "next_issued", "next_known"
     )
+
+
+def _ours(branching: "ir.Table", certificates: "ir.Table", relations: "ir.Table") -> "ir.Table":
+    """Add ``onward``: the successor, if it goes on with this lineage and not with another one.
+
+    Where certificates of unrelated name sets have one successor, they were merged, and it goes on with the
+    one that it follows on an endpoint, or resembles most. It goes on with a certificate of its own names
+    before any other; and always with the one that its client says it replaces.
+    """
+    import ibis
+
+    b = certificates.select(
+        "as_of", successor="fingerprint", set_b="name_set_id", algorithm_b="key_algorithm"
+    )
+    edges = branching.filter(branching.why != "covered").inner_join(b, ["as_of", "successor"])
+    # Plain successors: those that simply are the next of their kind.
+    before = certificates.semi_join(edges, ["as_of", ("next", "successor")]).anti_join(branching, list(_KEY))
+    plain = before.select("as_of", successor="next", plain=True)
+    edges = edges.left_join(plain, ["as_of", "successor"]).drop("as_of_right", "successor_right")
+    edges = edges.mutate(told=edges.why.contains("replaces"), same=edges.name_set_id == edges.set_b)
+    edges = edges.mutate(alike=edges.key_algorithm == edges.algorithm_b)
+    claim = ibis.window(
+        group_by=["as_of", "successor"],
+        order_by=[
+            edges.told.desc(),
+            edges.same.desc(),
+            edges.alike.desc(),
+            edges.why.contains("endpoint").desc(),
+            edges.why.contains("overlap").desc(),
+            edges.issued.desc(),
+            edges.fingerprint,
+        ],
+    )
+    # The names with which it goes on: those of its plain predecessor, else of who has the best claim.
+    edges = edges.mutate(
+        main=ibis.ifelse(edges.plain.notnull(), edges.set_b, edges.name_set_id.first().over(claim))
+    )
+    akin = relations.select(name_set_id="set_a", main="set_b", akin=True)
+    edges = edges.left_join(akin, ["name_set_id", "main"]).drop("name_set_id_right", "main_right")
+    edges = edges.filter(
+        edges.told | edges.same | (edges.alike & (edges.akin.notnull() | (edges.name_set_id == edges.main)))
+    )
+    onward = edges.select(*_KEY, onward="successor")
+    joined = branching.left_join(onward, list(_KEY)).drop("as_of_right", "fingerprint_right")
+    return keep(joined.select(*_SERIES, "fingerprint", "next", "onward"))
 
 
 def _components(rows: "ir.Table") -> "ir.Table":

@@ -24,9 +24,11 @@ believed (`why` names all that speaks for the pair, as in ``"exact+endpoint"``):
 ``covered``
     When the old expired, a valid certificate covered all its names: it was merged into another lineage.
 
-Of several with the same evidence the earliest issued is taken. All but ``covered`` must be issued before the
-old one has been expired for `successor_window_days`. Names a successor drops are taken to be given up,
-unless an endpoint goes on serving the old certificate: then its renewal goes on, too.
+Of several with the same evidence, one with the same kind of key is taken before others, then the earliest.
+An ``exact`` one that came only after the expiry gives way to what covered the gap. All but ``covered`` must
+be issued before the old one has been expired for `successor_window_days`. A name set is also born again when
+none of its certificates was valid. Names a successor drops are taken to be given up, unless an endpoint goes
+on serving the old certificate: then its renewal goes on, too.
 """
 
 from typing import TYPE_CHECKING
@@ -35,6 +37,7 @@ from certforecast.history.tables import Tables
 from certforecast.policy import RenewalPolicy
 from certforecast.renewals import evidence
 from certforecast.renewals.engine import keep
+from certforecast.renewals.namesets import first
 from certforecast.renewals.times import DAY, seconds
 
 if TYPE_CHECKING:
@@ -56,7 +59,8 @@ def certificates(tables: Tables) -> "ir.Table":
     ibis table
         ``as_of, fingerprint, name_set_id, key_algorithm`` (empty if unknown) ``, issuer, domain, issued,
         expires, known``; and of the next certificate with the same names and kind of key, if it came in
-        time for the old: ``next, next_issued, next_known``; and ``earliest``, the first such certificate.
+        time for the old: ``next, next_issued, next_known``; ``earliest``, the first such certificate; and
+        ``fresh``, whether the one before had expired by then, or there was none.
     """
     import ibis
 
@@ -66,7 +70,7 @@ def certificates(tables: Tables) -> "ir.Table":
         "name_set_id",
         key_algorithm=rows.key_algorithm.fill_null(""),
         issuer=rows.issuer_org.coalesce(rows.issuer_cn, rows.issuer_dn),
-        domain=rows.registered_domains[0],
+        domain=first(rows.registered_domains),
         issued=seconds(rows.not_before),
         expires=seconds(rows.not_after),
         known=seconds(rows.known_at),
@@ -80,6 +84,7 @@ def certificates(tables: Tables) -> "ir.Table":
             next_issued=rows.issued.lead().over(order),
             next_known=rows.known.lead().over(order),
             earliest=rows.fingerprint.first().over(order),
+            fresh=(rows.expires.lag().over(order) < rows.issued).fill_null(True),
         )
     )
 
@@ -104,21 +109,18 @@ def successors(
 
     rows = certificates
     in_time = rows.next_issued <= rows.expires + int(policy.successor_window_days * DAY)
-    ends = keep(rows.filter(~in_time.fill_null(False)))
-    firsts = ibis.window(group_by=["as_of", "name_set_id"], order_by=[rows.issued, rows.fingerprint])
-    born = rows.semi_join(relations, [("name_set_id", "set_b")])
-    born = (
-        born.mutate(place=ibis.row_number().over(firsts))
-        .filter(lambda t: t.place == 0)
-        .select(
+    ends = keep(rows.filter(~(rows.next_issued <= rows.expires).fill_null(False)))
+    born = rows.filter(rows.fresh).semi_join(relations, [("name_set_id", "set_b")])
+    born = keep(
+        born.select(
             "as_of",
             set_b="name_set_id",
+            algorithm_b="key_algorithm",
             successor="fingerprint",
             successor_issued="issued",
             successor_known="known",
         )
     )
-    born = keep(born)
     pairs = ibis.union(
         evidence.replaces(tables, rows, policy),
         evidence.endpoint(moves),
@@ -131,8 +133,11 @@ def successors(
     best = keep(_best(pairs))
     joined = rows.left_join(best, _KEY).drop("as_of_right", "fingerprint_right")
     joined = joined.mutate(exact=in_time.fill_null(False))
-    told = joined["rank"].fill_null(len(EVIDENCE)) < EVIDENCE.index("exact")
-    by_next = joined.exact & ~told
+    told = joined["rank"] < EVIDENCE.index("exact")
+    filled = (joined.other_issued < joined.next_issued) & joined["rank"].between(
+        EVIDENCE.index("exact") + 1, EVIDENCE.index("covered") - 1
+    )
+    by_next = joined.exact & ~told.fill_null(False) & ~filled.fill_null(False)
     joined = joined.mutate(
         successor=ibis.ifelse(by_next, joined.next, joined.other),
         successor_issued=ibis.ifelse(by_next, joined.next_issued, joined.other_issued),
@@ -153,18 +158,23 @@ def _best(pairs: "ir.Table") -> "ir.Table":
     import ibis
 
     flags = {kind: (pairs.kind == kind).any() for kind in EVIDENCE}
-    flags["exact"] = flags["exact"] | pairs.same_names.any()
+    flags["exact"] = flags["exact"] | (pairs.same_names & (pairs.kind != "covered")).any()
     rank = pairs.kind.cases(*((kind, number) for number, kind in enumerate(EVIDENCE)), else_=len(EVIDENCE))
     rows = pairs.mutate(rank=rank).group_by([*_KEY, "successor"])
     rows = rows.aggregate(
         rank=lambda t: t["rank"].min(),
         other_issued=lambda t: t.successor_issued.max(),
         other_known=lambda t: t.successor_known.max(),
+        switched=lambda t: t.switched.any(),
         **flags,
     ).rename(other="successor")
-    first = ibis.window(group_by=_KEY, order_by=[rows["rank"], rows.other_issued, rows.other])
-    rows = rows.mutate(place=ibis.row_number().over(first))
-    return rows.filter(rows.place == 0).drop("place").rename(**{f"by_{kind}": kind for kind in EVIDENCE})
+    order = ibis.window(group_by=_KEY, order_by=[rows["rank"], rows.switched, rows.other_issued, rows.other])
+    rows = rows.mutate(place=ibis.row_number().over(order))
+    return (
+        rows.filter(rows.place == 0)
+        .drop("place", "switched")
+        .rename(**{f"by_{kind}": kind for kind in EVIDENCE})
+    )
 
 
 def _words(rows: "ir.Table", *, exact: bool) -> "ir.StringValue":

@@ -15,14 +15,26 @@ from certforecast.renewals.engine import keep
 if TYPE_CHECKING:
     import ibis.expr.types as ir
 
-__all__ = ["relations", "sets", "star"]
+__all__ = ["called", "first", "relations", "sets", "star"]
 
 
 def star(name: "ir.StringValue") -> "ir.StringValue":
     """Give the wildcard that covers a name (RFC 6125, section 6.4.3): its first label replaced by a star."""
     import ibis
 
-    return ibis.literal("*") + name.substr(name.find("."))
+    return ibis.literal("*") + name.substr(ibis.greatest(name.find("."), 0))
+
+
+def first(names: "ir.ArrayValue") -> "ir.StringValue":
+    """Give the first of some names, null if there is none (some engines fail there)."""
+    import ibis
+
+    return ibis.ifelse(names.length() > 0, names[0], None)
+
+
+def called(certificates: "ir.Table") -> "ir.StringValue":
+    """Give the name by which people know a certificate: its common name, else its first name."""
+    return certificates.subject_cn.nullif("").coalesce(first(certificates.names))
 
 
 def sets(tables: Tables) -> "ir.Table":

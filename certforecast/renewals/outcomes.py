@@ -58,7 +58,7 @@ def outcomes(
     rows = rows.left_join(service, _KEY).drop("as_of_right", "fingerprint_right")
     rows = rows.left_join(taken, ["as_of", "successor"]).drop("as_of_right", "successor_right")
     rows = rows.left_join(marks, _KEY).drop("as_of_right", "fingerprint_right")
-    lifetime = rows.expires - rows.issued
+    lifetime = (rows.expires - rows.issued).cast("float64")
     short = lifetime < policy.short_lifetime_days * DAY
     fraction = ibis.ifelse(short, policy.short_due_fraction, policy.due_fraction)
     rows = rows.mutate(
@@ -68,9 +68,9 @@ def outcomes(
         endpoints_still=rows.endpoints_still.fill_null(0),
         endpoints_gone=rows.endpoints_gone.fill_null(0),
         intervention=rows.intervention.fill_null(False),
-        due=rows.issued + (lifetime * fraction).cast("int64"),
+        due=rows.issued + (lifetime * fraction).round().cast("int64"),
         slip_point=rows.expires
-        - ibis.least(lifetime * policy.slip_fraction, policy.slip_cap_days * DAY).cast("int64"),
+        - ibis.least(lifetime * policy.slip_fraction, policy.slip_cap_days * DAY).round().cast("int64"),
     )
     grace_end = rows.expires + int(policy.grace_days * DAY)
     graced = rows.now >= grace_end

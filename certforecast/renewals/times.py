@@ -12,5 +12,5 @@ DAY = 86_400
 
 
 def seconds(moment: "ir.TimestampValue") -> "ir.IntegerValue":
-    """Convert a timestamp to whole seconds since 1970-01-01 UTC."""
-    return moment.epoch_seconds().cast("int64")
+    """Convert a timestamp to whole seconds since 1970-01-01 UTC, rounded down."""
+    return moment.truncate("s").epoch_seconds().cast("int64")  # engines round fractions differently

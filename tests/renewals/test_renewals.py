@@ -143,7 +143,7 @@ def test_a_grown_name_set_is_a_successor_and_one_lineage() -> None:
     old = timeline.certificate("a", NAME, 0)
     new = timeline.certificate("b", [NAME, "shop.example"], 62)
     rows = judge(timeline, 100)
-    assert (rows.loc[old].successor, rows.loc[old].why) == (new, "superset")
+    assert (rows.loc[old].successor, rows.loc[old].why) == (new, "superset+overlap")
     assert rows.loc[old].lineage == rows.loc[new].lineage == old
 
 
