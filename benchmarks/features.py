@@ -38,7 +38,7 @@ TOLERANCE = 1e-9
 def main() -> None:
     """Measure, print a table, and a JSON object as the last line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="500,000 certificates; rivals 50,000, Spark 10,000")
+    parser.add_argument("--quick", action="store_true", help="500,000; rivals 50,000, Spark 10,000")
     parser.add_argument("--certificates", type=int, help="how many; default 10,000,000, on Spark 1,000,000")
     parser.add_argument("--engine", choices=("duckdb", "spark"), default="duckdb")
     arguments = parser.parse_args()
