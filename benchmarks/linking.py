@@ -3,8 +3,8 @@
     python benchmarks/linking.py [--quick]
 
 Fleets are simulated, so the true lineage of every certificate is known. A pair of certificates of one
-lineage that were put into one is a hit; precision is hits over pairs found, recall hits over true pairs. In the
-second turn, half of the observations, events and inventory rows, drawn at random, are withheld.
+lineage that were put into one is a hit; precision is hits over pairs found, recall hits over true pairs.
+In the second turn, half of the observations, events and inventory rows, drawn at random, are withheld.
 """
 
 import argparse

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import ibis.expr.types as ir
     import pandas as pd
 
+    from certforecast.history.tables import Tables
     from certforecast.renewals.known import Known
 
 __all__ = ["FEATURES", "IDENTIFIERS", "Feature", "feature_table", "features", "training_frame"]
@@ -32,6 +33,9 @@ FEATURES: dict[str, Feature] = {
     feature.name: feature
     for feature in (*_ISSUER, *_VALIDITY, *_LAG, *_CHURN, *_OPERATIONS, *_NEIGHBOURS, *_CALENDAR)
 }
+
+#: Rows of certificates and observations, each counted once a moment, that one pass takes: some 2 GB.
+_ROWS_AT_ONCE = 4_000_000
 
 #: Columns that say which renewal a row is about; never given to a model.
 IDENTIFIERS = ("as_of", "fingerprint", "lineage", "name", "not_before", "not_after", "due")
@@ -146,12 +150,25 @@ def feature_table(known: "Known", country: str = "US") -> "ir.Table":
 def _features(
     history: HasTables, moments: Sequence[datetime], policy: RenewalPolicy, country: str
 ) -> "pd.DataFrame":
+    import pandas as pd
+
     from certforecast.renewals.known import Known
 
-    known = Known(history.tables(), moments, policy)
-    computed: pd.DataFrame = feature_table(known, country).to_pandas()
+    tables = history.tables()
+    ordered = sorted(set(moments))
+    at_once = _moments_at_once(tables)
+    computed: pd.DataFrame = pd.concat(
+        feature_table(Known(tables, ordered[start : start + at_once], policy), country).to_pandas()
+        for start in range(0, len(ordered), at_once)
+    )
     times = ["as_of", "not_before", "not_after", "due"]
     computed[times] = computed[times].apply(lambda column: column.dt.tz_convert("UTC").dt.as_unit("us"))
     categories = [feature.name for feature in FEATURES.values() if feature.kind == "category"]
     computed[categories] = computed[categories].astype("str")
     return computed.sort_values(["as_of", "fingerprint"], ignore_index=True)
+
+
+def _moments_at_once(tables: "Tables") -> int:
+    """Say how many moments go into one pass, every row being there once for each."""
+    rows = tables.certificates.count().execute() + tables.observations.count().execute()
+    return int(max(1, _ROWS_AT_ONCE // max(rows, 1)))

@@ -1,7 +1,7 @@
 """The history store: one DuckDB file with the four tables, a quarantine and a list of imports."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     import pandas as pd
+    from ibis.backends import BaseBackend
+
+    from certforecast.history.lake import Lake
 
 __all__ = ["History", "Import"]
 
@@ -93,6 +96,39 @@ class History:
             self._connection.close()
             self._explain(error)
             raise
+
+    @classmethod
+    def open(
+        cls,
+        place: "Path | str | BaseBackend",
+        *,
+        database: str | None = None,
+        tables: Mapping[str, str] | None = None,
+    ) -> "History | Lake":
+        """Open history wherever it lies.
+
+        Parameters
+        ----------
+        place : path or ibis backend
+            A store's file; or, to be read only, a folder that holds for each table ``NAME.parquet``, a folder
+            ``NAME`` of (partitioned) Parquet, a Delta table or an Iceberg table; or an ibis connection to
+            Spark, DuckDB or a warehouse.
+        database : str, optional
+            Where a connection's tables are, if not in its current database.
+        tables : mapping of str to str, optional
+            What a connection's tables are called, where it is not as in
+            :mod:`certforecast.history.schema`: ``{"certificates": "pki.certs"}``.
+
+        Raises
+        ------
+        StoreError
+            If there are no such tables, or they lack a column that is needed.
+        """
+        from certforecast.history.lake import open_connection, open_folder
+
+        if not isinstance(place, str | Path):
+            return open_connection(place, database, tables)
+        return open_folder(Path(place)) if Path(place).is_dir() else cls(place)
 
     # -- life ---------------------------------------------------------------------------------
 

@@ -105,7 +105,7 @@ def cut(history: History, as_of: float) -> History:
 
 
 @given(timelines(), st.integers(1, SPAN).map(lambda n: n + 0.5), st.integers(1, SPAN).map(float))
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_what_is_known_later_changes_nothing(timeline: Timeline, as_of: float, other: float) -> None:
     with timeline.history() as everything, cut(everything, as_of) as past:
         pd.testing.assert_frame_equal(
