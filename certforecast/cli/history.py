@@ -1,11 +1,17 @@
-"""Commands that fill and read the store: ingest, scan, renewals, status."""
+"""Commands that read the store: renewals, status."""
 
-from typing import Annotated, Any
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from certforecast.cli.app import AsOf, Json, app, moment, open_history, settings_of
 from certforecast.cli.output import print_json, print_table, say, words
+
+if TYPE_CHECKING:
+    from certforecast.renewals.story import Story
+    from certforecast.settings import Settings
 
 
 @app.command()
@@ -16,17 +22,34 @@ def renewals(
         str | None, typer.Option(help="Only these: on_time, slipped, failed, retired or open.")
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="Rows to show; --json gives all.")] = 30,
+    lineage: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Tell the story of one: a name, or the start of a fingerprint."),
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="With --lineage: draw it into this file (.png, .svg or .pdf).")
+    ] = None,
     as_json: Json = False,
     check: Annotated[bool, typer.Option("--check", help="Exit with 1 if any of those failed.")] = False,
 ) -> None:
-    """List renewals: due, lag, margin and outcome."""
+    """List renewals: due, lag, margin and outcome; or tell the story of one lineage."""
     from certforecast.errors import InputError
     from certforecast.renewals import OUTCOMES
     from certforecast.renewals import renewals as list_renewals
 
     if outcome is not None and outcome not in (*OUTCOMES, "open"):
         raise InputError(f"--outcome {outcome} is none of {', '.join(OUTCOMES)}, open")
+    if plot is not None and lineage is None:
+        raise InputError("--plot draws one lineage: name it with --lineage")
     settings, at = settings_of(context), moment(as_of)
+    if lineage is not None:
+        story = _story(settings, lineage, at)
+        if plot is not None:
+            _draw(story, plot)
+        _tell(story, as_json)
+        if check and (story.renewals["outcome"] == "failed").any():
+            raise typer.Exit(1)
+        return
     with open_history(settings) as history:
         frame = list_renewals(history, at, settings.policy)
     if outcome:
@@ -46,6 +69,7 @@ def renewals(
                 ("margin", lambda row: _number(row.margin_days)),
                 ("outcome", lambda row: row.outcome.replace("_", " ")),
                 ("by", lambda row: row.evidence),
+                ("linked by", lambda row: row.why.replace("+", ", ") if isinstance(row.why, str) else ""),
             ],
             list(shown.rename(columns={"name": "name_"}).itertuples()),
             caption=f"{len(shown)} of {len(frame):,} shown, latest expiry first; lag (from due to in service)"
@@ -108,6 +132,49 @@ def status(
             say("what was set aside, and why: 'certforecast status --quarantine'")
     if check and (found["quarantined"] or found["expired_and_served"]):
         raise typer.Exit(1)
+
+
+def _story(settings: "Settings", name: str, at: datetime) -> "Story":
+    from certforecast.renewals.story import life_story
+
+    with open_history(settings) as history:
+        return life_story(history, name, at, settings.policy)
+
+
+def _draw(story: "Story", path: Path) -> None:
+    import matplotlib
+
+    from certforecast.errors import InputError
+    from certforecast.renewals.plots import LineageDisplay
+
+    matplotlib.use("agg")
+    figure = LineageDisplay(story).plot().figure_
+    known = sorted(figure.canvas.get_supported_filetypes())
+    if path.suffix.removeprefix(".") not in known:
+        raise InputError(f"--plot {path}: the name must end with one of .{', .'.join(known)}")
+    try:
+        figure.savefig(path, dpi=144)
+    except OSError as error:
+        raise InputError(f"--plot {path} cannot be written: {error.strerror or error}") from error
+    say(f"drawn: {path}")
+
+
+def _tell(story: "Story", as_json: bool) -> None:
+    if as_json:
+        entries = story.entries
+        found = {name: getattr(story, name) for name in ("lineage", "name", "as_of", "renewals", "spells")}
+        print_json({**found, "events": story.events, "entries": entries})
+        return
+    print_table(
+        f"{story.name} as of {story.as_of:%Y-%m-%d %H:%M} UTC",
+        [
+            ("when", lambda row: f"{row.at:%Y-%m-%d}"),
+            ("certificate", lambda row: row.fingerprint[:8] if isinstance(row.fingerprint, str) else ""),
+            ("what happened", lambda row: row.text),
+        ],
+        list(story.entries.itertuples()),
+        caption=story.summary(),
+    )
 
 
 def _list_quarantine(frame: Any, as_json: bool) -> None:

@@ -1,11 +1,12 @@
 """Plots of a backtest, in the manner of scikit-learn's displays: data first, drawing on request."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Self, cast
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import pandas as pd
 
+from certforecast.displays import COLOURS, GREY, Display
 from certforecast.errors import InputError
 from certforecast.evaluation import metrics
 from certforecast.evaluation.metrics import Floats
@@ -13,31 +14,13 @@ from certforecast.evaluation.result import BacktestResult
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 __all__ = ["CaughtDisplay", "PrecisionRecallDisplay", "ReliabilityDisplay"]
 
-#: Okabe and Ito (2008), told apart with every kind of colour vision; its yellow is too pale for lines.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-_GREY = "#767676"
 _Z_90 = 1.6448536269514722
 
 
-class _Display:
-    ax_: "Axes"
-    figure_: "Figure"
-
-    def _begin(self, ax: "Axes | None") -> "Axes":
-        if ax is None:
-            from matplotlib import pyplot
-
-            ax = pyplot.figure(figsize=(7.2, 4.2), layout="constrained").subplots()
-        self.ax_, self.figure_ = ax, cast("Figure", ax.figure)
-        ax.spines[["top", "right"]].set_visible(False)
-        return ax
-
-
-class PrecisionRecallDisplay(_Display):
+class PrecisionRecallDisplay(Display):
     """Precision against recall, a line for each model, with the base rate.
 
     Parameters
@@ -91,7 +74,7 @@ class PrecisionRecallDisplay(_Display):
     def plot(self, ax: "Axes | None" = None) -> Self:
         """Draw, on new axes if none are given."""
         ax = self._begin(ax)
-        ax.axhline(self.base_rate, color=_GREY, linewidth=1, linestyle=(0, (4, 3)))
+        ax.axhline(self.base_rate, color=GREY, linewidth=1, linestyle=(0, (4, 3)))
         ax.annotate(
             f"base rate {self.base_rate:.1%}",
             (1, self.base_rate),
@@ -99,7 +82,7 @@ class PrecisionRecallDisplay(_Display):
             textcoords="offset points",
             ha="right",
             va="top",
-            color=_GREY,
+            color=GREY,
             fontsize="small",
         )
         for number, (model, (precision, recall)) in enumerate(self.curves.items()):
@@ -108,7 +91,7 @@ class PrecisionRecallDisplay(_Display):
                 recall[:-1],
                 precision[:-1],
                 where="post",
-                color=_COLOURS[number % len(_COLOURS)],
+                color=COLOURS[number % len(COLOURS)],
                 linewidth=1.6,
                 label=f"{model}  {self.areas[model]:.3f}",
             )
@@ -123,7 +106,7 @@ class PrecisionRecallDisplay(_Display):
         return self
 
 
-class ReliabilityDisplay(_Display):
+class ReliabilityDisplay(Display):
     """Observed shares against forecasts, in bins of equal mass, over a histogram of the forecasts.
 
     Parameters
@@ -192,9 +175,9 @@ class ReliabilityDisplay(_Display):
         ax = self._begin(ax)
         highest = max(float(table[["forecast", "high"]].max().max()) for table in self.bins.values())
         limit = min(1.0, 1.08 * highest)
-        ax.plot([0, limit], [0, limit], color=_GREY, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+        ax.plot([0, limit], [0, limit], color=GREY, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
         for number, (model, table) in enumerate(self.bins.items()):
-            colour = _COLOURS[number % len(_COLOURS)]
+            colour = COLOURS[number % len(COLOURS)]
             at = table["forecast"]
             ax.vlines(at, table["low"], table["high"], color=colour, linewidth=1.2, alpha=0.6)
             ax.plot(at, table["observed"], "o-", color=colour, linewidth=1.2, markersize=4.5, label=model)
@@ -216,16 +199,16 @@ class ReliabilityDisplay(_Display):
         ax.spines[["top", "right"]].set_visible(False)
         edges = np.linspace(0, limit, 41)
         for number, p in enumerate(self.forecasts.values()):
-            colour = _COLOURS[number % len(_COLOURS)]
+            colour = COLOURS[number % len(COLOURS)]
             ax.stairs(np.histogram(p, edges)[0], edges, color=colour, linewidth=1.2)
         beyond = max(int(np.sum(p > limit)) for p in self.forecasts.values())
         if beyond:
             note = f"up to {beyond:,} rows lie further right"
-            ax.set_title(note, loc="right", fontsize="x-small", color=_GREY, pad=2)
+            ax.set_title(note, loc="right", fontsize="x-small", color=GREY, pad=2)
         ax.set(xlim=(0, limit), yscale="log", xlabel="forecast probability", ylabel="rows")
 
 
-class CaughtDisplay(_Display):
+class CaughtDisplay(Display):
     """Share of failures caught against capacity, a line for each model.
 
     Parameters
@@ -271,9 +254,9 @@ class CaughtDisplay(_Display):
     def plot(self, ax: "Axes | None" = None) -> Self:
         """Draw, on new axes if none are given."""
         ax = self._begin(ax)
-        ax.axvline(self.k, color=_GREY, linewidth=1, linestyle=(0, (4, 3)))
+        ax.axvline(self.k, color=GREY, linewidth=1, linestyle=(0, (4, 3)))
         for number, (model, share) in enumerate(self.caught.items()):
-            colour = _COLOURS[number % len(_COLOURS)]
+            colour = COLOURS[number % len(COLOURS)]
             ax.plot(self.capacity, share, color=colour, linewidth=1.6, label=f"{model}  {share[self.k]:.0%}")
         ax.set(
             xlim=(0, self.capacity[-1]),

@@ -16,17 +16,6 @@ __all__ = ["OUTCOMES", "HasTables", "renewals", "renewals_at"]
 #: The outcomes a forecast speaks of; a renewal not yet resolved is ``open``.
 OUTCOMES = ("on_time", "slipped", "failed", "retired")
 
-_COUNTS = ["endpoints", "endpoints_moved", "endpoints_still", "endpoints_gone"]
-_TIMES = {
-    "issued": "not_before",
-    "expires": "not_after",
-    "due": "due",
-    "slip_point": "slip_point",
-    "successor_issued": "successor_not_before",
-    "in_service": "in_service_at",
-    "resolved": "resolved_at",
-}
-
 
 class HasTables(Protocol):
     """Whatever holds the four tables: a `History`, or a warehouse that ibis speaks to."""
@@ -66,35 +55,7 @@ def renewals_at(
     history: HasTables, moments: Sequence[datetime], policy: RenewalPolicy | None = None
 ) -> "pd.DataFrame":
     """Do as :func:`renewals` for many moments in one pass; one row a certificate and moment."""
-    import pandas as pd
-
+    from certforecast.renewals.frames import frame_of
     from certforecast.renewals.known import Known
-    from certforecast.renewals.namesets import called
 
-    known = Known(history.tables(), moments, policy or RenewalPolicy())
-    named = known.tables.certificates
-    named = named.select("as_of", "fingerprint", "names", name=called(named))
-    rows = known.renewals.inner_join(named, ["as_of", "fingerprint"])
-    frame: pd.DataFrame = rows.select(
-        "as_of",
-        "lineage",
-        "fingerprint",
-        "name",
-        "names",
-        "name_set_id",
-        "successor",
-        "why",
-        *_TIMES,
-        "outcome",
-        "evidence",
-        "intervention",
-        *_COUNTS,
-    ).to_pandas()
-    day = 86_400.0
-    frame["renewal_lag_days"] = ((frame["in_service"] - frame["due"]) / day).astype("float64")
-    frame["margin_days"] = ((frame["expires"] - frame["in_service"]) / day).astype("float64")
-    for column, name in _TIMES.items():
-        frame[column] = pd.to_datetime(frame[column], unit="s", utc=True).dt.as_unit("us")
-        frame = frame.rename(columns={column: name})
-    frame["as_of"] = frame["as_of"].dt.tz_convert("UTC").dt.as_unit("us")
-    return frame.sort_values(["as_of", "lineage", "not_before", "fingerprint"], ignore_index=True)
+    return frame_of(Known(history.tables(), moments, policy or RenewalPolicy()))
