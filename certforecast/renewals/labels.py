@@ -79,7 +79,11 @@ def _ours(branching: "ir.Table", certificates: "ir.Table", relations: "ir.Table"
     plain = before.select("as_of", successor="next", plain=True)
     edges = edges.left_join(plain, ["as_of", "successor"]).drop("as_of_right", "successor_right")
     edges = edges.mutate(told=edges.why.contains("replaces"), same=edges.name_set_id == edges.set_b)
-    edges = edges.mutate(alike=edges.key_algorithm == edges.algorithm_b)
+    # A kind of key that nobody told may be any.
+    alike = (
+        (edges.key_algorithm == edges.algorithm_b) | (edges.key_algorithm == "") | (edges.algorithm_b == "")
+    )
+    edges = edges.mutate(alike=alike)
     claim = ibis.window(
         group_by=["as_of", "successor"],
         order_by=[

@@ -35,7 +35,17 @@ def test_the_whole_road(shell: Shell, home: Path) -> None:
     assert len(renewals) == made["rows"]["certificates"]
     failed = shell.json("renewals", "--as-of", END, "--outcome", "failed", "--check", expected=1)
     assert {row["outcome"] for row in failed} == {"failed"}
-    assert "margin (from in service to expiry) in days" in shell("renewals", "--as-of", END)
+    table = shell("renewals", "--as-of", END, "--limit", "1000")
+    assert "margin (from in service to expiry) in days" in table
+    assert "endpoint, exact" in table  # why they are linked
+    one = failed[0]["fingerprint"]
+    story = shell.json("renewals", "--as-of", END, "--lineage", one[:12], "--check", expected=1)
+    assert one in [row["fingerprint"] for row in story["renewals"]]
+    assert "failed" in {entry["kind"] for entry in story["entries"]}
+    drawn = home / "story.png"
+    told = shell("renewals", "--as-of", END, "--lineage", story["lineage"], "--plot", str(drawn))
+    assert all(entry["text"][:40] in told for entry in story["entries"])
+    assert drawn.read_bytes().startswith(b"\x89PNG")
 
     trained = shell.json("train", "--as-of", END)
     assert trained["rows"] > 100

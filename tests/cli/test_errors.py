@@ -32,6 +32,8 @@ def test_what_is_not_there_yet_is_said_with_what_to_do(empty: Shell, tmp_path: P
     [
         (["renewals", "--as-of", "yesterday"], "is not an ISO 8601 time"),
         (["renewals", "--outcome", "odd"], "is none of on_time, slipped"),
+        (["renewals", "--lineage", "nobody.example"], "no lineage goes by 'nobody.example'"),
+        (["renewals", "--plot", "story.png"], "name it with --lineage"),
         (["ingest", "nosuch", "x"], "no source is called 'nosuch'; there are: "),
         (["--config", "none.toml", "status"], "there is no settings file none.toml; create it"),
         (["ingest", "pem", "missing"], "missing does not exist"),
