@@ -86,7 +86,9 @@ def test_it_says_what_became_of_each(story: Story) -> None:
     )
     assert ends["failed"] == "failed: its successor was in service 9.0 days after its expiry"
     assert ends["open"] == "open: due in 45.0 days, expires in 75.0 days"
-    assert story.summary().startswith("3 certificates since 2025-01-01, from Test, Other; 1 on time, 1 failed, 1 open; ")
+    assert story.summary().startswith(
+        "3 certificates since 2025-01-01, from Test, Other; 1 on time, 1 failed, 1 open; "
+    )
     assert story.entries["text"].str.contains("on all 2 endpoints by 2025-03-14").any()
 
 
