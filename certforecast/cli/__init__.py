@@ -13,7 +13,15 @@ __all__ = ["main"]
 
 def main() -> None:
     """Run the command line; the console script ``certforecast``."""
-    from certforecast.cli import act, history, models, plan, simulation, sources  # noqa: F401 (they register)
+    from certforecast.cli import (  # noqa: F401 (they register)
+        act,
+        features,
+        history,
+        models,
+        plan,
+        simulation,
+        sources,
+    )
     from certforecast.cli.app import app
 
     try:

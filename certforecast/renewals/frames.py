@@ -24,23 +24,21 @@ _TIMES = {
 }
 
 
-def frame_of(known: "Known", only: "ir.Table | None" = None) -> "pd.DataFrame":
+def frame_of(known: "Known", rows: "ir.Table | None" = None) -> "pd.DataFrame":
     """Bring renewals to the caller: the columns of :func:`certforecast.renewals.renewals`.
 
     Parameters
     ----------
     known : Known
         What is known at some moments.
-    only : ibis table, optional
-        ``as_of, lineage``: the lineages to give (default all).
+    rows : ibis table, optional
+        Some of ``known.renewals`` (default all).
     """
     import pandas as pd
 
     named = known.tables.certificates
     named = named.select("as_of", "fingerprint", "names", name=called(named))
-    rows = known.renewals
-    if only is not None:
-        rows = rows.semi_join(only, ["as_of", "lineage"])
+    rows = known.renewals if rows is None else rows
     rows = rows.inner_join(named, ["as_of", "fingerprint"])
     frame: pd.DataFrame = rows.select(
         "as_of",

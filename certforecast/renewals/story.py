@@ -112,7 +112,7 @@ def life_story(history: HasTables, name: str, as_of: datetime, policy: RenewalPo
     ours = rows.select("as_of", "fingerprint", "name_set_id")
     told = known.tables.certificates.semi_join(ours, ["as_of", "fingerprint"])
     told = told.select("fingerprint", "key_algorithm", issuer=_issuer(told))
-    renewals = frame_of(known, only).merge(told.to_pandas(), on="fingerprint")
+    renewals = frame_of(known, rows).merge(told.to_pandas(), on="fingerprint")
     spells = known.sightings
     spells = spells.filter(~spells.wrong).semi_join(ours, ["as_of", "fingerprint"])
     seen = {time: spells[time].as_timestamp("s") for time in ("first_seen", "last_seen")}

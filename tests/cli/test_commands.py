@@ -4,8 +4,10 @@ import json
 import re
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
+from certforecast.features import FEATURES
 from certforecast.planning import Plan
 from certforecast.simulation.sandbox import Sandbox
 from tests.cli.conftest import Shell
@@ -46,6 +48,21 @@ def test_the_whole_road(shell: Shell, home: Path) -> None:
     told = shell("renewals", "--as-of", END, "--lineage", story["lineage"], "--plot", str(drawn))
     assert all(entry["text"][:40] in told for entry in story["entries"])
     assert drawn.read_bytes().startswith(b"\x89PNG")
+
+    wide = shell.json("features", "--as-of", END)
+    assert set(FEATURES) <= set(wide[0])
+    assert all(name in shell("features", "--as-of", END) for name in ("lag_trend", "crowding"))
+    one = wide[0]["fingerprint"]
+    explained = shell.json("features", "--as-of", END, "--explain", one[:12])
+    assert explained["fingerprint"] == one
+    assert [(row["feature"], row["value"]) for row in explained["features"]] == [
+        (name, wide[0][name]) for name in FEATURES
+    ]
+    told = shell("features", "--as-of", END, "--explain", one)
+    assert "the certificate itself" in told
+    assert "resolved renewals of its issuer (" in told
+    shell("features", "--as-of", END, "--output", str(home / "features.parquet"))
+    assert pq.read_metadata(home / "features.parquet").num_rows == len(wide)
 
     trained = shell.json("train", "--as-of", END)
     assert trained["rows"] > 100
