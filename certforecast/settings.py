@@ -178,6 +178,11 @@ class Settings(BaseSettings):
         return self.home / "models"
 
     @property
+    def landmarks_path(self) -> Path:
+        """The folder in which features of past moments are kept."""
+        return self.home / "landmarks"
+
+    @property
     def champion_path(self) -> Path:
         """The model that `train` writes and the others read unless told otherwise."""
         return self.models_path / "champion.skops"

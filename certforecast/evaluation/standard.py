@@ -57,7 +57,7 @@ def backtest_history(
             f"the store knows no certificate {settings.model.landmark_every_days:g} days before "
             f"{as_of:%Y-%m-%d}: import history first (certforecast ingest), or check --as-of"
         )
-    frame = training_frame(history, moments, as_of, settings.policy)
+    frame = training_frame(history, moments, as_of, settings.policy, cache=settings.landmarks_path)
 
     def model() -> Forecaster:
         return OutcomeClassifier(method=settings.model.method, random_state=settings.model.seed)

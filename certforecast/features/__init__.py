@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from certforecast.clock import as_utc
 from certforecast.features.calendar import FEATURES as _CALENDAR
 from certforecast.features.catalogue import Feature
 from certforecast.features.churn import FEATURES as _CHURN
@@ -20,6 +21,8 @@ from certforecast.policy import RenewalPolicy
 from certforecast.renewals import HasTables, renewals_at
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import ibis.expr.types as ir
     import pandas as pd
 
@@ -72,6 +75,7 @@ def training_frame(
     policy: RenewalPolicy | None = None,
     *,
     country: str = "US",
+    cache: "Path | None" = None,
 ) -> "pd.DataFrame":
     """Compute landmark rows: features at many moments, with what became of each renewal.
 
@@ -85,6 +89,9 @@ def training_frame(
         Outcomes are taken as they were known then.
     policy, country
         As for :func:`features`.
+    cache : Path, optional
+        A folder in which features of past moments are kept, so that the next run computes only what is
+        new: see :mod:`certforecast.features.cache`.
 
     Returns
     -------
@@ -93,7 +100,7 @@ def training_frame(
         ``intervention`` (our own action changed it: censored, never to be trained on or scored).
     """
     policy = policy or RenewalPolicy()
-    frame = _features(history, [moment for moment in as_of if moment <= until], policy, country)
+    frame = _features(history, [moment for moment in as_of if moment <= until], policy, country, cache)
     known = renewals_at(history, [until], policy)
     return frame.merge(
         known[["fingerprint", "outcome", "resolved_at", "intervention"]], on="fingerprint", how="left"
@@ -148,14 +155,34 @@ def feature_table(known: "Known", country: str = "US") -> "ir.Table":
 
 
 def _features(
-    history: HasTables, moments: Sequence[datetime], policy: RenewalPolicy, country: str
+    history: HasTables,
+    moments: Sequence[datetime],
+    policy: RenewalPolicy,
+    country: str,
+    cache: "Path | None" = None,
+) -> "pd.DataFrame":
+    import pandas as pd
+
+    from certforecast.features.cache import FeatureCache
+
+    tables = history.tables()
+    ordered = sorted({as_utc(moment) for moment in moments})
+
+    def compute(some: Sequence[datetime]) -> "pd.DataFrame":
+        return _computed(tables, some, policy, country)
+
+    if cache is None or not ordered:
+        return compute(ordered)
+    return pd.concat(FeatureCache(cache).frames(tables, ordered, policy, country, compute), ignore_index=True)
+
+
+def _computed(
+    tables: "Tables", ordered: Sequence[datetime], policy: RenewalPolicy, country: str
 ) -> "pd.DataFrame":
     import pandas as pd
 
     from certforecast.renewals.known import Known
 
-    tables = history.tables()
-    ordered = sorted(set(moments))
     at_once = _moments_at_once(tables)
     computed: pd.DataFrame = pd.concat(
         feature_table(Known(tables, ordered[start : start + at_once], policy), country).to_pandas()

@@ -2,7 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,14 +59,16 @@ class Trained:
 def landmarks(history: HasTables, as_of: datetime, every_days: float) -> list[datetime]:
     """Give the moments at which open renewals are looked at for training.
 
+    They lie on a grid that stands still, so that features once computed serve again the next day.
+
     Parameters
     ----------
     history : History
         The store.
     as_of : datetime
-        The last landmark lies `every_days` before it.
+        All landmarks lie before it.
     every_days : float
-        Their distance.
+        Their distance, counted from 1970-01-01 UTC.
 
     Returns
     -------
@@ -74,12 +76,11 @@ def landmarks(history: HasTables, as_of: datetime, every_days: float) -> list[da
         Oldest first, from when the first certificate was known.
     """
     known = history.tables().certificates.known_at.min().execute()
-    moments: list[datetime] = []
-    moment = as_utc(as_of) - timedelta(days=every_days)
-    while known == known and known is not None and moment >= known:
-        moments.append(moment)
-        moment -= timedelta(days=every_days)
-    return moments[::-1]
+    if known is None or known != known:
+        return []
+    start, step = datetime(1970, 1, 1, tzinfo=UTC), timedelta(days=every_days)
+    first, end = -((start - known) // step), -((start - as_utc(as_of)) // step)
+    return [start + number * step for number in range(first, end)]
 
 
 def trainable(frame: "pd.DataFrame", cutoff: datetime, policy: RenewalPolicy) -> "pd.Series[bool]":
@@ -192,7 +193,7 @@ def train(
                 f"the store knows no certificate {settings.model.landmark_every_days:g} days before "
                 f"{as_of:%Y-%m-%d}: import history first (certforecast ingest), or check --as-of"
             )
-        frame = training_frame(history, moments, as_of, settings.policy)
+        frame = training_frame(history, moments, as_of, settings.policy, cache=settings.landmarks_path)
     model = OutcomeClassifier(method=settings.model.method, random_state=settings.model.seed)
     fit_forecaster(frame, as_of, settings.policy, model)
     rows = frame[trainable(frame, as_of, settings.policy)]

@@ -48,13 +48,17 @@ def test_public_names_stay_what_they_are_once_their_modules_are_loaded() -> None
         assert not isinstance(getattr(models, name), ModuleType), f"{name}, asked for again"
 
 
-def test_landmarks_go_back_from_as_of_to_the_first_known_certificate() -> None:
+def test_landmarks_lie_on_a_grid_from_the_first_known_certificate_to_as_of() -> None:
     timeline = Timeline()
-    timeline.certificate("first", "a.example.org", issued=0, known=10)
+    timeline.certificate("first", "a.example.org", issued=0, known=15)
     with timeline.history() as history:
-        assert landmarks(history, day(50), 14) == [day(22), day(36)]
-        assert landmarks(history, day(24), 14) == [day(10)]
-        assert landmarks(history, day(20), 14) == []
+        # 2025-01-02, day 1 here, lies 1,435 times 14 days after 1970-01-01.
+        assert landmarks(history, day(50), 14) == [day(15), day(29), day(43)]
+        assert landmarks(history, day(51), 14) == landmarks(history, day(50), 14)
+        assert landmarks(history, day(43), 14) == [day(15), day(29)]
+        assert landmarks(history, day(15.1), 14) == [day(15)]
+        assert landmarks(history, day(15), 14) == []
+        assert landmarks(history, day(17), 0.5) == [day(15), day(15.5), day(16), day(16.5)]
     with History(None) as empty:
         assert landmarks(empty, day(50), 14) == []
 
