@@ -364,7 +364,7 @@ def _lag(targets: pd.DataFrame, rows: pd.DataFrame, past: pd.DataFrame) -> pd.Da
     grouped = line.groupby("lineage")
     line = line[["lineage", "fingerprint", "issued"]].assign(
         position=grouped.cumcount(),
-        interval=grouped["issued"].diff(),
+        interval=-grouped["issued"].diff(-1),
         lag=(line["in_service"] - line["due"]) / lifetime,
         margin=(line["expires"] - line["in_service"]) / lifetime,
         delay=line["in_service"] - line["successor_issued"],

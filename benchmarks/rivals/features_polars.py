@@ -456,7 +456,7 @@ def _lag(targets: pl.LazyFrame, rows: pl.LazyFrame, late: float, failed: float) 
         .select(
             *("lineage", "fingerprint", "issued"),
             position=pl.int_range(pl.len()).over("lineage"),
-            interval=col("issued").diff().over("lineage"),
+            interval=(col("issued").shift(-1) - col("issued")).over("lineage"),
             lag=(col("in_service") - col("due")) / lifetime,
             margin=(col("expires") - col("in_service")) / lifetime,
             delay=col("in_service") - col("successor_issued"),

@@ -64,6 +64,11 @@ def features(
     -------
     DataFrame, shape (n_open, n_identifiers + n_features)
         `IDENTIFIERS`, then `FEATURES`: numbers and flags as float64, categories as str; null is unknown.
+
+    Raises
+    ------
+    InputError
+        If no public holidays are known of the country.
     """
     return _features(history, [as_of], policy or RenewalPolicy(), country)
 

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any, cast
 
+from certforecast.errors import InputError
 from certforecast.features.catalogue import flag, number
 from certforecast.features.context import KEY, Context, joined
 
@@ -85,7 +86,12 @@ def _days(context: Context) -> "pd.DataFrame":
     moments = context.known.moments
     first, last = (edge.year for edge in (min(moments), max(moments)))
     years = range(first - _YEARS_BACK, last + _YEARS_AHEAD + 1)
-    found: Any = holidays.country_holidays(context.country, years=years)
+    try:
+        found: Any = holidays.country_holidays(context.country, years=years)
+    except NotImplementedError as error:
+        raise InputError(
+            f"no public holidays are known of {context.country!r}: give an ISO code such as DE"
+        ) from error
     (first_month, first_day), (last_month, last_day) = FREEZE
     days = pd.date_range(f"{years[0]}-01-01", f"{years[-1]}-12-31")
     free = pd.Series(days.isin(pd.to_datetime(sorted(found))), index=days)

@@ -32,14 +32,18 @@ FEATURES = tuple(
         (
             "interval_spread",
             "ratio",
-            "Spread over mean of the last 6 issue intervals, near 0 for a clockwork; null below 2.",
+            "Spread over mean of the last 6 intervals between issues, near 0 for a clockwork; null below 2.",
         ),
-        ("weekday_share", "share", "Of the last 6 issues, on Monday to Friday (UTC); null if there is none."),
+        (
+            "weekday_share",
+            "share",
+            "Of the 6 issues before its own, on Monday to Friday (UTC); null if there is none.",
+        ),
         (
             "hour_concentration",
             "0 to 1",
-            "How alike the hours of the last 6 issues are (length of their mean direction on the clock); 1 is"
-            " a timer; null if there is none.",
+            "How alike the hours of the 6 issues before its own are (length of their mean direction on the"
+            " clock); 1 is a timer; null if there is none.",
         ),
         ("lineage_late_rate", "share", "Slipped or failed among the last 6, smoothed."),
         ("lineage_failed_rate", "share", "Failed among the last 6, smoothed."),
@@ -120,7 +124,7 @@ def _history(context: Context) -> "ir.Table":
         rows.select(
             *("as_of", "lineage", "fingerprint", "issued"),
             position=ibis.row_number().over(order),
-            interval=rows.issued - rows.issued.lag().over(order),
+            interval=rows.issued.lead().over(order) - rows.issued,
             lag=ibis.ifelse(natural, (rows.in_service - rows.due) / lifetime, None),
             margin=ibis.ifelse(natural, (rows.expires - rows.in_service) / lifetime, None),
             delay=ibis.ifelse(natural, rows.in_service - rows.successor_issued, None),

@@ -36,6 +36,7 @@ def test_what_is_not_there_yet_is_said_with_what_to_do(empty: Shell, tmp_path: P
         (["renewals", "--plot", "story.png"], "name it with --lineage"),
         (["features", "--explain", "shop.example"], "is no fingerprint: give 8 or more"),
         (["features", "--explain", "0123456789"], "no certificate whose fingerprint begins with 0123456789"),
+        (["features", "--country", "QQ"], "no public holidays are known of 'QQ'"),
         (["features", "--output", "features.txt"], "as .parquet or .csv"),
         (["ingest", "nosuch", "x"], "no source is called 'nosuch'; there are: "),
         (["--config", "none.toml", "status"], "there is no settings file none.toml; create it"),
