@@ -60,7 +60,7 @@ def pebble(home: Path, *, nonce_reject: int = 5, blocked: tuple[str, ...] = ()) 
     Parameters
     ----------
     nonce_reject : int
-        Percentage of good nonces that are refused.
+        Percentage of good nonces that are refused; 0 for clients that ask again once only.
     blocked : tuple of str
         Domains no certificate is issued for.
     """

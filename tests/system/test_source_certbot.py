@@ -51,7 +51,7 @@ def told(source: CertbotSource, *kinds: str) -> list[tuple[str | None, ...]]:
 
 def test_issues_renewals_and_failures(tmp_path: Path) -> None:
     began = datetime.now(UTC) - timedelta(seconds=1)
-    with pebble(tmp_path / "pebble", blocked=("blocked.test",)) as server:
+    with pebble(tmp_path / "pebble", nonce_reject=0, blocked=("blocked.test",)) as server:
         certbot = Certbot(tmp_path / "certbot", server)
         hook = ("--deploy-hook", "false")
         assert certbot("certonly", "--standalone", "-d", "b.test", "-d", "a.test") == 0

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.system
 
 def test_lego(tmp_path: Path) -> None:
     """Debian's lego issues, renews, and fails where the CA refuses; its folder holds what it holds now."""
-    with pebble(tmp_path / "pebble", blocked=("blocked.test",)) as server:
+    with pebble(tmp_path / "pebble", nonce_reject=0, blocked=("blocked.test",)) as server:
 
         def lego(*command: str, domains: tuple[str, ...]) -> int:
             done = subprocess.run(
@@ -66,7 +66,7 @@ def test_lego(tmp_path: Path) -> None:
 def test_caddy(tmp_path: Path) -> None:
     """Debian's Caddy gets a certificate by itself as it starts; its storage is read while it runs."""
     storage = tmp_path / "storage"
-    with pebble(tmp_path / "pebble") as server:
+    with pebble(tmp_path / "pebble", nonce_reject=0) as server:
         issuer = {
             "module": "acme",
             "ca": server.directory_url,
