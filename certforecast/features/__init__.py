@@ -100,15 +100,18 @@ def training_frame(
 
     Returns
     -------
-    DataFrame, shape (n_rows, n_identifiers + n_features + 3)
-        As :func:`features`, with ``outcome`` (``open`` if not resolved by `until`), ``resolved_at`` and
-        ``intervention`` (our own action changed it: censored, never to be trained on or scored).
+    DataFrame, shape (n_rows, n_identifiers + n_features + 4)
+        As :func:`features`, with ``outcome`` (``open`` if not resolved by `until`), ``resolved_at``,
+        ``in_service_at`` (of the successor) and ``intervention`` (our own action changed it: censored, never
+        to be trained on or scored).
     """
     policy = policy or RenewalPolicy()
     frame = _features(history, [moment for moment in as_of if moment <= until], policy, country, cache)
     known = renewals_at(history, [until], policy)
     return frame.merge(
-        known[["fingerprint", "outcome", "resolved_at", "intervention"]], on="fingerprint", how="left"
+        known[["fingerprint", "outcome", "resolved_at", "in_service_at", "intervention"]],
+        on="fingerprint",
+        how="left",
     )
 
 

@@ -17,8 +17,8 @@ __all__ = ["TableCount", "merge"]
 #: Which of several rows for one fact is kept; `known_at` is always the earliest of all.
 _PREFERENCE: Final = {
     "certificates": (
-        "is_precertificate, starts_with(fingerprint, '~'), key_algorithm IS NULL, serial IS NULL, known_at,"
-        " fingerprint, issuer_dn"
+        "is_precertificate, starts_with(fingerprint, '~'), key_algorithm IS NULL, spki_hash IS NULL,"
+        " serial IS NULL, known_at, fingerprint, issuer_dn"
     ),
     "observations": "known_at, fingerprint, error",
     "events": "known_at, actor, detail, fingerprint",
@@ -30,7 +30,7 @@ _KNOWN: Final = {
     "observations": {"known_at": "greatest(known_at, observed_at)"},
     "events": {"known_at": 'greatest(known_at, "at")'},
     "certificates": {
-        "details_known_at": "CASE WHEN key_algorithm IS NOT NULL"
+        "details_known_at": "CASE WHEN coalesce(key_algorithm, spki_hash) IS NOT NULL"
         " THEN coalesce(details_known_at, known_at) END"
     },
 }
@@ -92,6 +92,9 @@ def merge(connection: "duckdb.DuckDBPyConnection", table: Table, rows: pa.Table)
             f" FROM {name} SEMI JOIN staged ON {name}.fact = staged.identity"
         )
     least = {column: f"min({column}) OVER (PARTITION BY identity)" for column in _LEAST[name]}
+    if name == "certificates":  # a row that names the key's algorithm gives the details, so it dates them
+        named = "min(details_known_at) FILTER (WHERE key_algorithm IS NOT NULL) OVER (PARTITION BY identity)"
+        least["details_known_at"] = f"coalesce({named}, {least['details_known_at']})"
     run(
         "CREATE OR REPLACE TEMP TABLE settled AS"  # noqa: S608
         f" SELECT {_columns(table, least)}, identity, {FACT[name]} AS fact"

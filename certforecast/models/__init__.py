@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from certforecast.models.baselines import RULES, FewestDaysLeft, IssuerRate, PastDue, PriorRate
     from certforecast.models.classifier import OutcomeClassifier
     from certforecast.models.forecasting import forecast
+    from certforecast.models.hazard import RenewalHazard
     from certforecast.models.saved import load_model, model_metadata, save_model
     from certforecast.models.training import Trained, landmarks, train
 
@@ -18,6 +19,7 @@ __all__ = [
     "OutcomeClassifier",
     "PastDue",
     "PriorRate",
+    "RenewalHazard",
     "Trained",
     "forecast",
     "landmarks",
@@ -33,6 +35,7 @@ __getattr__ = lazy(
     {
         "baselines": ["RULES", "FewestDaysLeft", "IssuerRate", "PastDue", "PriorRate"],
         "classifier": ["OutcomeClassifier"],
+        "hazard": ["RenewalHazard"],
         "forecasting": ["forecast"],
         "saved": ["load_model", "model_metadata", "save_model"],
         "training": ["Trained", "landmarks", "train"],

@@ -60,8 +60,8 @@ def _world(draw: st.DrawFn, timeline: Timeline, world: str) -> None:
                 days=draw(st.sampled_from([6.0, 47.0, 90.0, 398.0])),
                 known=issued + draw(delays) - draw(skews),
                 issuer_org=draw(st.sampled_from(["One", "Two"])),
-                spki_hash=draw(st.sampled_from([f"{world}-k1", f"{world}-k2", "shared", None])),
                 key_algorithm=draw(kinds_of_key),
+                spki_hash=draw(st.sampled_from([f"{world}-k1", f"{world}-k2", "shared", None])),
             )
         )
     for _ in range(draw(st.integers(0, 20))):

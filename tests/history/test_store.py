@@ -428,3 +428,28 @@ def test_a_table_without_a_required_column_is_refused_whole() -> None:
         check(CERTIFICATES, pa.table({"names": [["a.example"]]}))
     with pytest.raises(SchemaError, match=r"observations\.observed_at is not timestamp"):
         check(OBSERVATIONS, pa.table({name: ["x"] for name in OBSERVATIONS.columns}))
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+def test_details_are_known_from_when_the_row_that_gives_them_was(order: tuple[int, ...]) -> None:
+    """An outline, its key's hash alone, and the whole: whichever comes in first."""
+    about = {"key_algorithm": None, "spki_hash": None}
+    told = [
+        {**about, "known_at": day(1), "is_precertificate": True},
+        {**about, "known_at": day(5), "spki_hash": digest("key")},
+        {"key_algorithm": "RSA", "spki_hash": digest("key"), "known_at": day(9)},
+    ]
+    timeline = Timeline()
+    timeline.certificate("a", "a.example", 0)
+    (row,) = timeline.batch.certificates
+    with History(None) as history:
+        for number, place in enumerate(order, 1):
+            history.append(Batch(certificates=[row | told[place]]))
+            seen = [told[place] for place in order[:number]]
+            (stored,) = contents(history)["certificates"].to_dict("records")
+            assert stored["known_at"] == min(one["known_at"] for one in seen)
+            whole = [one["known_at"] for one in seen if one["key_algorithm"]]
+            hashed = [one["known_at"] for one in seen if one["spki_hash"]]
+            expected = min(whole or hashed, default=None)
+            found = stored["details_known_at"]
+            assert (None if pd.isna(found) else found) == expected

@@ -1,0 +1,348 @@
+"""When a renewal ends, and how: competing risks in discrete time."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from sklearn.base import BaseEstimator, RegressorMixin, clone  # noqa: TID253 (an estimator is one by inheritance)
+from sklearn.utils.validation import (  # noqa: TID253
+    _check_sample_weight,
+    check_array,
+    check_is_fitted,
+    column_or_1d,
+    validate_data,
+)
+
+from certforecast.models.classifier import OutcomeClassifier, outcome_frame
+from certforecast.models.durations import CENSORED
+
+if TYPE_CHECKING:
+    from sklearn.utils import Tags
+
+__all__ = ["EDGES", "RenewalHazard"]
+
+Floats = npt.NDArray[np.float64]
+
+#: Ends of the periods, in days ahead: finer where it matters.
+EDGES: Final = (1, 2, 3, 5, 7, 10, 14, 21, 30, 45, 60, 90, 120, 180, 270, 400, 830)
+
+_NONE: Final = "none"
+_AT_ONCE: Final = 20_000
+
+#: Features that time alone moves, by how much a day.
+_AGES: Final = {"days_left": -1.0, "days_to_slip": -1.0, "days_past_due": 1.0, "unserved_days": 1.0}
+#: The same, in lifetimes.
+_SHARES: Final = ("elapsed_share", "past_usual")
+
+
+class RenewalHazard(RegressorMixin, BaseEstimator):  # type: ignore[misc]
+    """Cumulative incidence of what may end a renewal, by day.
+
+    Time ahead is cut into periods. For each, a classifier tells the probability that the renewal ends in it,
+    and how, given that it is still open [1]_ [2]_. Censored rows count for the periods they were seen in, for
+    the last one by the share they were seen of it, so nobody has to wait for an outcome to learn from a row.
+    Features that time alone moves (days left, days past due) are moved on to the middle of each period. At
+    the deadline, the expiry, whatever is still open ends: a second classifier tells how.
+
+    Parameters
+    ----------
+    edges : sequence of float, optional
+        Ends of the periods in days, rising; default `EDGES`. What comes after the last counts into it.
+    deadline : str or None
+        The column of `X` that says in how many days the renewal ends at the latest, if `X` has it.
+    estimator : classifier, optional
+        Fitted to periods with a sample weight; default a boosted `OutcomeClassifier` of 100 rounds. Lines
+        do not do: hazards rise and fall.
+    max_periods : int
+        Periods to learn from at most. Of more, those in which nothing ended are sampled, and weigh more.
+    random_state : int or None
+        Seed of that sampling, and of the default estimator.
+
+    Attributes
+    ----------
+    events_ : ndarray of shape (n_events,)
+        The events seen, sorted.
+    edges_ : ndarray of shape (n_periods + 1,)
+        Beginnings and ends of the periods.
+    model_ : classifier
+        For the periods.
+    last_ : classifier or None
+        For the deadline; none where it ends in one way alone.
+    shares_ : ndarray of shape (n_events,)
+        How those that reached the deadline ended.
+    n_features_in_, feature_names_in_
+        As for every estimator.
+
+    References
+    ----------
+    .. [1] P. Allison (1982), Discrete-time methods for the analysis of event histories, Sociological
+       Methodology 13.
+    .. [2] G. Tutz and M. Schmid (2016), Modeling discrete time-to-event data, Springer, chapter 8.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pandas as pd
+    >>> X = np.array([[0.0], [1.0]] * 100)
+    >>> y = pd.DataFrame({"event": ["renewed", "failed"] * 100, "duration": [2.0, 9.0] * 100})
+    >>> hazard = RenewalHazard(edges=(5, 10)).fit(X, y)
+    >>> hazard.predict_cumulative_incidence([[0.0]], [5.0])[0, :, 0].argmax()
+    1
+    """
+
+    def __init__(
+        self,
+        edges: Sequence[float] | None = None,
+        *,
+        deadline: str | None = "days_left",
+        estimator: Any = None,
+        max_periods: int = 1_000_000,
+        random_state: int | None = 0,
+    ) -> None:
+        self.edges = edges
+        self.deadline = deadline
+        self.estimator = estimator
+        self.max_periods = max_periods
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Fit to landmark rows.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_rows, n_features)
+            As for :class:`OutcomeClassifier`.
+        y : DataFrame or structured array of shape (n_rows,), or array-like of float of shape (n_rows,)
+            ``event`` and ``duration`` as given by :func:`certforecast.models.durations.durations`. Durations
+            alone stand for rows that all ended, in one way.
+        sample_weight : array-like of shape (n_rows,), optional
+            For example one over the number of rows of the renewal.
+
+        Raises
+        ------
+        ValueError
+            If a duration is not a number over 0, nothing ended, or the inputs do not fit together.
+        """
+        self.edges_ = _edges(self.edges)
+        event, duration = _ends(y)
+        frame = self._frame(X, reset=True)
+        if len(duration) != len(frame):
+            raise ValueError(f"X has {len(frame)} rows, y has {len(duration)}")
+        weights = _check_sample_weight(sample_weight, frame, dtype=np.float64)
+        self.events_ = np.unique(event[event != CENSORED])
+        if not len(self.events_):
+            raise ValueError("y has censored rows only: there is nothing to learn from")
+        deadline = self._deadlines(frame)
+        reached = (duration >= deadline - 1e-6) & (event != CENSORED)
+        self._fit_last(frame[reached], event[reached], weights[reached])
+        seen = list(self._by_period(np.where(reached, CENSORED, event), duration, deadline))
+        rows, periods, what, counts = (np.concatenate(parts) for parts in zip(*seen, strict=True))
+        kept, scale = self._sampled(what)
+        rows, periods, what, counts = rows[kept], periods[kept], what[kept], counts[kept] * scale
+        default = OutcomeClassifier("boosted", max_iter=100, random_state=self.random_state)
+        model = clone(default if self.estimator is None else self.estimator)
+        self.model_, self.none_ = None, 1.0
+        if len(np.unique(what)) > 1:
+            self.model_ = model.fit(self._moved(frame, rows, periods, deadline), what, weights[rows] * counts)
+        elif len(what):
+            self.none_ = float(what[0] == _NONE)
+        return self
+
+    def predict_cumulative_incidence(self, X: Any, times: Sequence[float] | None = None) -> Floats:
+        """Give the probabilities that a renewal has ended by some times, by event.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_rows, n_features)
+        times : sequence of float, optional
+            In days ahead; default the ends of the periods.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_events, n_times)
+            In the order of `events_`. Each rises with time; together they never exceed 1.
+        """
+        check_is_fitted(self)
+        frame = self._frame(X, reset=False)
+        wanted = self.edges_[1:] if times is None else np.asarray(times, dtype=np.float64)
+        parts = [
+            self._incidence(frame.iloc[start : start + _AT_ONCE], wanted)
+            for start in range(0, len(frame), _AT_ONCE)
+        ]
+        return np.concatenate(parts) if parts else np.zeros((0, len(self.events_), len(wanted)))
+
+    def predict(self, X: Any) -> Floats:
+        """Give the time in days by which it is as likely as not to have ended; shape (n_rows,).
+
+        Where that lies beyond the last period, the end of that is given.
+        """
+        ended = self.predict_cumulative_incidence(X).sum(axis=1)
+        ended = np.concatenate([np.zeros((len(ended), 1)), ended], axis=1)
+        after = np.minimum((ended < 0.5).sum(axis=1), len(self.edges_) - 1)
+        rows = np.arange(len(ended))
+        low, high = ended[rows, after - 1], ended[rows, after]
+        share = np.clip((0.5 - low) / np.maximum(high - low, 1e-12), 0.0, 1.0)
+        return np.asarray(self.edges_[after - 1] + share * np.diff(self.edges_)[after - 1], dtype=np.float64)
+
+    def proba_frame(self, X: pd.DataFrame) -> pd.DataFrame:
+        """Give ``p_on_time, p_slipped, p_failed, p_retired``; shape (n_rows, 4).
+
+        `X` has the column ``days_to_slip``, and `y` had the events ``renewed``, ``failed`` and ``retired``.
+        """
+        names = list(self.events_)
+        renewed = np.zeros(len(X))
+        on_time = np.zeros(len(X))
+        final = self.predict_cumulative_incidence(X, [self.edges_[-1]])[:, :, 0]
+        if "renewed" in names:
+            renewed = final[:, names.index("renewed")]
+            for start in range(0, len(X), _AT_ONCE):
+                part = X.iloc[start : start + _AT_ONCE]
+                slip = np.clip(part["days_to_slip"].to_numpy(dtype=np.float64), 0.0, None)
+                by = self._incidence(self._frame(part, reset=False), slip[:, None])
+                on_time[start : start + len(part)] = by[:, names.index("renewed"), 0]
+        shares = {"on_time": on_time, "slipped": renewed - on_time}
+        shares |= {name: final[:, names.index(name)] for name in ("failed", "retired") if name in names}
+        table = np.column_stack(list(shares.values()))
+        table = table / np.maximum(table.sum(axis=1, keepdims=True), 1e-12)
+        return outcome_frame(table, np.array(list(shares)), X.index)
+
+    def __sklearn_tags__(self) -> "Tags":
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.target_tags.positive_only = True
+        tags.regressor_tags.poor_score = True  # a median of periods is no close fit of a line
+        return tags
+
+    def _incidence(self, frame: pd.DataFrame, times: Floats) -> Floats:
+        """Give the cumulative incidence at `times`: the same for all rows, or a row of them each."""
+        deadline = self._deadlines(frame)
+        asked = np.broadcast_to(times, (len(frame), times.shape[-1]))
+        found = np.zeros((len(frame), len(self.events_), asked.shape[1]))
+        still = np.ones(len(frame))
+        for begin, end in zip(self.edges_[:-1], self.edges_[1:], strict=True):
+            rows = np.flatnonzero(deadline > begin)
+            if not len(rows):
+                break
+            ends = np.minimum(end, deadline[rows])
+            mass = still[rows, None] * self._hazards(frame, rows, (begin + ends) / 2)
+            share = np.clip((asked[rows] - begin) / (ends - begin)[:, None], 0.0, 1.0)
+            found[rows] += mass[:, :, None] * share[:, None, :]
+            still[rows] = np.clip(still[rows] - mass.sum(axis=1), 0.0, None)
+        if np.isfinite(deadline).any():
+            over = still[:, None] * self._at_deadline(frame)
+            found += over[:, :, None] * (asked >= deadline[:, None])[:, None, :]
+        return found
+
+    def _hazards(self, frame: pd.DataFrame, rows: npt.NDArray[np.int64], middle: Floats) -> Floats:
+        """Give the probabilities that those still open end in a period; shape (n, n_events)."""
+        hazards = np.zeros((len(rows), len(self.events_)))
+        if self.model_ is None:
+            hazards[:, 0] = 1.0 - self.none_
+            return hazards
+        given = self.model_.predict_proba(self._at(frame, rows, middle))
+        for place, event in enumerate(self.events_):
+            known = np.flatnonzero(self.model_.classes_ == event)
+            if len(known):
+                hazards[:, place] = given[:, known[0]]
+        return hazards
+
+    def _fit_last(self, frame: pd.DataFrame, event: npt.NDArray[Any], weights: Floats) -> None:
+        total = max(float(weights.sum()), 1e-12)
+        self.shares_ = np.array([weights[event == name].sum() for name in self.events_]) / total
+        if not len(event):
+            self.shares_ = np.full(len(self.events_), 1.0 / len(self.events_))
+        self.last_ = None
+        if len(np.unique(event)) > 1:
+            self.last_ = OutcomeClassifier(method="logistic").fit(frame, event, weights)
+
+    def _at_deadline(self, frame: pd.DataFrame) -> Floats:
+        if self.last_ is None:
+            return np.tile(self.shares_, (len(frame), 1))
+        given = np.zeros((len(frame), len(self.events_)))
+        given[:, np.searchsorted(self.events_, self.last_.classes_)] = self.last_.predict_proba(frame)
+        return given
+
+    def _by_period(
+        self, event: npt.NDArray[Any], duration: Floats, deadline: Floats
+    ) -> Iterator[tuple[npt.NDArray[Any], ...]]:
+        """List for each period the rows open in it, its number, what happened, and how much was seen."""
+        last = len(self.edges_) - 2
+        for number, (begin, end) in enumerate(zip(self.edges_[:-1], self.edges_[1:], strict=True)):
+            rows = np.flatnonzero((duration > begin) & (deadline > begin))
+            ends = np.minimum(end, deadline[rows])
+            by = duration[rows] <= (np.inf if number == last else ends)
+            what = np.where(by & (event[rows] != CENSORED), event[rows], _NONE)
+            share = np.clip((duration[rows] - begin) / (ends - begin), 0.0, 1.0)
+            yield rows, np.full(len(rows), number), what, np.where(what == _NONE, share, 1.0)
+
+    def _sampled(self, what: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int64], Floats]:
+        """Choose `max_periods` at most, and say how many each one stands for."""
+        if len(what) <= self.max_periods:
+            return np.arange(len(what)), np.ones(len(what))
+        quiet, loud = np.flatnonzero(what == _NONE), np.flatnonzero(what != _NONE)
+        wanted = min(len(quiet), max(self.max_periods - len(loud), self.max_periods // 10))
+        drawn = np.random.default_rng(self.random_state).choice(quiet, wanted, replace=False)
+        kept = np.sort(np.concatenate([loud, drawn]))
+        return kept, np.where(what[kept] == _NONE, len(quiet) / max(wanted, 1), 1.0)
+
+    def _moved(
+        self,
+        frame: pd.DataFrame,
+        rows: npt.NDArray[np.int64],
+        periods: npt.NDArray[np.int64],
+        deadline: Floats,
+    ) -> pd.DataFrame:
+        ends = np.minimum(self.edges_[periods + 1], deadline[rows])
+        return self._at(frame, rows, (self.edges_[periods] + ends) / 2)
+
+    def _at(self, frame: pd.DataFrame, rows: npt.NDArray[np.int64], ahead: Floats) -> pd.DataFrame:
+        """Give rows as they will be some days ahead, with the days as a column."""
+        moved = frame.iloc[rows].reset_index(drop=True)
+        changed: dict[str, Any] = {"ahead": ahead}
+        for name, step in _AGES.items():
+            if name in moved:
+                changed[name] = moved[name].to_numpy() + step * ahead
+        if "validity_days" in moved:
+            lifetime = np.maximum(moved["validity_days"].to_numpy(), 1e-9)
+            changed |= {name: moved[name].to_numpy() + ahead / lifetime for name in _SHARES if name in moved}
+        if {"days_left", "log_days_left"} <= set(moved):
+            changed["log_days_left"] = np.log(np.maximum(changed["days_left"], 0.0) + 0.25)
+        return moved.assign(**changed)
+
+    def _deadlines(self, frame: pd.DataFrame) -> Floats:
+        if self.deadline is None or self.deadline not in frame:
+            return np.full(len(frame), np.inf)
+        return np.asarray(np.maximum(frame[self.deadline].to_numpy(dtype=np.float64), 1e-6))
+
+    def _frame(self, X: Any, *, reset: bool) -> pd.DataFrame:
+        if isinstance(X, pd.DataFrame):
+            validate_data(self, X, reset=reset, skip_check_array=True)
+            return X.rename(columns=str)
+        values = validate_data(self, X, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan")
+        return pd.DataFrame(values, columns=[f"x{number}" for number in range(values.shape[1])])
+
+
+def _edges(given: Sequence[float] | None) -> Floats:
+    edges: Floats = np.asarray((0.0, *(EDGES if given is None else given)), dtype=np.float64)
+    if len(edges) < 2 or not (np.diff(edges) > 0).all():
+        raise ValueError(f"edges are {given!r}; give the ends of the periods in days, over 0 and rising")
+    return edges
+
+
+def _ends(y: Any) -> tuple[npt.NDArray[Any], Floats]:
+    """Read events and durations from any of the forms that `fit` takes."""
+    names = y.dtype.names if isinstance(y, np.ndarray) else getattr(y, "columns", None)
+    if names is not None and {"event", "duration"} <= set(names):
+        event = np.asarray(y["event"]).astype(str)
+        duration = np.asarray(y["duration"], dtype=np.float64)
+    else:
+        if y is None:
+            raise ValueError("this estimator requires y to be passed, but the target y is None")
+        # Raises for more than one column: with events, they are to be named event and duration.
+        duration = column_or_1d(check_array(y, ensure_2d=False, dtype=np.float64, input_name="y"), warn=True)
+        event = np.full(len(duration), "event")
+    if not (np.isfinite(duration).all() and (duration > 0).all()):
+        raise ValueError("y has durations that are not numbers over 0")
+    return event, duration

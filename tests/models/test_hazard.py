@@ -1,0 +1,180 @@
+"""Competing risks in discrete time: identities, known hazards, deadlines, censoring."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.utils.estimator_checks import estimator_checks_generator
+
+from certforecast.models.durations import durations
+from certforecast.models.hazard import RenewalHazard
+from tests.models.test_classifier import UNWEIGHTED_BINS
+from tests.timeline import day
+
+ROWS = 20_000
+
+
+def drawn(rows: int = ROWS, seed: int = 0) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Draw rows of two kinds: those of kind 1 end three times as fast. A third are censored early.
+
+    Daily rates: renewed 0.05 (0.15 for kind 1), retired 0.01; the deadline is 20 days ahead, and whoever
+    reaches it has failed.
+    """
+    rng = np.random.default_rng(seed)
+    kind = rng.integers(2, size=rows).astype(float)
+    renewed = rng.exponential(1 / np.where(kind == 1, 0.15, 0.05))
+    retired = rng.exponential(1 / 0.01, size=rows)
+    censored = np.where(rng.random(rows) < 1 / 3, rng.uniform(1, 20, rows), np.inf)
+    ends = np.column_stack([renewed, retired, np.full(rows, 20.0), censored])
+    names = np.array(["renewed", "retired", "failed", "censored"])
+    X = pd.DataFrame({"kind": kind, "noise": rng.normal(size=rows), "days_left": 20.0})
+    y = pd.DataFrame({"event": names[ends.argmin(axis=1)], "duration": ends.min(axis=1)})
+    return X, y
+
+
+@pytest.fixture(scope="module")
+def fitted() -> RenewalHazard:
+    return RenewalHazard(edges=(1, 3, 7, 14, 30)).fit(*drawn())
+
+
+def asked() -> pd.DataFrame:
+    return pd.DataFrame({"kind": [0.0, 1.0], "noise": 0.0, "days_left": 20.0})
+
+
+def test_incidence_rises_and_never_exceeds_one(fitted: RenewalHazard) -> None:
+    X, _ = drawn(200, seed=1)
+    incidence = fitted.predict_cumulative_incidence(X, np.linspace(0, 40, 50))
+    assert incidence.shape == (200, 3, 50)
+    assert (np.diff(incidence, axis=2) >= -1e-12).all()
+    assert (incidence.sum(axis=1) <= 1 + 1e-9).all()
+    assert incidence[:, :, 0].max() == 0
+    np.testing.assert_allclose(incidence[:, :, -1].sum(axis=1), 1)  # at the deadline everything ends
+
+
+def test_known_hazards_come_back(fitted: RenewalHazard) -> None:
+    """The incidence of exponential competing risks is known in closed form, censoring or not."""
+    times = np.array([3.0, 7.0, 14.0])
+    found = fitted.predict_cumulative_incidence(asked(), times)
+    for row, rate in enumerate((0.05, 0.15)):
+        total = rate + 0.01
+        expected = rate / total * (1 - np.exp(-total * times))
+        np.testing.assert_allclose(found[row, list(fitted.events_).index("renewed")], expected, atol=0.03)
+
+
+def test_failures_wait_for_the_deadline(fitted: RenewalHazard) -> None:
+    failed = list(fitted.events_).index("failed")
+    before, after = fitted.predict_cumulative_incidence(asked(), [19.99, 20.0])[:, failed].T
+    assert before.max() == 0
+    np.testing.assert_allclose(after, [np.exp(-0.06 * 20), np.exp(-0.16 * 20)], atol=0.05)
+
+
+def test_the_deadline_is_each_row_s_own(fitted: RenewalHazard) -> None:
+    X = asked().assign(days_left=[5.0, 12.0])
+    failed = list(fitted.events_).index("failed")
+    incidence = fitted.predict_cumulative_incidence(X, [4.9, 5.0, 11.9, 12.0])[:, failed]
+    assert (incidence[0] > 0).tolist() == [False, True, True, True]
+    assert (incidence[1] > 0).tolist() == [False, False, False, True]
+
+
+def test_censored_rows_are_no_survivors() -> None:
+    """To count the censored as open up to the deadline would make renewals rarer than they are."""
+    X, y = drawn(seed=2)
+    honest = RenewalHazard(edges=(1, 3, 7, 14, 30)).fit(X, y)
+    naive = y.assign(event=y["event"].replace("censored", "failed"))
+    naive.loc[naive["event"] == "failed", "duration"] = 20.0
+    wrong = RenewalHazard(edges=(1, 3, 7, 14, 30)).fit(X, naive)
+    renewed = list(honest.events_).index("renewed")
+    right = 0.05 / 0.06 * (1 - np.exp(-0.06 * 14))
+    found, missed = (
+        model.predict_cumulative_incidence(asked(), [14.0])[0, renewed, 0] for model in (honest, wrong)
+    )
+    assert found == pytest.approx(right, abs=0.03)
+    assert missed < right - 0.06
+
+
+def test_sampled_periods_give_nearly_the_same(fitted: RenewalHazard) -> None:
+    few = RenewalHazard(edges=(1, 3, 7, 14, 30), max_periods=30_000).fit(*drawn())
+    times = [3.0, 14.0]
+    difference = few.predict_cumulative_incidence(asked(), times) - fitted.predict_cumulative_incidence(
+        asked(), times
+    )
+    assert np.abs(difference).max() < 0.05
+
+
+def test_durations_alone_end_in_one_way() -> None:
+    X, y = drawn(500)
+    model = RenewalHazard(deadline=None).fit(X, y["duration"])
+    assert model.events_.tolist() == ["event"]
+    median = model.predict(asked())
+    assert median[0] > median[1] > 0
+
+
+def test_structured_arrays_and_frames_are_the_same() -> None:
+    X, y = drawn(500)
+    array = np.array(list(y.itertuples(index=False, name=None)), dtype=[("event", "U9"), ("duration", "f8")])
+    one, other = (
+        RenewalHazard(edges=(7, 30)).fit(X, form).predict_cumulative_incidence(X) for form in (y, array)
+    )
+    np.testing.assert_array_equal(one, other)
+
+
+def test_outcomes_follow_from_the_slip_point(fitted: RenewalHazard) -> None:
+    X = asked().assign(days_to_slip=[14.0, -1.0])
+    model = RenewalHazard(edges=(1, 3, 7, 14, 30))
+    model.fit(drawn()[0].assign(days_to_slip=14.0), drawn()[1])
+    frame = model.proba_frame(X)
+    np.testing.assert_allclose(frame.sum(axis=1), 1)
+    assert frame["p_on_time"].iloc[1] == 0  # past it, nothing is on time any more
+    by_slip = model.predict_cumulative_incidence(X, [14.0])[0, list(model.events_).index("renewed"), 0]
+    assert frame["p_on_time"].iloc[0] == pytest.approx(by_slip)
+
+
+@pytest.mark.parametrize(
+    ("changes", "y", "said"),
+    [
+        ({"edges": (3, 2)}, None, "over 0 and rising"),
+        ({"edges": (0,)}, None, "over 0 and rising"),
+        ({}, {"duration": 0.0}, "not numbers over 0"),
+        ({}, {"duration": np.nan}, "not numbers over 0"),
+        ({}, {"event": "censored"}, "censored rows only"),
+    ],
+)
+def test_what_cannot_be_learned_from_is_refused(
+    changes: dict[str, Any], y: dict[str, Any] | None, said: str
+) -> None:
+    X, good = drawn(20)
+    with pytest.raises(ValueError, match=said):
+        RenewalHazard(**changes).fit(X, good.assign(**(y or {})))
+
+
+def checks() -> list[Any]:
+    return [
+        pytest.param(check, id=getattr(check, "func", check).__name__)
+        for _, check in estimator_checks_generator(RenewalHazard())
+        # Needs SCIPY_ARRAY_API set before scipy is imported, and frames are not array-API arrays anyway.
+        if getattr(check, "func", check).__name__ not in {*UNWEIGHTED_BINS, "check_array_api_input"}
+    ]
+
+
+@pytest.mark.parametrize("check", checks())
+def test_it_is_a_scikit_learn_estimator(check: Any) -> None:
+    check(RenewalHazard())
+
+
+def test_durations_say_what_ended_each_row() -> None:
+    frame = pd.DataFrame(
+        {
+            "as_of": [day(10)] * 6,
+            "not_after": [day(50)] * 6,
+            "outcome": ["on_time", "slipped", "failed", "retired", "open", "on_time"],
+            "in_service_at": [day(9), day(45), day(55), pd.NaT, pd.NaT, day(30)],
+            "resolved_at": [day(11), day(46), day(56), day(80), pd.NaT, day(31)],
+            "intervention": [False, False, False, False, None, True],
+        }
+    )
+    found = durations(frame, day(35))
+    assert found["event"].tolist() == ["renewed", "renewed", "failed", "retired", "censored", "censored"]
+    assert found["duration"].tolist() == pytest.approx([0.01, 35, 40, 40, 25, 20])
+    # Nothing is open after its expiry, whenever that is heard of.
+    assert durations(frame, day(300))["duration"].tolist()[4] == 40
