@@ -15,8 +15,8 @@ from tests.timeline import day
 ROWS = 20_000
 
 
-def drawn(rows: int = ROWS, seed: int = 0) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Draw rows of two kinds: those of kind 1 end three times as fast. A third are censored early.
+def drawn(rows: int = ROWS, seed: int = 0, share: float = 1 / 3) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Draw rows of two kinds: those of kind 1 end three times as fast. A share is censored early.
 
     Daily rates: renewed 0.05 (0.15 for kind 1), retired 0.01; the deadline is 20 days ahead, and whoever
     reaches it has failed.
@@ -25,7 +25,7 @@ def drawn(rows: int = ROWS, seed: int = 0) -> tuple[pd.DataFrame, pd.DataFrame]:
     kind = rng.integers(2, size=rows).astype(float)
     renewed = rng.exponential(1 / np.where(kind == 1, 0.15, 0.05))
     retired = rng.exponential(1 / 0.01, size=rows)
-    censored = np.where(rng.random(rows) < 1 / 3, rng.uniform(1, 20, rows), np.inf)
+    censored = np.where(rng.random(rows) < share, rng.uniform(1, 20, rows), np.inf)
     ends = np.column_stack([renewed, retired, np.full(rows, 20.0), censored])
     names = np.array(["renewed", "retired", "failed", "censored"])
     X = pd.DataFrame({"kind": kind, "noise": rng.normal(size=rows), "days_left": 20.0})
@@ -79,7 +79,7 @@ def test_the_deadline_is_each_row_s_own(fitted: RenewalHazard) -> None:
 
 def test_censored_rows_are_no_survivors() -> None:
     """To count the censored as open up to the deadline would make renewals rarer than they are."""
-    X, y = drawn(seed=2)
+    X, y = drawn(seed=2, share=1.0)
     honest = RenewalHazard(edges=(1, 3, 7, 14, 30)).fit(X, y)
     naive = y.assign(event=y["event"].replace("censored", "failed"))
     naive.loc[naive["event"] == "failed", "duration"] = 20.0
@@ -90,7 +90,7 @@ def test_censored_rows_are_no_survivors() -> None:
         model.predict_cumulative_incidence(asked(), [14.0])[0, renewed, 0] for model in (honest, wrong)
     )
     assert found == pytest.approx(right, abs=0.03)
-    assert missed < right - 0.06
+    assert missed < right - 0.1
 
 
 def test_sampled_periods_give_nearly_the_same(fitted: RenewalHazard) -> None:
