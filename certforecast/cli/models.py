@@ -1,6 +1,9 @@
 """Commands around models: train, predict, backtest."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,6 +13,8 @@ from certforecast.cli.output import print_json, print_table, progress, say, word
 
 if TYPE_CHECKING:
     from certforecast.evaluation import BacktestResult
+    from certforecast.history import History
+    from certforecast.settings import Settings
 
 
 @app.command()
@@ -90,6 +95,13 @@ def backtest(
         str, typer.Option(help="The outcome to score: failed, slipped, on_time or retired.")
     ] = "failed",
     k: Annotated[int, typer.Option(min=1, help="Capacity: renewals that can be looked into at a time.")] = 10,
+    history: Annotated[
+        Path | None,
+        typer.Option(
+            help="Score on this file or folder instead of the store: whatever 'ingest auto' recognises. "
+            "Outcomes are then taken, without --as-of, as known when the last of it was."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Score the model and the rules on the past.
@@ -102,13 +114,34 @@ def backtest(
 
     if outcome not in OUTCOMES:
         raise InputError(f"--outcome {outcome} is none of {', '.join(OUTCOMES)}")
-    settings, at = settings_of(context), moment(as_of)
-    with open_history(settings) as history, progress("Backtesting", cutoffs) as advance:
-        result = backtest_history(history, at, settings, cutoffs=cutoffs, k=k, progress=advance)
+    with _history(settings_of(context), history) as (store, settings):
+        last = store.tables().last_known() if history is not None and as_of is None else None
+        at = last or moment(as_of)
+        with progress("Backtesting", cutoffs) as advance:
+            result = backtest_history(store, at, settings, cutoffs=cutoffs, k=k, progress=advance)
     if as_json:
         print_json(result.to_dict())
     else:
         show_backtest(result, outcome)
+
+
+@contextmanager
+def _history(settings: "Settings", path: Path | None) -> "Iterator[tuple[History, Settings]]":
+    """Open the store; or read a path into one that is gone afterwards, with all that is made of it."""
+    from certforecast.history import History
+    from certforecast.history.sources.auto import recognise
+    from certforecast.history.sources.options import make_source
+
+    if path is None:
+        with open_history(settings) as store:
+            yield store, settings
+        return
+    with TemporaryDirectory() as home, History(None) as store:
+        for known in recognise(path):
+            say(f"{known.path}: {known.what} ({known.kind.name})")
+            with progress(f"Reading {known.path}") as advance:
+                store.ingest(make_source(known.kind.name, str(known.path), {}), progress=advance)
+        yield store, settings.model_copy(update={"home": Path(home)})
 
 
 def show_backtest(result: "BacktestResult", outcome: str) -> None:

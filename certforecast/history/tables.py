@@ -64,5 +64,11 @@ class Tables:
         }
         return Tables(certificates.mutate(**details), *joined[1:])
 
+    def last_known(self) -> datetime | None:
+        """Give when the latest certificate or observation became known; None if there is none."""
+        times = [table.known_at.max().execute() for table in (self.certificates, self.observations)]
+        known = [as_utc(time.to_pydatetime()) for time in times if time is not None and time == time]
+        return max(known, default=None)
+
     def __iter__(self) -> Iterator["ir.Table"]:
         return iter((self.certificates, self.observations, self.events, self.hosts))

@@ -77,6 +77,9 @@ def test_the_whole_road(shell: Shell, home: Path) -> None:
     scores = shell.json("backtest", "--as-of", END, "--cutoffs", "2")
     assert {row["model"] for row in scores["summary"]["failed"]} >= {"certforecast", "fewest days left"}
 
+    beside = shell.json("backtest", "--history", str(home / "tables"), "--as-of", END, "--cutoffs", "2")
+    assert beside["summary"] == scores["summary"]
+
     plan = shell.json("plan", "--as-of", END)
     assert plan == json.loads((home / "plan.json").read_text())
     assert Plan.read(home / "plan.json").actions
