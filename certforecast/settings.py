@@ -68,7 +68,7 @@ class EffectSettings(_Section):
 class ModelSettings(_Section):
     """How models are trained."""
 
-    method: Literal["blended", "boosted", "logistic"] = "blended"
+    method: Literal["pooled", "blended", "boosted", "logistic"] = "pooled"
     landmark_every_days: float = Field(14.0, gt=0)
     seed: int = 0
 

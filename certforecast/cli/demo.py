@@ -97,6 +97,7 @@ def _backtest(frame: "pd.DataFrame", settings: "Settings") -> "BacktestResult":
 
     from certforecast.evaluation import backtest, default_cutoffs
     from certforecast.models import RULES, OutcomeClassifier
+    from certforecast.models.training import new_model
     from certforecast.simulation import Fleet
     from certforecast.simulation.sample import SAMPLE_END, SAMPLE_SEED
 
@@ -109,7 +110,7 @@ def _backtest(frame: "pd.DataFrame", settings: "Settings") -> "BacktestResult":
             truths.append(fleet.truth(moment.to_pydatetime(), TRUTH_DRAWS, settled=True).assign(as_of=moment))
             advance(done)
     models: dict[str, Callable[[], Any]] = {
-        MODEL: lambda: OutcomeClassifier(method=settings.model.method, random_state=settings.model.seed),
+        MODEL: lambda: new_model(settings.model),
         "logistic regression": lambda: OutcomeClassifier(method="logistic"),
         **RULES,
     }

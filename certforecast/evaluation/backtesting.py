@@ -1,7 +1,7 @@
 """Rolling-origin backtests: train on what was known, score on what came after, and go on."""
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Protocol
 
 import pandas as pd
@@ -10,7 +10,7 @@ from certforecast.clock import as_utc
 from certforecast.errors import InputError, ModelError, SchemaError
 from certforecast.evaluation.result import PROBABILITIES, BacktestResult
 from certforecast.features import FEATURES
-from certforecast.models.training import landmark_weights, trainable
+from certforecast.models.training import fit_rows, settling, trainable
 from certforecast.policy import RenewalPolicy
 
 __all__ = ["Forecaster", "backtest", "default_cutoffs"]
@@ -99,11 +99,8 @@ def backtest(
         forecasts = {name: table.loc[key].set_axis(window.index) for name, table in ready.items()}
         if models and len(window):
             known = _training_rows(frame, start, policy)
-            X, y = known[inputs], known["outcome"].to_numpy(dtype=object).astype(str)
-            weights = landmark_weights(known).to_numpy()
             for done, (name, make) in enumerate(models.items(), 1):
-                model = make()
-                model.fit(X, y, sample_weight=weights)
+                model = fit_rows(make(), known, policy)
                 forecasts[name] = model.proba_frame(window[inputs])
                 progress(number + done / len(models))
         labels = window[[*_KEY, "lineage", "outcome", "scored"]].assign(cutoff=start)
@@ -140,10 +137,7 @@ def default_cutoffs(frame: pd.DataFrame, n: int = 5, policy: RenewalPolicy | Non
     """
     policy = policy or RenewalPolicy()
     known = frame[trainable(frame, _last_known(frame), policy)]
-    usable = pd.concat(
-        [known["resolved_at"], known["not_after"] + timedelta(days=policy.grace_days), known["as_of"]], axis=1
-    ).max(axis=1)
-    second = usable.groupby(known["outcome"]).min().sort_values()[1:2]
+    second = settling(known, policy)["settled"].groupby(known["outcome"]).min().sort_values()[1:2]
     last = known["as_of"].max()
     if second.empty or second.iloc[0] >= last:
         raise ModelError(

@@ -8,7 +8,7 @@ from certforecast.evaluation.backtesting import Forecaster, backtest, default_cu
 from certforecast.evaluation.result import BacktestResult
 from certforecast.features import training_frame
 from certforecast.models.tracking import log_metrics
-from certforecast.models.training import landmarks
+from certforecast.models.training import landmarks, new_model
 from certforecast.renewals import HasTables
 from certforecast.settings import Settings
 
@@ -49,7 +49,7 @@ def backtest_history(
     ModelError
         If there is too little history.
     """
-    from certforecast.models import RULES, OutcomeClassifier
+    from certforecast.models import RULES
 
     moments = landmarks(history, as_of, settings.model.landmark_every_days)
     if not moments:
@@ -60,7 +60,7 @@ def backtest_history(
     frame = training_frame(history, moments, as_of, settings.policy, cache=settings.landmarks_path)
 
     def model() -> Forecaster:
-        return OutcomeClassifier(method=settings.model.method, random_state=settings.model.seed)
+        return new_model(settings.model)
 
     models: dict[str, Callable[[], Forecaster]] = {MODEL: model, **RULES}
     chosen = default_cutoffs(frame, cutoffs, settings.policy)

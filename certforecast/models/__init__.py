@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from certforecast.models.classifier import OutcomeClassifier
     from certforecast.models.forecasting import forecast
     from certforecast.models.hazard import RenewalHazard
+    from certforecast.models.pool import OutcomePool
     from certforecast.models.saved import load_model, model_metadata, save_model
     from certforecast.models.training import Trained, landmarks, train
 
@@ -17,6 +18,7 @@ __all__ = [
     "FewestDaysLeft",
     "IssuerRate",
     "OutcomeClassifier",
+    "OutcomePool",
     "PastDue",
     "PriorRate",
     "RenewalHazard",
@@ -37,6 +39,7 @@ __getattr__ = lazy(
         "classifier": ["OutcomeClassifier"],
         "hazard": ["RenewalHazard"],
         "forecasting": ["forecast"],
+        "pool": ["OutcomePool"],
         "saved": ["load_model", "model_metadata", "save_model"],
         "training": ["Trained", "landmarks", "train"],
     },

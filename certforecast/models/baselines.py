@@ -1,7 +1,7 @@
 """The rules a model must beat, behind the model's own interface."""
 
 from abc import ABC, abstractmethod
-from typing import Any, Self, cast
+from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,9 @@ class _Rule(ABC, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     apart that it would tie, so that the rule's ranking is its score's. The other outcomes share
     the rest as they did overall.
     """
+
+    #: What it reads of `X`.
+    column: ClassVar[str]
 
     @abstractmethod
     def risk(self, X: pd.DataFrame) -> npt.NDArray[np.float64]:
@@ -77,32 +80,38 @@ class _Rule(ABC, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 class FewestDaysLeft(_Rule):
     """What expires first is the most urgent: the rule of nearly every monitor."""
 
+    column = "days_left"
+
     def risk(self, X: pd.DataFrame) -> npt.NDArray[np.float64]:
         """Give the negated days left; shape (n_rows,)."""
-        return cast("npt.NDArray[np.float64]", -X["days_left"].to_numpy(dtype=np.float64))
+        return cast("npt.NDArray[np.float64]", -X[self.column].to_numpy(dtype=np.float64))
 
 
 class PastDue(_Rule):
     """What is longest past due is the most urgent."""
 
+    column = "days_past_due"
+
     def risk(self, X: pd.DataFrame) -> npt.NDArray[np.float64]:
         """Give the days past due; shape (n_rows,)."""
-        return cast("npt.NDArray[np.float64]", X["days_past_due"].to_numpy(dtype=np.float64))
+        return cast("npt.NDArray[np.float64]", X[self.column].to_numpy(dtype=np.float64))
 
 
 class IssuerRate(_Rule):
     """What comes from the issuer with the worst record is the most urgent."""
 
+    column = "issuer_org"
+
     def risk(self, X: pd.DataFrame) -> npt.NDArray[np.float64]:
         """Give the issuer's failure rate, smoothed toward the overall one; shape (n_rows,)."""
-        known = X["issuer_org"].map(self.rates_).astype("float64")
+        known = X[self.column].map(self.rates_).astype("float64")
         return cast("npt.NDArray[np.float64]", known.fillna(self.overall_).to_numpy(dtype=np.float64))
 
     def _learn(
         self, X: pd.DataFrame, failed: npt.NDArray[np.bool_], weights: npt.NDArray[np.float64]
     ) -> None:
         rows = pd.DataFrame(
-            {"issuer": X["issuer_org"].to_numpy(), "trials": weights, "hits": weights * failed}
+            {"issuer": X[self.column].to_numpy(), "trials": weights, "hits": weights * failed}
         )
         sums = rows.groupby("issuer")[["trials", "hits"]].sum()
         self.overall_ = float((weights * failed).sum() / weights.sum())

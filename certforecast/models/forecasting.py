@@ -11,12 +11,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from certforecast.models.classifier import OutcomeClassifier
+    from certforecast.models.pool import OutcomePool
 
 __all__ = ["forecast"]
 
 
 def forecast(
-    history: HasTables, model: "OutcomeClassifier", as_of: datetime, policy: RenewalPolicy | None = None
+    history: HasTables,
+    model: "OutcomePool | OutcomeClassifier",
+    as_of: datetime,
+    policy: RenewalPolicy | None = None,
 ) -> "pd.DataFrame":
     """Forecast every open renewal.
 
@@ -24,7 +28,7 @@ def forecast(
     ----------
     history : History
         The store.
-    model : OutcomeClassifier
+    model : OutcomePool or OutcomeClassifier
         Fitted to features of the same names.
     as_of : datetime
         Nothing known later is used.

@@ -9,6 +9,7 @@ from certforecast.errors import ModelError
 
 if TYPE_CHECKING:
     from certforecast.models.classifier import OutcomeClassifier
+    from certforecast.models.pool import OutcomePool
 
 __all__ = ["FORMAT", "TRUSTED", "load_model", "model_metadata", "save_model"]
 
@@ -18,7 +19,13 @@ FORMAT = 1
 #: Beside what skops trusts by itself, only these types may stand in a model file. The partial is
 #: scikit-learn's own, over `check_array`; skops audits what a partial wraps, so it opens no other door.
 TRUSTED = (
+    "certforecast.models.baselines.FewestDaysLeft",
+    "certforecast.models.baselines.IssuerRate",
+    "certforecast.models.baselines.PastDue",
+    "certforecast.models.baselines.PriorRate",
     "certforecast.models.classifier.OutcomeClassifier",
+    "certforecast.models.pool.OutcomePool",
+    "certforecast.models.recalibration.Recalibrated",
     "functools.partial",
     "numpy.dtype",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
@@ -26,12 +33,14 @@ TRUSTED = (
 )
 
 
-def save_model(model: "OutcomeClassifier", path: Path | str, metadata: dict[str, Any] | None = None) -> None:
+def save_model(
+    model: "OutcomePool | OutcomeClassifier", path: Path | str, metadata: dict[str, Any] | None = None
+) -> None:
     """Save a fitted model, all of it or nothing.
 
     Parameters
     ----------
-    model : OutcomeClassifier
+    model : OutcomePool or OutcomeClassifier
         Fitted.
     path : path
         For example ``champion.skops``.
@@ -86,7 +95,7 @@ def model_metadata(path: Path | str) -> dict[str, Any]:
     return about
 
 
-def load_model(path: Path | str) -> "OutcomeClassifier":
+def load_model(path: Path | str) -> "OutcomePool | OutcomeClassifier":
     """Load a model that :func:`save_model` wrote.
 
     Raises
@@ -95,10 +104,7 @@ def load_model(path: Path | str) -> "OutcomeClassifier":
         If the file is missing, damaged, of a newer version, for other features, or holds a type that has
         no place in a model.
     """
-    import skops.io
-
     from certforecast.features import FEATURES
-    from certforecast.models.classifier import OutcomeClassifier
 
     source = Path(path)
     about = model_metadata(source)
@@ -108,6 +114,17 @@ def load_model(path: Path | str) -> "OutcomeClassifier":
             f"model {source} was trained on other features than this certforecast computes "
             f"({', '.join(odd[:5]) or 'in another order'}): train it again with 'certforecast train'"
         )
+    return read_model(source)
+
+
+def read_model(source: Path) -> "OutcomePool | OutcomeClassifier":
+    """Do as :func:`load_model`, whatever features the model was trained on."""
+    import skops.io
+
+    from certforecast.models.classifier import OutcomeClassifier
+    from certforecast.models.pool import OutcomePool
+
+    model_metadata(source)
     try:
         strange = sorted(set(skops.io.get_untrusted_types(file=source)) - set(TRUSTED))
         if strange:
@@ -121,6 +138,6 @@ def load_model(path: Path | str) -> "OutcomeClassifier":
         raise ModelError(
             f"model {source} is damaged ({type(error).__name__}: {error}); train it again"
         ) from error
-    if not isinstance(model, OutcomeClassifier):
-        raise ModelError(f"model {source} holds a {type(model).__name__}, not an OutcomeClassifier")
+    if not isinstance(model, OutcomePool | OutcomeClassifier):
+        raise ModelError(f"model {source} holds a {type(model).__name__}, not a forecaster of outcomes")
     return model

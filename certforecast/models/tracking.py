@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from certforecast.models.classifier import OutcomeClassifier
+    from certforecast.models.pool import OutcomePool
     from certforecast.settings import Settings
 
 __all__ = ["EXPERIMENT", "REGISTERED", "log_metrics", "log_training"]
@@ -20,7 +21,7 @@ REGISTERED = "certforecast-outcome"
 
 def log_training(
     settings: "Settings",
-    model: "OutcomeClassifier",
+    model: "OutcomePool | OutcomeClassifier",
     path: Path,
     *,
     metrics: Mapping[str, float],

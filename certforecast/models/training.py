@@ -11,19 +11,22 @@ from certforecast.errors import ModelError
 from certforecast.features import FEATURES, training_frame
 from certforecast.policy import RenewalPolicy
 from certforecast.renewals import HasTables
-from certforecast.settings import Settings
+from certforecast.settings import ModelSettings, Settings
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from certforecast.models.classifier import OutcomeClassifier
+    from certforecast.models.pool import OutcomePool
 
 __all__ = [
     "Trained",
     "data_fingerprint",
-    "fit_forecaster",
+    "fit_rows",
     "landmark_weights",
     "landmarks",
+    "new_model",
+    "settling",
     "train",
     "trainable",
 ]
@@ -33,7 +36,8 @@ __all__ = [
 class Trained:
     """A trained model and how it came about."""
 
-    model: "OutcomeClassifier"
+    model: "OutcomePool | OutcomeClassifier"
+    method: str
     path: Path
     as_of: datetime
     rows: int
@@ -46,7 +50,10 @@ class Trained:
         """Give what a person wants to know, without the model."""
         return {
             "model": str(self.path),
-            "method": self.model.method,
+            "method": self.method,
+            "weights": {
+                name: round(weight, 3) for name, weight in getattr(self.model, "weights_", {}).items()
+            },
             "as_of": self.as_of.isoformat(),
             "rows": self.rows,
             "renewals": self.renewals,
@@ -103,10 +110,29 @@ def trainable(frame: "pd.DataFrame", cutoff: datetime, policy: RenewalPolicy) ->
     -------
     Series of bool, shape (n_rows,)
     """
-    settled = frame["not_after"] + timedelta(days=policy.grace_days) <= cutoff
-    known = (frame["outcome"] != "open") & (frame["resolved_at"] <= cutoff)
-    mask: pd.Series[bool] = settled & known & ~frame["intervention"] & (frame["as_of"] < cutoff)
+    known = (frame["outcome"] != "open") & (settling(frame, policy)["settled"] <= cutoff)
+    mask: pd.Series[bool] = known & ~frame["intervention"] & (frame["as_of"] < cutoff)
     return mask
+
+
+def settling(frame: "pd.DataFrame", policy: RenewalPolicy) -> "pd.DataFrame":
+    """Say from when on the outcome of each landmark row is known whatever it is.
+
+    Parameters
+    ----------
+    frame : DataFrame of shape (n_rows, n_columns)
+        As given by :func:`certforecast.features.training_frame`.
+    policy : RenewalPolicy
+        Gives the grace period.
+
+    Returns
+    -------
+    DataFrame of shape (n_rows, 3)
+        ``as_of``, ``settled`` (null while the outcome is open) and ``fingerprint``.
+    """
+    over = frame["not_after"] + timedelta(days=policy.grace_days)
+    settled = over.where(over > frame["resolved_at"], frame["resolved_at"])
+    return frame[["as_of", "fingerprint"]].assign(settled=settled)
 
 
 def landmark_weights(frame: "pd.DataFrame") -> "pd.Series[float]":
@@ -120,29 +146,39 @@ def landmark_weights(frame: "pd.DataFrame") -> "pd.Series[float]":
     return weights / weights.mean()
 
 
-def fit_forecaster(
-    frame: "pd.DataFrame",
-    cutoff: datetime,
-    policy: RenewalPolicy,
-    model: "OutcomeClassifier",
-) -> "OutcomeClassifier":
-    """Fit a model to the rows that may be learned from at a cutoff.
+def new_model(settings: ModelSettings) -> "OutcomePool | OutcomeClassifier":
+    """Make the unfitted model that the settings name."""
+    from certforecast.models.classifier import OutcomeClassifier
+    from certforecast.models.pool import OutcomePool
 
-    Raises
-    ------
-    ModelError
-        If there are no such rows, or all have the same outcome.
+    if settings.method == "pooled":
+        return OutcomePool(random_state=settings.seed)
+    return OutcomeClassifier(method=settings.method, random_state=settings.seed)
+
+
+def fit_rows(model: Any, rows: "pd.DataFrame", policy: RenewalPolicy) -> Any:
+    """Fit a model to rows that may be learned from; tell it when each was settled, if it wants to know.
+
+    Parameters
+    ----------
+    model : Forecaster
+        Unfitted.
+    rows : DataFrame
+        As given by :func:`certforecast.features.training_frame`, and :func:`trainable`.
+    policy : RenewalPolicy
+        Gives the grace period.
+
+    Returns
+    -------
+    Forecaster
+        The model, fitted.
     """
-    rows = frame[trainable(frame, cutoff, policy)]
-    if rows["outcome"].nunique() < 2:
-        raise ModelError(
-            f"too little history to train on as of {cutoff:%Y-%m-%d}: {rows['fingerprint'].nunique()} "
-            "renewals are resolved with their grace period over, and two different outcomes are needed; "
-            "import older history (certforecast ingest), or wait until more renewals are resolved"
-        )
-    return model.fit(
-        rows[list(FEATURES)], rows["outcome"].to_numpy(dtype=object).astype(str), landmark_weights(rows)
-    )
+    from sklearn.utils.validation import has_fit_parameter
+
+    known = {"landmarks": settling(rows, policy)} if has_fit_parameter(model, "landmarks") else {}
+    inputs = rows[[name for name in FEATURES if name in rows]]
+    y = rows["outcome"].to_numpy(dtype=object).astype(str)
+    return model.fit(inputs, y, sample_weight=landmark_weights(rows).to_numpy(), **known)
 
 
 def data_fingerprint(frame: "pd.DataFrame") -> str:
@@ -181,22 +217,29 @@ def train(
     ModelError
         If there is too little history.
     """
-    from certforecast.models.classifier import OutcomeClassifier
     from certforecast.models.saved import save_model
     from certforecast.models.tracking import log_training
 
     as_of = as_utc(as_of)
     if frame is None:
-        moments = landmarks(history, as_of, settings.model.landmark_every_days)
-        if not moments:
-            raise ModelError(
-                f"the store knows no certificate {settings.model.landmark_every_days:g} days before "
-                f"{as_of:%Y-%m-%d}: import history first (certforecast ingest), or check --as-of"
-            )
+        # On the first day nothing is known of the past; the shipped model needs no more than that.
+        moments = landmarks(history, as_of, settings.model.landmark_every_days) or [as_of]
         frame = training_frame(history, moments, as_of, settings.policy, cache=settings.landmarks_path)
-    model = OutcomeClassifier(method=settings.model.method, random_state=settings.model.seed)
-    fit_forecaster(frame, as_of, settings.policy, model)
+    if frame.empty:
+        raise ModelError(
+            f"the store knows no open renewal as of {as_of:%Y-%m-%d} or before: import history first "
+            "(certforecast ingest), or check --as-of"
+        )
     rows = frame[trainable(frame, as_of, settings.policy)]
+    model = new_model(settings.model)
+    if settings.model.method != "pooled" and rows["outcome"].nunique() < 2:
+        raise ModelError(
+            f"too little history to train on as of {as_of:%Y-%m-%d}: {rows['fingerprint'].nunique()} "
+            "renewals are resolved with their grace period over, and two different outcomes are needed; "
+            "import older history (certforecast ingest), wait until more renewals are resolved, or set "
+            "[model] method to pooled, which starts with the shipped model"
+        )
+    fit_rows(model, rows, settings.policy)
     target = path or settings.champion_path
     fingerprint = data_fingerprint(rows[["as_of", "fingerprint", *FEATURES, "outcome"]])
     outcomes = rows.drop_duplicates("fingerprint")["outcome"].value_counts()
@@ -212,5 +255,13 @@ def train(
         tags={"as_of": as_of.isoformat(), "data_fingerprint": fingerprint},
     )
     return Trained(
-        model, target, as_of, len(rows), rows["fingerprint"].nunique(), counts, fingerprint, run_id
+        model,
+        settings.model.method,
+        target,
+        as_of,
+        len(rows),
+        rows["fingerprint"].nunique(),
+        counts,
+        fingerprint,
+        run_id,
     )

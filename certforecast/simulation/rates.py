@@ -1,6 +1,9 @@
 """The simulator's numbers. Every one is an assumption: no public base rates of renewal failures exist."""
 
 from dataclasses import dataclass, fields
+from typing import Self
+
+import numpy as np
 
 from certforecast.errors import InputError
 
@@ -90,3 +93,24 @@ class Rates:
             value = getattr(self, field.name)
             if not 0.0 <= value <= 1.0:
                 raise InputError(f"rates.{field.name} is {value}; it must lie between 0 and 1")
+
+    @classmethod
+    def varied(cls, seed: int, spread: float = 0.6) -> Self:
+        """Draw the rates of a fleet of another character: each of the defaults times a factor.
+
+        Parameters
+        ----------
+        seed : int
+            The same seed gives the same rates.
+        spread : float
+            Standard deviation of the factors' logarithm. Chances become no larger than 0.9.
+        """
+        rng = np.random.default_rng(seed)
+        rates = {field.name: getattr(cls(), field.name) for field in fields(cls)}
+        factors = np.exp(rng.normal(0.0, spread, len(rates)))
+        return cls(
+            **{
+                name: min(rate * float(factor), 0.9)
+                for (name, rate), factor in zip(rates.items(), factors, strict=True)
+            }
+        )

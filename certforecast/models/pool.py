@@ -1,0 +1,296 @@
+"""The default model: a pool of models, rules and a shipped prior, weighed by how well each foresaw."""
+
+from typing import TYPE_CHECKING, Any, Final, Self, cast
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from sklearn.base import BaseEstimator, ClassifierMixin, clone  # noqa: TID253 (an estimator is one by inheritance)
+from sklearn.utils.multiclass import check_classification_targets  # noqa: TID253
+from sklearn.utils.validation import (  # noqa: TID253
+    _check_sample_weight,
+    check_is_fitted,
+    column_or_1d,
+    validate_data,
+)
+
+from certforecast.models.baselines import RULES, PriorRate
+from certforecast.models.classifier import SLIP_COLUMN, OutcomeClassifier, outcome_frame
+from certforecast.models.recalibration import Recalibrated
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sklearn.utils import Tags
+
+__all__ = ["PRIOR", "OutcomePool"]
+
+Floats = npt.NDArray[np.float64]
+
+#: The name of the shipped model among the members.
+PRIOR: Final = "prior"
+
+#: Weights before anything was seen. Models are trusted more than rules, none entirely.
+_TRUST: Final = {"boosted": 0.15, "lean": 0.15, "wide": 0.15}
+_TRUST_RULE: Final = 0.0625
+_TRUST_PRIOR: Final = 0.5
+
+#: With so many own renewals, half of what is taken from the shipped model by and by has been taken from it.
+_HALF_FADED: Final = 100.0
+
+#: Shares of the training time at which the members are trained anew, to be judged by what came next.
+_ORIGINS: Final = (0.4, 0.55, 0.7, 0.85)
+
+#: Rows to judge the members on at most: weights need no more, and this costs a training each.
+_JUDGED_ROWS: Final = 200_000
+
+_LEAST: Final = 1e-4
+
+
+class OutcomePool(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """A mixture of models, rules and a prior model, for histories of any size.
+
+    Each member gives probabilities of the outcomes; the pool gives their weighted mean, a linear opinion
+    pool [1]_. The weights are those under which the members would have foreseen best: each is trained on an
+    early part of the training time and judged on what came next, at four moments, and the weights are the
+    most probable ones given a Dirichlet prior of some pseudo-renewals [2]_. A mixture's log loss exceeds that
+    of its best member by the logarithm of that one's weight at most, so a history too small or too fickle
+    for boosting falls back on rates. With little or no history, the shipped model speaks, which was trained
+    on simulated fleets; as renewals come in, it is brought into line with them, and its weight fades.
+
+    Parameters
+    ----------
+    members : dict of str to classifier, optional
+        Default: boosting, logistic regression on few and on all features, the rules whose columns `X` has,
+        and the overall rates. Others start with the weight of a rule.
+    prior : {"shipped", None} or FrozenEstimator
+        A fitted model to lean on. The shipped one is left out where `X` lacks its columns.
+    pseudo_renewals : float
+        Weight of the weights' prior: so many renewals argue against leaving it.
+    random_state : int or None
+        Seed.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The outcomes seen in training or known to the prior, sorted.
+    models_ : dict of str to classifier
+        The fitted members.
+    weights_ : dict of str to float
+        Their weights; they sum to 1.
+    judged_ : int
+        Renewals that the weights were judged on; 0 without `landmarks`.
+    n_features_in_, feature_names_in_
+        As for every estimator.
+
+    References
+    ----------
+    .. [1] M. Stone (1961), The opinion pool, Annals of Mathematical Statistics 32(4).
+    .. [2] A. Dempster, N. Laird, D. Rubin (1977), Maximum likelihood from incomplete data via the EM
+       algorithm, Journal of the Royal Statistical Society B 39(1).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X = np.array([[1.0], [2.0], [80.0], [90.0]] * 20)
+    >>> y = np.array(["failed", "failed", "on_time", "on_time"] * 20)
+    >>> OutcomePool().fit(X, y).predict([[3.0]])
+    array(['failed'], dtype='<U7')
+    """
+
+    def __init__(
+        self,
+        members: dict[str, Any] | None = None,
+        *,
+        prior: Any = "shipped",
+        pseudo_renewals: float = 100.0,
+        random_state: int | None = 0,
+    ) -> None:
+        self.members = members
+        self.prior = prior
+        self.pseudo_renewals = pseudo_renewals
+        self.random_state = random_state
+
+    def fit(
+        self, X: Any, y: Any, sample_weight: Any = None, *, landmarks: pd.DataFrame | None = None
+    ) -> Self:
+        """Fit the members, and weigh them.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_rows, n_features)
+            As for :class:`OutcomeClassifier`. A frame may be empty if there is a prior.
+        y : array-like of shape (n_rows,)
+            Outcomes.
+        sample_weight : array-like of shape (n_rows,), optional
+            For example one over the number of rows of the renewal.
+        landmarks : DataFrame of shape (n_rows, 3), optional
+            ``as_of``; ``settled``, from when on the row's outcome is known whatever it is; ``fingerprint``;
+            as given by :func:`certforecast.models.training.settling`. Without it the weights stay what they
+            are before anything was seen.
+
+        Raises
+        ------
+        ValueError
+            If `y` has one class only and there is no prior, or the inputs do not fit together.
+        """
+        frame = self._frame(X, reset=True)
+        y = column_or_1d(y, warn=True)
+        if len(y):
+            check_classification_targets(y)
+        if len(y) != len(frame):
+            raise ValueError(f"X has {len(frame)} rows, y has {len(y)}")
+        weights = _check_sample_weight(sample_weight, frame, dtype=np.float64)
+        prior = self._prior(frame)
+        seen = np.unique(y[weights > 0])
+        if len(seen) < 2 and prior is None:
+            found = ", ".join(map(repr, seen)) or "none"
+            raise ValueError(f"y has one class only ({found}); at least two outcomes are needed")
+        self.classes_ = np.unique([*seen, *prior.classes_]) if prior is not None else seen
+        once = weights if landmarks is None else _once(landmarks["fingerprint"])
+        self.models_ = self._fitted(frame, y, weights, once, prior)
+        self.weights_, self.judged_ = self._trust(list(self.models_), float(once.sum())), 0
+        if landmarks is not None and len(self.models_) > 1:
+            self._weigh(frame, y, weights, once, landmarks.reset_index(drop=True), prior)
+        return self
+
+    def predict_proba(self, X: Any) -> Floats:
+        """Give the probabilities of the outcomes; shape (n_rows, n_classes), in the order of `classes_`."""
+        check_is_fitted(self)
+        frame = self._frame(X, reset=False)
+        return cast(
+            "Floats",
+            sum(weight * self._given(self.models_[name], frame) for name, weight in self.weights_.items()),
+        )
+
+    def predict(self, X: Any) -> npt.NDArray[Any]:
+        """Give the likeliest outcome; shape (n_rows,)."""
+        probabilities = self.predict_proba(X)
+        return cast("npt.NDArray[Any]", self.classes_[probabilities.argmax(axis=1)])
+
+    def proba_frame(self, X: Any) -> pd.DataFrame:
+        """Give ``p_on_time, p_slipped, p_failed, p_retired``; shape (n_rows, 4)."""
+        return outcome_frame(self.predict_proba(X), self.classes_, getattr(X, "index", None))
+
+    def __sklearn_tags__(self) -> "Tags":
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
+    def _prior(self, frame: pd.DataFrame) -> Any:
+        if self.prior is None:
+            return None
+        if self.prior != "shipped":
+            return self.prior
+        from certforecast.models.prior import shipped_prior
+
+        prior = shipped_prior()
+        return prior if set(frame) >= set(prior.feature_names_in_) else None
+
+    def _members(self, frame: pd.DataFrame) -> dict[str, Any]:
+        if self.members is not None:
+            return self.members
+        seed = self.random_state
+        models = {
+            "boosted": OutcomeClassifier("boosted", random_state=seed),
+            "lean": OutcomeClassifier("logistic", random_state=seed),
+            "wide": OutcomeClassifier("logistic", lean=False, C=0.002, random_state=seed),
+        }
+        rules = {name: rule() for name, rule in RULES.items() if rule.column in frame}
+        return {**models, **rules, "overall rates": PriorRate()}
+
+    def _fitted(
+        self, frame: pd.DataFrame, y: npt.NDArray[Any], weights: Floats, once: Floats, prior: Any
+    ) -> dict[str, Any]:
+        """Fit the members where there is something to learn, and bring the prior into line."""
+        fitted = {PRIOR: Recalibrated(prior).fit(frame, y, once)} if prior is not None else {}
+        if len(np.unique(y[weights > 0])) > 1:
+            members = self._members(frame)
+            fitted |= {name: clone(member).fit(frame, y, weights) for name, member in members.items()}
+        return fitted
+
+    def _trust(self, names: list[str], renewals: float) -> dict[str, float]:
+        """Give the weights before the members were judged; the prior's fades as renewals come in."""
+        trust = {name: _TRUST.get(name, _TRUST_RULE) for name in names if name != PRIOR}
+        total = sum(trust.values())
+        faded = renewals / (renewals + _HALF_FADED)
+        left = (1.0 - _TRUST_PRIOR) * faded if total else 0.0
+        if PRIOR not in names:
+            left = 1.0
+        own = {name: left * share / total for name, share in trust.items()}
+        return {**own, PRIOR: 1.0 - left} if PRIOR in names else own
+
+    def _weigh(
+        self,
+        frame: pd.DataFrame,
+        y: npt.NDArray[Any],
+        weights: Floats,
+        once: Floats,
+        landmarks: pd.DataFrame,
+        prior: Any,
+    ) -> None:
+        """Find the weights under which the members would have foreseen best (EM for a Dirichlet prior)."""
+        judged, chances = [], []
+        for early, later in self._folds(landmarks):
+            models = self._fitted(frame.iloc[early], y[early], weights[early], once[early], prior)
+            if models.keys() != self.models_.keys():
+                continue
+            came, part = np.searchsorted(self.classes_, y[later]), frame.iloc[later]
+            given = [self._given(models[name], part)[np.arange(len(later)), came] for name in self.weights_]
+            judged.append(later)
+            chances.append(np.stack(given))
+        if not judged:
+            return
+        names = landmarks["fingerprint"].iloc[np.concatenate(judged)]
+        counts, likelihood = _once(names), np.concatenate(chances, axis=1)
+        # What seemed past its slip point may turn out on time once more is known: nobody foresaw that.
+        foreseen = likelihood.any(axis=0)
+        counts, likelihood = counts[foreseen], likelihood[:, foreseen]
+        found = before = np.array(list(self.weights_.values()))
+        for _ in range(200):
+            share = found[:, None] * likelihood
+            drawn = (share / share.sum(axis=0) * counts).sum(axis=1) + self.pseudo_renewals * before
+            found = drawn / drawn.sum()
+        self.weights_ = dict(zip(self.weights_, map(float, found), strict=True))
+        self.judged_ = int(names.nunique())
+
+    def _folds(
+        self, landmarks: pd.DataFrame
+    ) -> "Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]":
+        """Give rows to train on, settled at a moment, and the rows from then to the next moment."""
+        rng = np.random.default_rng(self.random_state)
+        times = landmarks["as_of"]
+        moments = [times.quantile(share, interpolation="nearest") for share in _ORIGINS]
+        for begin, end in zip(moments, [*moments[1:], None], strict=True):
+            early = np.flatnonzero(landmarks["settled"] <= begin)
+            later = np.flatnonzero((times >= begin) & (times < end if end is not None else True))
+            if len(early) and len(later):
+                yield _some(early, rng), _some(later, rng)
+
+    def _given(self, model: Any, frame: pd.DataFrame) -> Floats:
+        """Give a member's probabilities for the classes of the pool: 0 for the impossible only."""
+        names = getattr(model, "feature_names_in_", None)
+        inputs = frame if names is None else frame[list(names)]
+        given = np.full((len(frame), len(self.classes_)), _LEAST)
+        places = np.searchsorted(self.classes_, model.classes_)
+        given[:, places] = np.maximum(model.predict_proba(inputs), _LEAST)
+        if SLIP_COLUMN in frame and "on_time" in self.classes_ and len(self.classes_) > 1:
+            past = frame[SLIP_COLUMN].to_numpy(dtype=np.float64) < 0
+            given[np.ix_(past, self.classes_ == "on_time")] = 0.0
+        return cast("Floats", given / given.sum(axis=1, keepdims=True))
+
+    def _frame(self, X: Any, *, reset: bool) -> pd.DataFrame:
+        if isinstance(X, pd.DataFrame):
+            validate_data(self, X, reset=reset, skip_check_array=True)
+            return X.rename(columns=str).reset_index(drop=True)
+        values = validate_data(self, X, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan")
+        return pd.DataFrame(values, columns=[f"x{number}" for number in range(values.shape[1])])
+
+
+def _once(names: "pd.Series[str]") -> Floats:
+    """Weigh rows so that those of one renewal sum to 1."""
+    return 1.0 / names.groupby(names.to_numpy()).transform("size").to_numpy(dtype=np.float64)
+
+
+def _some(rows: npt.NDArray[np.int64], rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    return rows if len(rows) <= _JUDGED_ROWS else np.sort(rng.choice(rows, _JUDGED_ROWS, replace=False))
