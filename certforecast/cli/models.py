@@ -65,7 +65,8 @@ def predict(
 
     settings, at = settings_of(context), moment(as_of)
     with open_history(settings) as history, progress("Forecasting"):
-        frame = forecast(history, load_model(model or settings.champion_path), at, settings.policy)
+        chosen = load_model(model or settings.champion_path, key=settings.home)
+        frame = forecast(history, chosen, at, settings.policy)
     frame = frame.sort_values("p_failed", ascending=False)
     probabilities = ["p_on_time", "p_slipped", "p_failed", "p_retired"]
     if as_json:

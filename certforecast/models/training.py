@@ -202,7 +202,10 @@ def train(
     outcomes = rows.drop_duplicates("fingerprint")["outcome"].value_counts()
     counts = {str(name): int(count) for name, count in outcomes.items()}
     save_model(
-        model, target, {"as_of": as_of.isoformat(), "data_fingerprint": fingerprint, "rows": len(rows)}
+        model,
+        target,
+        {"as_of": as_of.isoformat(), "data_fingerprint": fingerprint, "rows": len(rows)},
+        key=settings.home,
     )
     run_id = log_training(
         settings,

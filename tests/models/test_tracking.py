@@ -30,7 +30,7 @@ def client(settings: Settings) -> Any:
 
 def log(settings: Settings, model: OutcomeClassifier, name: str) -> str:
     path = settings.models_path / name
-    save_model(model, path)
+    save_model(model, path, key=settings.home)
     return log_training(settings, model, path, metrics={"rows": 300}, tags={"data_fingerprint": "abc"})
 
 
@@ -43,7 +43,7 @@ def test_a_run_keeps_what_the_model_was_made_of(fitted: Any, settings: Settings)
     assert run.data.params == {name: str(value) for name, value in model.get_params().items()}
     artifact = Path(run.info.artifact_uri.removeprefix("file://")) / "model" / "kept.skops"
     assert artifact.is_relative_to(settings.home.resolve())
-    assert (load_model(artifact).predict_proba(frame) == model.predict_proba(frame)).all()
+    assert (load_model(artifact, key=settings.home).predict_proba(frame) == model.predict_proba(frame)).all()
 
 
 def test_the_model_logged_last_is_the_champion(fitted: Any, settings: Settings) -> None:
