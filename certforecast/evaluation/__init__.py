@@ -16,12 +16,13 @@ if TYPE_CHECKING:
         log_loss,
     )
     from certforecast.evaluation.plots import CaughtDisplay, PrecisionRecallDisplay, ReliabilityDisplay
-    from certforecast.evaluation.result import BacktestResult
+    from certforecast.evaluation.result import BacktestResult, Difference
     from certforecast.evaluation.standard import backtest_history
 
 __all__ = [
     "BacktestResult",
     "CaughtDisplay",
+    "Difference",
     "Forecaster",
     "PrecisionRecallDisplay",
     "ReliabilityDisplay",
@@ -52,7 +53,7 @@ __getattr__ = lazy(
             "log_loss",
         ],
         "plots": ["CaughtDisplay", "PrecisionRecallDisplay", "ReliabilityDisplay"],
-        "result": ["BacktestResult"],
+        "result": ["BacktestResult", "Difference"],
         "standard": ["backtest_history"],
     },
 )

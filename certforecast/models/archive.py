@@ -11,10 +11,12 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from certforecast.errors import SignatureError
 from certforecast.signing import SEAL_LENGTH, check_seal, seal
 
-__all__ = ["METADATA", "pack", "verify"]
+__all__ = ["HEAD", "METADATA", "pack", "verify"]
+
+#: How a model file begins.
+HEAD = b"PK\x03\x04"
 
 #: The member that says what the model was made of.
 METADATA = "certforecast.json"
@@ -56,11 +58,9 @@ def verify(data: bytes, key: Ed25519PublicKey) -> None:
     Raises
     ------
     SignatureError
-        If it is no zip, is not signed or by another key, or was changed. The message goes on where the name
-        of the file stops.
+        If it is not signed or by another key, or was changed. The message goes on where the name of the file
+        stops.
     """
-    if not data.startswith(b"PK\x03\x04"):
-        raise SignatureError("is not a model file of certforecast")
     check_seal(data[:-SEAL_LENGTH], data[-SEAL_LENGTH:], _PURPOSE, key)
 
 

@@ -162,7 +162,7 @@ def load_model(path: Path | str, *, key: "Ed25519PublicKey | Path | None" = None
 
 def _verified(source: Path, key: "Ed25519PublicKey | Path | None") -> bytes:
     """Read a file once and check its signature: what is parsed later is what was checked."""
-    from certforecast.models.archive import verify
+    from certforecast.models.archive import HEAD, verify
 
     try:
         data = source.read_bytes()
@@ -170,6 +170,8 @@ def _verified(source: Path, key: "Ed25519PublicKey | Path | None") -> bytes:
         raise ModelError(f"there is no model at {source}: train one with 'certforecast train'") from error
     except OSError as error:
         raise ModelError(f"model {source} cannot be read: {error.strerror}; name a model file") from error
+    if not data.startswith(HEAD):
+        raise ModelError(f"{source} is not a model file of certforecast; {_AGAIN}")
     trusted = _verifying_key(key, source)
     try:
         verify(data, trusted)
