@@ -23,7 +23,10 @@ def train(
     as_of: AsOf = None,
     output: Annotated[
         Path | None,
-        typer.Option(help="Where to write the model. Default: champion.skops in the home folder."),
+        typer.Option(
+            help="Where to write the model. Default: champion.skops in the home folder, or challenger.skops "
+            "while there is a champion."
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -35,12 +38,14 @@ def train(
 
     settings, at = settings_of(context), moment(as_of)
     with open_history(settings) as history, progress("Training"):
-        trained = train_model(history, at, settings, path=output or settings.champion_path)
+        trained = train_model(history, at, settings, path=output)
     if as_json:
         print_json(trained.summary())
     else:
         rows = [(key.replace("_", " "), words(value)) for key, value in trained.summary().items()]
         print_table("Trained", [("what", lambda row: row[0]), ("value", lambda row: row[1])], rows)
+    if trained.path == settings.challenger_path:
+        say("the champion stays in use: 'certforecast promote' replaces it by this one if that is better")
 
 
 @app.command()

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from certforecast.models.forecasting import forecast
     from certforecast.models.hazard import RenewalHazard
     from certforecast.models.saved import load_model, model_metadata, save_model
+    from certforecast.models.tracking import promote
     from certforecast.models.training import Trained, landmarks, train
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "landmarks",
     "load_model",
     "model_metadata",
+    "promote",
     "save_model",
     "train",
 ]
@@ -38,6 +40,7 @@ __getattr__ = lazy(
         "hazard": ["RenewalHazard"],
         "forecasting": ["forecast"],
         "saved": ["load_model", "model_metadata", "save_model"],
+        "tracking": ["promote"],
         "training": ["Trained", "landmarks", "train"],
     },
 )

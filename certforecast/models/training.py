@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from certforecast.models.classifier import OutcomeClassifier
+    from certforecast.models.tracking import Role
 
 __all__ = [
     "Trained",
@@ -174,7 +175,8 @@ def train(
     frame : DataFrame, optional
         Landmark rows, if they are at hand; else they are computed.
     path : Path, optional
-        Where to save the model; default ``settings.champion_path``.
+        Where to save the model; default ``settings.champion_path``, or ``settings.challenger_path`` while a
+        champion that can be used is there.
 
     Raises
     ------
@@ -197,7 +199,7 @@ def train(
     model = OutcomeClassifier(method=settings.model.method, random_state=settings.model.seed)
     fit_forecaster(frame, as_of, settings.policy, model)
     rows = frame[trainable(frame, as_of, settings.policy)]
-    target = path or settings.champion_path
+    target, role = _place(settings, path)
     fingerprint = data_fingerprint(rows[["as_of", "fingerprint", *FEATURES, "outcome"]])
     outcomes = rows.drop_duplicates("fingerprint")["outcome"].value_counts()
     counts = {str(name): int(count) for name, count in outcomes.items()}
@@ -213,7 +215,23 @@ def train(
         target,
         metrics={"rows": len(rows), **{f"renewals_{k}": v for k, v in counts.items()}},
         tags={"as_of": as_of.isoformat(), "data_fingerprint": fingerprint},
+        role=role,
     )
     return Trained(
         model, target, as_of, len(rows), rows["fingerprint"].nunique(), counts, fingerprint, run_id
     )
+
+
+def _place(settings: Settings, path: Path | None) -> "tuple[Path, Role | None]":
+    """Say where a new model goes, and as what: a champion in use is not pushed aside unasked."""
+    from certforecast.models.saved import model_metadata
+
+    if path is not None and path.absolute() != settings.champion_path.absolute():
+        return path, None
+    try:
+        about = model_metadata(settings.champion_path, key=settings.home)
+    except ModelError:  # none, or none that this certforecast would load
+        return settings.champion_path, "champion"
+    if path is not None or about["features"] != list(FEATURES):
+        return settings.champion_path, "champion"
+    return settings.challenger_path, "challenger"
