@@ -6,6 +6,7 @@ from certforecast.lazy import lazy
 
 if TYPE_CHECKING:
     from certforecast.evaluation.backtesting import Forecaster, backtest, default_cutoffs
+    from certforecast.evaluation.challenging import Challenge, challenge
     from certforecast.evaluation.metrics import (
         auprc,
         auroc,
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BacktestResult",
     "CaughtDisplay",
+    "Challenge",
     "Difference",
     "Forecaster",
     "PrecisionRecallDisplay",
@@ -34,6 +36,7 @@ __all__ = [
     "brier_multiclass",
     "calibration_error",
     "caught_at_k",
+    "challenge",
     "default_cutoffs",
     "log_loss",
 ]
@@ -43,6 +46,7 @@ __getattr__ = lazy(
     __name__,
     {
         "backtesting": ["Forecaster", "backtest", "default_cutoffs"],
+        "challenging": ["Challenge", "challenge"],
         "metrics": [
             "auprc",
             "auroc",
