@@ -115,12 +115,15 @@ def test_a_figure_that_is_not_known_is_left_out(settings: Settings) -> None:
     assert run.data.params == {"k": "10"}
 
 
-def test_a_new_database_is_made_without_a_word(tmp_path: Path) -> None:
+def test_a_new_database_is_made_and_a_model_logged_without_a_word(fitted: Any, tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from certforecast.settings import Settings;"
-        "from certforecast.models.tracking import log_metrics;"
-        "log_metrics(Settings(home=Path(sys.argv[1])), 'quiet', {}, {})"
+        "from certforecast.models import load_model; from certforecast.models.tracking import *;"
+        "settings = Settings(home=Path(sys.argv[1])); path = settings.models_path / 'quiet.skops';"
+        "model = load_model(path, key=settings.home); log_metrics(settings, 'quiet', {}, {});"
+        "log_training(settings, model, path, metrics={}, tags={})"
     )
+    save_model(fitted[0], tmp_path / "home" / "models" / "quiet.skops", key=tmp_path / "home")
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "home")],
         cwd=tmp_path,
