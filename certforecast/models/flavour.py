@@ -31,7 +31,7 @@ def write_flavour(model_file: Path, folder: Path) -> None:
     ]
     outputs: list[Any] = [ColSpec("double", f"p_{name}") for name in OUTCOMES]
     with warnings.catch_warnings():
-        # MLflow asks for type hints and an example; the signature says it all.
+        # MLflow asks for an example; the signature says it all.
         warnings.simplefilter("ignore")
         mlflow.pyfunc.save_model(
             str(folder),
