@@ -9,6 +9,7 @@
     ├── StoreError        the history store cannot be opened or written
     ├── LeakageError      something known after ``as_of`` was about to be used
     ├── ModelError        a model cannot be fitted, saved, loaded or trusted
+    ├── SignatureError    a key cannot be used, or a signature does not hold
     ├── PlanError         a plan cannot be read, is expired, or does not fit its schema
     └── ExecutionError    an action could not be carried out
         ├── IssuanceError      no certificate was issued
@@ -28,6 +29,7 @@ __all__ = [
     "ModelError",
     "PlanError",
     "SchemaError",
+    "SignatureError",
     "SourceError",
     "StoreError",
     "VerificationError",
@@ -60,6 +62,10 @@ class LeakageError(CertForecastError):
 
 class ModelError(CertForecastError):
     """A model cannot be fitted, saved, loaded or trusted."""
+
+
+class SignatureError(CertForecastError):
+    """A key is missing, damaged or open to others, or a signature does not hold."""
 
 
 class PlanError(InputError):

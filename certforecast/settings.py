@@ -184,8 +184,13 @@ class Settings(BaseSettings):
 
     @property
     def champion_path(self) -> Path:
-        """The model that `train` writes and the others read unless told otherwise."""
+        """The model that forecasts unless told otherwise."""
         return self.models_path / "champion.skops"
+
+    @property
+    def challenger_path(self) -> Path:
+        """The model that `train` writes while a champion is in use."""
+        return self.models_path / "challenger.skops"
 
     @property
     def plan_path(self) -> Path:

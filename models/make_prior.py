@@ -2,14 +2,15 @@
 
     python models/make_prior.py
 
-It takes some quarter of an hour on two cores, and is deterministic. models/README.md is its card.
+It takes some quarter of an hour on two cores. The model is the same each time, its signature is not: the key
+is made anew, and its public half goes into certforecast/models/prior.py. models/README.md is the card.
 """
 
-import hashlib
 import json
 from pathlib import Path
 
 import pandas as pd
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from certforecast.features import FEATURES
 from certforecast.models import OutcomeClassifier
@@ -44,8 +45,10 @@ def main() -> None:
     model = OutcomeClassifier("boosted", max_iter=300, max_leaf_nodes=16).fit(X, y, landmark_weights(rows))
     renewals = rows.drop_duplicates("fingerprint")["outcome"].value_counts().to_dict()
     about = {"seeds": list(SEEDS), "lineages": LINEAGES, "rows": len(rows), "renewals": renewals}
-    save_model(model, TARGET, about)
-    print(json.dumps(about), hashlib.sha256(TARGET.read_bytes()).hexdigest())
+    key = Ed25519PrivateKey.generate()
+    save_model(model, TARGET, about, key=key)
+    print(json.dumps(about))
+    print("SIGNED_BY of certforecast/models/prior.py:", key.public_key().public_bytes_raw().hex())
 
 
 if __name__ == "__main__":

@@ -15,7 +15,8 @@ def main(config: Path | None) -> None:
     """Run with the settings in `config`."""
     settings, now = load_settings(config), system_clock()
     with History(settings.store_path) as history:
-        forecasts = forecast(history, load_model(settings.champion_path), now, settings.policy)
+        model = load_model(settings.champion_path, key=settings.home)
+        forecasts = forecast(history, model, now, settings.policy)
         plan = make_plan(history, forecasts, now, settings, model=settings.champion_path.name)
     plan.write(settings.plan_path)
     done = {"renewals": len(forecasts), "actions": len(plan.actions), "plan": str(settings.plan_path)}

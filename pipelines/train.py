@@ -1,4 +1,4 @@
-"""Train: learn from the store as it stands, save the model, log the run.
+"""Train: learn from the store as it stands, log the run, and put the model in use.
 
 Weekly, by cron:  0 3 * * 1  cd /srv/certforecast && .venv/bin/python pipelines/train.py certforecast.toml
 """
@@ -9,14 +9,16 @@ from pathlib import Path
 
 from certforecast import History, load_settings, train
 from certforecast.clock import system_clock
+from certforecast.evaluation import challenge
 
 
 def main(config: Path | None) -> None:
     """Run with the settings in `config`."""
-    settings = load_settings(config)
+    settings, now = load_settings(config), system_clock()
     with History(settings.store_path) as history:
-        trained = train(history, system_clock(), settings)
-    print(json.dumps(trained.summary(), default=str))
+        trained = train(history, now, settings)
+        in_use = trained.path == settings.champion_path or challenge(history, now, settings).promoted
+    print(json.dumps({**trained.summary(), "in_use": in_use}, default=str))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Commands around models: train, predict, backtest."""
+"""Commands around models: train, promote, predict, backtest."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +23,10 @@ def train(
     as_of: AsOf = None,
     output: Annotated[
         Path | None,
-        typer.Option(help="Where to write the model. Default: champion.skops in the home folder."),
+        typer.Option(
+            help="Where to write the model. Default: champion.skops in the home folder, or challenger.skops "
+            "while there is a champion."
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -35,12 +38,52 @@ def train(
 
     settings, at = settings_of(context), moment(as_of)
     with open_history(settings) as history, progress("Training"):
-        trained = train_model(history, at, settings, path=output or settings.champion_path)
+        trained = train_model(history, at, settings, path=output)
     if as_json:
         print_json(trained.summary())
     else:
         rows = [(key.replace("_", " "), words(value)) for key, value in trained.summary().items()]
         print_table("Trained", [("what", lambda row: row[0]), ("value", lambda row: row[1])], rows)
+    if trained.path == settings.challenger_path:
+        say("the champion stays in use: 'certforecast promote' replaces it by this one if that is better")
+
+
+@app.command()
+def promote(
+    context: typer.Context,
+    as_of: AsOf = None,
+    outcome: Annotated[
+        str, typer.Option(help="The outcome that counts: failed, slipped, on_time or retired.")
+    ] = "failed",
+    cutoffs: Annotated[int, typer.Option(min=1, help="How many times to train and look ahead.")] = 5,
+    force: Annotated[bool, typer.Option("--force", help="Promote it without a comparison.")] = False,
+    as_json: Json = False,
+    check: Annotated[bool, typer.Option("--check", help="Exit with 1 if it was not promoted.")] = False,
+) -> None:
+    """Put the model trained last in use if it is better than the one in use.
+
+    Both are backtested, unless they differ in their data alone; the challenger has to win beyond noise.
+    """
+    from certforecast.errors import InputError
+    from certforecast.evaluation import Challenge, challenge
+    from certforecast.models import promote as promote_model
+    from certforecast.renewals import OUTCOMES
+
+    if outcome not in OUTCOMES:
+        raise InputError(f"--outcome {outcome} is none of {', '.join(OUTCOMES)}")
+    settings, at = settings_of(context), moment(as_of)
+    if force:
+        promote_model(settings)
+        done = Challenge(True, "as demanded, without a comparison", None)
+    else:
+        with open_history(settings) as history, progress("Comparing", cutoffs) as advance:
+            done = challenge(history, at, settings, outcome=outcome, cutoffs=cutoffs, progress=advance)
+    if as_json:
+        print_json(done.summary())
+    else:
+        print(f"the challenger is {'the champion now' if done.promoted else 'not promoted'}: {done.reason}")
+    if check and not done.promoted:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -65,7 +108,8 @@ def predict(
 
     settings, at = settings_of(context), moment(as_of)
     with open_history(settings) as history, progress("Forecasting"):
-        frame = forecast(history, load_model(model or settings.champion_path), at, settings.policy)
+        chosen = load_model(model or settings.champion_path, key=settings.home)
+        frame = forecast(history, chosen, at, settings.policy)
     frame = frame.sort_values("p_failed", ascending=False)
     probabilities = ["p_on_time", "p_slipped", "p_failed", "p_retired"]
     if as_json:

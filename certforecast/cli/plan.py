@@ -34,7 +34,7 @@ def plan(
     settings, at = settings_of(context), moment(as_of)
     path = model or settings.champion_path
     with open_history(settings) as history, progress("Forecasting"):
-        forecasts = forecast(history, load_model(path), at, settings.policy)
+        forecasts = forecast(history, load_model(path, key=settings.home), at, settings.policy)
         made = make_plan(history, forecasts, at, settings, model=path.name)
     target = output or settings.plan_path
     made.write(target)

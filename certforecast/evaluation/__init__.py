@@ -6,6 +6,7 @@ from certforecast.lazy import lazy
 
 if TYPE_CHECKING:
     from certforecast.evaluation.backtesting import Forecaster, backtest, default_cutoffs
+    from certforecast.evaluation.challenging import Challenge, challenge
     from certforecast.evaluation.metrics import (
         auprc,
         auroc,
@@ -16,12 +17,14 @@ if TYPE_CHECKING:
         log_loss,
     )
     from certforecast.evaluation.plots import CaughtDisplay, PrecisionRecallDisplay, ReliabilityDisplay
-    from certforecast.evaluation.result import BacktestResult
+    from certforecast.evaluation.result import BacktestResult, Difference
     from certforecast.evaluation.standard import backtest_history
 
 __all__ = [
     "BacktestResult",
     "CaughtDisplay",
+    "Challenge",
+    "Difference",
     "Forecaster",
     "PrecisionRecallDisplay",
     "ReliabilityDisplay",
@@ -33,6 +36,7 @@ __all__ = [
     "brier_multiclass",
     "calibration_error",
     "caught_at_k",
+    "challenge",
     "default_cutoffs",
     "log_loss",
 ]
@@ -42,6 +46,7 @@ __getattr__ = lazy(
     __name__,
     {
         "backtesting": ["Forecaster", "backtest", "default_cutoffs"],
+        "challenging": ["Challenge", "challenge"],
         "metrics": [
             "auprc",
             "auroc",
@@ -52,7 +57,7 @@ __getattr__ = lazy(
             "log_loss",
         ],
         "plots": ["CaughtDisplay", "PrecisionRecallDisplay", "ReliabilityDisplay"],
-        "result": ["BacktestResult"],
+        "result": ["BacktestResult", "Difference"],
         "standard": ["backtest_history"],
     },
 )

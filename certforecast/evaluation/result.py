@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ from certforecast.evaluation import metrics
 from certforecast.policy import RenewalPolicy
 from certforecast.renewals import OUTCOMES
 
-__all__ = ["PROBABILITIES", "BacktestResult"]
+__all__ = ["PROBABILITIES", "BacktestResult", "Difference"]
 
 #: The columns of forecasts.
 PROBABILITIES = [f"p_{name}" for name in OUTCOMES]
@@ -21,6 +21,27 @@ PROBABILITIES = [f"p_{name}" for name in OUTCOMES]
 _RESAMPLES = 200
 _INTERVAL = (0.05, 0.95)
 _SEED = 0
+
+
+class Difference(NamedTuple):
+    """How far the AUPRC of one model is above that of another.
+
+    Attributes
+    ----------
+    mean : float
+        Over the resamples; negative if it is below.
+    low, high : float
+        A 90 % interval by resampling whole lineages, alike for both models.
+    """
+
+    mean: float
+    low: float
+    high: float
+
+    @property
+    def wins(self) -> bool:
+        """Whether it is above by more than noise: the whole interval is above 0."""
+        return self.low > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +169,36 @@ class BacktestResult:
         rows = self.rows_of(model)
         return metrics.auprc(rows["outcome"] == outcome, rows[f"p_{outcome}"])
 
+    def difference(self, model_a: str, model_b: str, outcome: str = "failed") -> Difference:
+        """Say by how much the AUPRC of one model is above that of another, and whether beyond noise.
+
+        Both are scored on the same resamples of whole lineages, so what is hard for both cancels out. That
+        two intervals of :meth:`summary` overlap says much less.
+
+        Parameters
+        ----------
+        model_a, model_b : str
+            The difference is the AUPRC of `model_a` less that of `model_b`.
+        outcome : str
+            One of ``on_time``, ``slipped``, ``failed``, ``retired``.
+
+        Returns
+        -------
+        Difference
+            NaN where the outcome did not come about.
+
+        Raises
+        ------
+        InputError
+            If a model was not part of the backtest, or there is no such outcome.
+        """
+        _require_outcome(outcome)
+        areas = (_resampled(self.rows_of(model), outcome) for model in (model_a, model_b))
+        apart = np.subtract(*areas)
+        low, high = _quantiles(apart)
+        known = apart[~np.isnan(apart)]
+        return Difference(float(known.mean()) if len(known) else np.nan, low, high)
+
     def best_rule(self, outcome: str, rules: Sequence[str]) -> str:
         """Say which of some models has the best AUPRC; the first of equal ones.
 
@@ -212,7 +263,21 @@ def _require_outcome(outcome: str) -> None:
 
 
 def _interval(rows: pd.DataFrame, outcome: str) -> dict[str, float]:
-    """Resample lineages, as the renewals of one lineage are alike and its rows more so."""
+    low, high = _quantiles(_resampled(rows, outcome))
+    return {"auprc_low": low, "auprc_high": high}
+
+
+def _quantiles(figures: metrics.Floats) -> tuple[float, float]:
+    known = figures[~np.isnan(figures)]
+    low, high = np.quantile(known, _INTERVAL) if len(known) else (np.nan, np.nan)
+    return float(low), float(high)
+
+
+def _resampled(rows: pd.DataFrame, outcome: str) -> metrics.Floats:
+    """Score resampled lineages, as the renewals of one are alike and its rows more so.
+
+    Every model of a backtest has rows of the same lineages, and so the same draws.
+    """
     lineages, names = pd.factorize(rows["lineage"], sort=True)
     rng = np.random.default_rng(_SEED)
 
@@ -221,7 +286,4 @@ def _interval(rows: pd.DataFrame, outcome: str) -> dict[str, float]:
             drawn = np.bincount(rng.integers(0, len(names), len(names)), minlength=len(names))
             yield drawn[lineages].astype(np.float64)
 
-    areas = metrics.auprc_resampled(rows["outcome"] == outcome, rows[f"p_{outcome}"], draws())
-    areas = areas[~np.isnan(areas)]
-    low, high = np.quantile(areas, _INTERVAL) if len(areas) else (np.nan, np.nan)
-    return {"auprc_low": float(low), "auprc_high": float(high)}
+    return metrics.auprc_resampled(rows["outcome"] == outcome, rows[f"p_{outcome}"], draws())

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from certforecast.errors import ModelError
 from certforecast.evaluation.backtesting import Forecaster, backtest, default_cutoffs
@@ -12,7 +13,10 @@ from certforecast.models.training import landmarks, new_model
 from certforecast.renewals import HasTables
 from certforecast.settings import Settings
 
-__all__ = ["MODEL", "backtest_history"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["MODEL", "backtest_history", "history_frame"]
 
 #: The name under which the model of the settings is compared.
 MODEL = "certforecast"
@@ -51,13 +55,7 @@ def backtest_history(
     """
     from certforecast.models import RULES
 
-    moments = landmarks(history, as_of, settings.model.landmark_every_days)
-    if not moments:
-        raise ModelError(
-            f"the store knows no certificate {settings.model.landmark_every_days:g} days before "
-            f"{as_of:%Y-%m-%d}: import history first (certforecast ingest), or check --as-of"
-        )
-    frame = training_frame(history, moments, as_of, settings.policy, cache=settings.landmarks_path)
+    frame = history_frame(history, as_of, settings)
 
     def model() -> Forecaster:
         return new_model(settings.model)
@@ -67,6 +65,23 @@ def backtest_history(
     result = backtest(frame, models, chosen, policy=settings.policy, k=k, progress=progress)
     _log(result, settings)
     return result
+
+
+def history_frame(history: HasTables, as_of: datetime, settings: Settings) -> "pd.DataFrame":
+    """Give the landmark rows of a whole store, as :func:`certforecast.features.training_frame` does.
+
+    Raises
+    ------
+    ModelError
+        If it knows of nothing before the first landmark.
+    """
+    moments = landmarks(history, as_of, settings.model.landmark_every_days)
+    if not moments:
+        raise ModelError(
+            f"the store knows no certificate {settings.model.landmark_every_days:g} days before "
+            f"{as_of:%Y-%m-%d}: import history first (certforecast ingest), or check --as-of"
+        )
+    return training_frame(history, moments, as_of, settings.policy, cache=settings.landmarks_path)
 
 
 def _log(result: BacktestResult, settings: Settings) -> None:

@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import NameOID
 
+from certforecast.atomic import write_file
 from certforecast.errors import ExecutionError
-from certforecast.execution.atomic import write_file
 
 __all__ = ["Staging", "general_name", "new_key"]
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from certforecast.models.hazard import RenewalHazard
     from certforecast.models.pool import OutcomePool
     from certforecast.models.saved import load_model, model_metadata, save_model
+    from certforecast.models.tracking import promote
     from certforecast.models.training import Trained, landmarks, train
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "landmarks",
     "load_model",
     "model_metadata",
+    "promote",
     "save_model",
     "train",
 ]
@@ -41,6 +43,7 @@ __getattr__ = lazy(
         "forecasting": ["forecast"],
         "pool": ["OutcomePool"],
         "saved": ["load_model", "model_metadata", "save_model"],
+        "tracking": ["promote"],
         "training": ["Trained", "landmarks", "train"],
     },
 )

@@ -140,7 +140,8 @@ class OutcomePool(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             check_classification_targets(y)
         if len(y) != len(frame):
             raise ValueError(f"X has {len(frame)} rows, y has {len(y)}")
-        weights = _check_sample_weight(sample_weight, frame, dtype=np.float64)
+        # scikit-learn refuses to weigh no rows; a prior does not need any.
+        weights = _check_sample_weight(sample_weight, frame, dtype=np.float64) if len(y) else np.zeros(0)
         prior = self._prior(frame)
         seen = np.unique(y[weights > 0])
         if len(seen) < 2 and prior is None:

@@ -1,6 +1,5 @@
 """The shipped model that a fleet without a history of its own starts with."""
 
-import hashlib
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -11,10 +10,10 @@ if TYPE_CHECKING:
     from certforecast.models.classifier import OutcomeClassifier
     from certforecast.models.pool import OutcomePool
 
-__all__ = ["SHA256", "prior_path", "shipped_prior"]
+__all__ = ["SIGNED_BY", "prior_path", "shipped_prior"]
 
-#: Of the file that belongs to this version: no other is opened.
-SHA256: Final = "f252c415aa0fe70a2df1d41116963618442625a58defa4bbc6840bc509fa3426"
+#: Half of the key that signed the file of this version, as hexadecimal digits. The other half is not kept.
+SIGNED_BY: Final = "5b5c0dfcd33f67804816a069acaabf89d59e0b29b0a31921eb8dbcacd58997a6"
 
 
 def prior_path() -> Path:
@@ -41,11 +40,8 @@ def shipped_prior() -> "OutcomePool | OutcomeClassifier":
     ModelError
         If it is missing, or not the one that belongs to this version.
     """
-    from certforecast.models.saved import read_model
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-    path = prior_path()
-    if hashlib.sha256(path.read_bytes()).hexdigest() != SHA256:
-        raise ModelError(
-            f"{path} is not the model shipped with this version of certforecast: install certforecast again"
-        )
-    return read_model(path)
+    from certforecast.models.saved import load_part
+
+    return load_part(prior_path(), Ed25519PublicKey.from_public_bytes(bytes.fromhex(SIGNED_BY)))

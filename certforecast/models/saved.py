@@ -1,20 +1,27 @@
-"""Saved models: skops files, which run no code when opened, with an explicit list of what may be in them."""
+"""Saved models: signed skops files, which run no code when opened, and may hold listed types only."""
 
+import io
 import json
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from certforecast.errors import ModelError
+from certforecast.atomic import write_file
+from certforecast.errors import ModelError, SignatureError
 
 if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
     from certforecast.models.classifier import OutcomeClassifier
     from certforecast.models.pool import OutcomePool
 
 __all__ = ["FORMAT", "TRUSTED", "load_model", "model_metadata", "save_model"]
 
-#: Version of the layout; a file of a newer version is refused.
-FORMAT = 1
+#: Version of the layout; a file of a newer version is refused. Files of version 1 were not signed.
+FORMAT = 2
+
+#: What a model file says by itself; a caller's metadata may not say otherwise.
+RESERVED = ("features", "format", "versions")
 
 #: Beside what skops trusts by itself, only these types may stand in a model file. The partial is
 #: scikit-learn's own, over `check_array`; skops audits what a partial wraps, so it opens no other door.
@@ -32,11 +39,19 @@ TRUSTED = (
     "sklearn.utils.validation.check_array",
 )
 
+_AGAIN = "train it again with 'certforecast train'"
+
 
 def save_model(
-    model: "OutcomePool | OutcomeClassifier", path: Path | str, metadata: dict[str, Any] | None = None
+    model: "OutcomePool | OutcomeClassifier",
+    path: Path | str,
+    metadata: dict[str, Any] | None = None,
+    *,
+    key: "Ed25519PrivateKey | Path | None" = None,
 ) -> None:
-    """Save a fitted model, all of it or nothing.
+    """Save and sign a fitted model, all of it or nothing.
+
+    The same model, metadata, key and versions of the libraries give the same bytes.
 
     Parameters
     ----------
@@ -45,48 +60,160 @@ def save_model(
     path : path
         For example ``champion.skops``.
     metadata : dict, optional
-        What it was trained on; json-able.
-    """
-    import sklearn
-    import skops.io
-
-    from certforecast.version import __version__
-
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    draft = target.with_name(f".{target.name}.draft")
-    skops.io.dump(model, draft)
-    about = {
-        "format": FORMAT,
-        "features": list(getattr(model, "feature_names_in_", [])),
-        "versions": {"certforecast": __version__, "scikit-learn": sklearn.__version__},
-        **(metadata or {}),
-    }
-    with zipfile.ZipFile(draft, "a") as archive:
-        archive.writestr("certforecast.json", json.dumps(about, indent=2))
-    draft.replace(target)
-
-
-def model_metadata(path: Path | str) -> dict[str, Any]:
-    """Read what a model file says about itself; nothing in it is run.
+        What it was trained on; json-able. Not ``features``, ``format`` or ``versions``, which are added.
+    key : Ed25519PrivateKey or Path, optional
+        To sign with, or the home folder that has it, where it is made if there is none. Default: the home
+        folder of the settings.
 
     Raises
     ------
     ModelError
-        If the file is missing, is no model, or is of a newer version.
+        If the metadata says what it may not, is not json-able, or the key cannot be used.
+    """
+    import numpy as np
+    import sklearn
+    import skops.io
+
+    from certforecast.models.archive import pack
+    from certforecast.version import __version__
+
+    target = Path(path)
+    if taken := sorted(set(metadata or {}) & set(RESERVED)):
+        raise ModelError(f"metadata of {target} may not set {', '.join(taken)}: use other names")
+    about = {
+        "format": FORMAT,
+        "features": list(getattr(model, "feature_names_in_", [])),
+        "versions": {
+            "certforecast": __version__,
+            "numpy": np.__version__,
+            "scikit-learn": sklearn.__version__,
+            "skops": skops.__version__,
+        },
+        **(metadata or {}),
+    }
+    signer = _signing_key(key, target)
+    try:
+        data = pack(skops.io.dumps(model), about, signer)
+    except (TypeError, ValueError) as error:
+        raise ModelError(f"model {target} cannot be saved: {error}") from error
+    target.parent.mkdir(parents=True, exist_ok=True)
+    write_file(target, data)
+
+
+def model_metadata(path: Path | str, *, key: "Ed25519PublicKey | Path | None" = None) -> dict[str, Any]:
+    """Read what a model file says about itself, once its signature is checked; nothing in it is run.
+
+    Parameters
+    ----------
+    path : path
+        Written by :func:`save_model`.
+    key : Ed25519PublicKey or Path, optional
+        Of who must have signed it, or the home folder that has it. Default: the home folder of the settings.
+
+    Raises
+    ------
+    ModelError
+        If the file is missing, is no model, is of a newer version, or is not signed by the key as it stands.
     """
     source = Path(path)
+    return _about(_verified(source, key), source)
+
+
+def load_model(
+    path: Path | str, *, key: "Ed25519PublicKey | Path | None" = None
+) -> "OutcomePool | OutcomeClassifier":
+    """Load a model that :func:`save_model` wrote.
+
+    The signature is checked over every byte before anything in the file is parsed.
+
+    Parameters
+    ----------
+    path : path
+        The model file.
+    key : Ed25519PublicKey or Path, optional
+        Of who must have signed it, or the home folder that has it. Default: the home folder of the settings.
+
+    Raises
+    ------
+    ModelError
+        If the file is missing, not signed by the key as it stands, damaged, of a newer version, for other
+        features, or holds a type that has no place in a model.
+    """
+    from certforecast.features import FEATURES
+
+    source = Path(path)
+    data = _verified(source, key)
+    about = _about(data, source)
+    if about["features"] != list(FEATURES):
+        odd = sorted(set(about["features"]) ^ set(FEATURES))
+        raise ModelError(
+            f"model {source} was trained on other features than this certforecast computes "
+            f"({', '.join(odd[:5]) or 'in another order'}): {_AGAIN}"
+        )
+    return _parsed(data, source)
+
+
+def load_part(path: Path, key: "Ed25519PublicKey") -> "OutcomePool | OutcomeClassifier":
+    """Do as :func:`load_model` for a model that takes some of the features only, such as the shipped one."""
+    data = _verified(path, key)
+    _about(data, path)
+    return _parsed(data, path)
+
+
+def _parsed(data: bytes, source: Path) -> "OutcomePool | OutcomeClassifier":
+    import skops.io
+
+    from certforecast.models.classifier import OutcomeClassifier
+    from certforecast.models.pool import OutcomePool
+
     try:
-        with zipfile.ZipFile(source) as archive:
-            about: dict[str, Any] = json.loads(archive.read("certforecast.json"))
-        version = int(about["format"])
-        about["features"] = list(about.get("features", ()))
+        strange = sorted(set(skops.io.get_untrusted_types(data=data)) - set(TRUSTED))
+        if strange:
+            raise ModelError(
+                f"model {source} holds types that have no place in a model: {', '.join(strange)}"
+            )
+        model = skops.io.loads(data, trusted=list(TRUSTED))
+    except ModelError:
+        raise
+    except Exception as error:  # skops raises whatever its parsers raise on what they do not expect
+        raise ModelError(f"model {source} is damaged ({type(error).__name__}: {error}); {_AGAIN}") from error
+    if not isinstance(model, OutcomePool | OutcomeClassifier):
+        raise ModelError(f"model {source} holds a {type(model).__name__}, not a forecaster of outcomes")
+    return model
+
+
+def _verified(source: Path, key: "Ed25519PublicKey | Path | None") -> bytes:
+    """Read a file once and check its signature: what is parsed later is what was checked."""
+    from certforecast.models.archive import HEAD, verify
+
+    try:
+        data = source.read_bytes()
     except FileNotFoundError as error:
         raise ModelError(f"there is no model at {source}: train one with 'certforecast train'") from error
-    except (OSError, zipfile.BadZipFile, KeyError, ValueError, TypeError) as error:
+    except OSError as error:
+        raise ModelError(f"model {source} cannot be read: {error.strerror}; name a model file") from error
+    if not data.startswith(HEAD):
+        raise ModelError(f"{source} is not a model file of certforecast; {_AGAIN}")
+    trusted = _verifying_key(key, source)
+    try:
+        verify(data, trusted)
+    except SignatureError as error:
         raise ModelError(
-            f"{source} is not a model file of certforecast ({error}); train one with 'certforecast train'"
+            f"{source} {error}; {_AGAIN}, or copy it and signing.pub anew from the machine that made it"
         ) from error
+    return data
+
+
+def _about(data: bytes, source: Path) -> dict[str, Any]:
+    from certforecast.models.archive import METADATA
+
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            about: dict[str, Any] = json.loads(archive.read(METADATA))
+        version = int(about["format"])
+        about["features"] = list(about.get("features", ()))
+    except (zipfile.BadZipFile, KeyError, ValueError, TypeError) as error:
+        raise ModelError(f"{source} is not a model file of certforecast ({error}); {_AGAIN}") from error
     if version > FORMAT:
         raise ModelError(
             f"model {source} has format {version}, this certforecast reads up to {FORMAT}: "
@@ -95,49 +222,25 @@ def model_metadata(path: Path | str) -> dict[str, Any]:
     return about
 
 
-def load_model(path: Path | str) -> "OutcomePool | OutcomeClassifier":
-    """Load a model that :func:`save_model` wrote.
+def _signing_key(key: "Ed25519PrivateKey | Path | None", target: Path) -> "Ed25519PrivateKey":
+    from certforecast.settings import load_settings
+    from certforecast.signing import signing_key
 
-    Raises
-    ------
-    ModelError
-        If the file is missing, damaged, of a newer version, for other features, or holds a type that has
-        no place in a model.
-    """
-    from certforecast.features import FEATURES
-
-    source = Path(path)
-    about = model_metadata(source)
-    if about["features"] != list(FEATURES):
-        odd = sorted(set(about["features"]) ^ set(FEATURES))
-        raise ModelError(
-            f"model {source} was trained on other features than this certforecast computes "
-            f"({', '.join(odd[:5]) or 'in another order'}): train it again with 'certforecast train'"
-        )
-    return read_model(source)
-
-
-def read_model(source: Path) -> "OutcomePool | OutcomeClassifier":
-    """Do as :func:`load_model`, whatever features the model was trained on."""
-    import skops.io
-
-    from certforecast.models.classifier import OutcomeClassifier
-    from certforecast.models.pool import OutcomePool
-
-    model_metadata(source)
+    if key is not None and not isinstance(key, Path):
+        return key
     try:
-        strange = sorted(set(skops.io.get_untrusted_types(file=source)) - set(TRUSTED))
-        if strange:
-            raise ModelError(
-                f"model {source} holds types that have no place in a model: {', '.join(strange)}"
-            )
-        model = skops.io.load(source, trusted=list(TRUSTED))
-    except ModelError:
-        raise
-    except Exception as error:  # skops raises whatever its parsers raise on a damaged file
-        raise ModelError(
-            f"model {source} is damaged ({type(error).__name__}: {error}); train it again"
-        ) from error
-    if not isinstance(model, OutcomePool | OutcomeClassifier):
-        raise ModelError(f"model {source} holds a {type(model).__name__}, not a forecaster of outcomes")
-    return model
+        return signing_key(key or load_settings().home)
+    except SignatureError as error:
+        raise ModelError(f"model {target} cannot be signed: {error}") from error
+
+
+def _verifying_key(key: "Ed25519PublicKey | Path | None", source: Path) -> "Ed25519PublicKey":
+    from certforecast.settings import load_settings
+    from certforecast.signing import verifying_key
+
+    if key is not None and not isinstance(key, Path):
+        return key
+    try:
+        return verifying_key(key or load_settings().home)
+    except SignatureError as error:
+        raise ModelError(f"model {source} cannot be checked: {error}") from error

@@ -4,19 +4,26 @@ import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Literal
+
+from certforecast.atomic import write_file
+from certforecast.errors import ModelError
 
 if TYPE_CHECKING:
     from certforecast.models.classifier import OutcomeClassifier
     from certforecast.models.pool import OutcomePool
     from certforecast.settings import Settings
 
-__all__ = ["EXPERIMENT", "REGISTERED", "log_metrics", "log_training"]
+__all__ = ["EXPERIMENT", "REGISTERED", "Role", "fetch_model", "log_metrics", "log_training", "promote"]
 
 EXPERIMENT = "certforecast"
 
 #: Name in the model registry.
 REGISTERED = "certforecast-outcome"
+
+#: The champion is what forecasts; a challenger has to beat it first. Each is an alias in the registry.
+Role = Literal["champion", "challenger"]
 
 
 def log_training(
@@ -26,22 +33,45 @@ def log_training(
     *,
     metrics: Mapping[str, float],
     tags: Mapping[str, str],
+    role: Role | None = None,
 ) -> str:
-    """Log a training run with its parameters and model file, and register the model as ``champion``.
+    """Log a training run with its parameters and signed model file, and register the model.
+
+    The file is logged as an MLflow model (:mod:`certforecast.models.flavour`), so a server can score with it.
+
+    Parameters
+    ----------
+    settings : Settings
+        Where runs are kept.
+    model : OutcomeClassifier
+        Fitted.
+    path : Path
+        Its file.
+    metrics : mapping of str to float
+        Figures of the run.
+    tags : mapping of str to str
+        What it was trained on, such as ``data_fingerprint``; for the run and the registered version.
+    role : {"champion", "challenger"}, optional
+        Default: challenger if there is a champion, else champion.
 
     Returns
     -------
     str
         The run's id.
     """
+    from certforecast.models.flavour import write_flavour
+
     client, experiment = _client(settings)
     run = client.create_run(experiment, run_name="train", tags=dict(tags))
     for name, value in model.get_params().items():
         client.log_param(run.info.run_id, name, value)
     for name, number in metrics.items():
         client.log_metric(run.info.run_id, name, number)
-    client.log_artifact(run.info.run_id, str(path), artifact_path="model")
-    _register(client, run)
+    with TemporaryDirectory() as folder:
+        flavour = Path(folder) / "model"
+        write_flavour(path, flavour)
+        client.log_artifacts(run.info.run_id, str(flavour), artifact_path="model")
+    _register(client, run, tags, role)
     client.set_terminated(run.info.run_id)
     return str(run.info.run_id)
 
@@ -59,6 +89,62 @@ def log_metrics(
             client.log_metric(run.info.run_id, key, number)
     client.set_terminated(run.info.run_id)
     return str(run.info.run_id)
+
+
+def fetch_model(settings: "Settings", role: Role, folder: Path) -> Path:
+    """Copy the registered model file of a role into a folder; give its path there.
+
+    Raises
+    ------
+    ModelError
+        If no model has that role, or its file is gone.
+    """
+    client, _ = _client(settings)
+    version = _version(client, role)
+    if version is None:
+        raise ModelError(f"there is no {role} in the registry: train one with 'certforecast train'")
+    from mlflow.exceptions import MlflowException
+
+    try:
+        copied = client.download_artifacts(version.run_id, "model/artifacts", str(folder))
+        (file,) = Path(copied).glob("*.skops")
+    except (MlflowException, OSError, ValueError) as error:
+        raise ModelError(
+            f"the model file of run {version.run_id}, the {role}, is gone: train it again with "
+            "'certforecast train'"
+        ) from error
+    return file
+
+
+def promote(settings: "Settings") -> str:
+    """Make the challenger the champion: its file replaces ``settings.champion_path``, and the alias moves.
+
+    To be used when a backtest says that it wins beyond noise; :func:`certforecast.evaluation.challenge` asks
+    one first.
+
+    Returns
+    -------
+    str
+        The version in the registry.
+
+    Raises
+    ------
+    ModelError
+        If there is no challenger, or its file is not signed by our key or not for our features.
+    """
+    from certforecast.models.saved import load_model
+
+    client, _ = _client(settings)
+    with TemporaryDirectory() as folder:
+        file = fetch_model(settings, "challenger", Path(folder))
+        load_model(file, key=settings.home)
+        settings.models_path.mkdir(parents=True, exist_ok=True)
+        write_file(settings.champion_path, file.read_bytes())
+    version = str(_version(client, "challenger").version)
+    client.set_registered_model_alias(REGISTERED, "champion", version)
+    client.delete_registered_model_alias(REGISTERED, "challenger")
+    settings.challenger_path.unlink(missing_ok=True)
+    return version
 
 
 def _client(settings: "Settings") -> tuple[Any, str]:
@@ -79,7 +165,7 @@ def _client(settings: "Settings") -> tuple[Any, str]:
     return client, client.create_experiment(EXPERIMENT, artifact_location=artifacts)
 
 
-def _register(client: Any, run: Any) -> None:
+def _register(client: Any, run: Any, tags: Mapping[str, str], role: Role | None) -> None:
     from mlflow.exceptions import MlflowException
 
     try:
@@ -87,6 +173,20 @@ def _register(client: Any, run: Any) -> None:
     except MlflowException:
         client.create_registered_model(REGISTERED)
     version = client.create_model_version(
-        REGISTERED, source=f"{run.info.artifact_uri}/model", run_id=run.info.run_id
+        REGISTERED, source=f"{run.info.artifact_uri}/model", run_id=run.info.run_id, tags=dict(tags)
     )
-    client.set_registered_model_alias(REGISTERED, "champion", version.version)
+    role = role or ("challenger" if _version(client, "champion") else "champion")
+    client.set_registered_model_alias(REGISTERED, role, version.version)
+
+
+def _version(client: Any, role: Role) -> Any:
+    """Give the registered version of a role; None if there is none."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client.get_model_version_by_alias(REGISTERED, role)
+    except MlflowException as error:
+        # An alias that is not there is told apart from a server that cannot be asked.
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return None
+        raise

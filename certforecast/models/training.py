@@ -18,10 +18,12 @@ if TYPE_CHECKING:
 
     from certforecast.models.classifier import OutcomeClassifier
     from certforecast.models.pool import OutcomePool
+    from certforecast.models.tracking import Role
 
 __all__ = [
     "Trained",
     "data_fingerprint",
+    "fit_forecaster",
     "fit_rows",
     "landmark_weights",
     "landmarks",
@@ -181,6 +183,27 @@ def fit_rows(model: Any, rows: "pd.DataFrame", policy: RenewalPolicy) -> Any:
     return model.fit(inputs, y, sample_weight=landmark_weights(rows).to_numpy(), **known)
 
 
+def fit_forecaster(frame: "pd.DataFrame", cutoff: datetime, policy: RenewalPolicy, model: Any) -> Any:
+    """Fit a model to the rows that may be learned from at a cutoff, and give it.
+
+    Raises
+    ------
+    ModelError
+        If there are no such rows, or all have the same outcome; an `OutcomePool` has its prior then.
+    """
+    from certforecast.models.pool import OutcomePool
+
+    rows = frame[trainable(frame, cutoff, policy)]
+    if rows["outcome"].nunique() < 2 and not isinstance(model, OutcomePool):
+        raise ModelError(
+            f"too little history to train on as of {cutoff:%Y-%m-%d}: {rows['fingerprint'].nunique()} "
+            "renewals are resolved with their grace period over, and two different outcomes are needed; "
+            "import older history (certforecast ingest), wait until more renewals are resolved, or set "
+            "[model] method to pooled, which starts with the shipped model"
+        )
+    return fit_rows(model, rows, policy)
+
+
 def data_fingerprint(frame: "pd.DataFrame") -> str:
     """Hash the rows of a frame, whatever their order; 16 hex digits."""
     import pandas as pd
@@ -210,7 +233,8 @@ def train(
     frame : DataFrame, optional
         Landmark rows, if they are at hand; else they are computed.
     path : Path, optional
-        Where to save the model; default ``settings.champion_path``.
+        Where to save the model; default ``settings.champion_path``, or ``settings.challenger_path`` while a
+        champion that can be used is there.
 
     Raises
     ------
@@ -231,21 +255,16 @@ def train(
             "(certforecast ingest), or check --as-of"
         )
     rows = frame[trainable(frame, as_of, settings.policy)]
-    model = new_model(settings.model)
-    if settings.model.method != "pooled" and rows["outcome"].nunique() < 2:
-        raise ModelError(
-            f"too little history to train on as of {as_of:%Y-%m-%d}: {rows['fingerprint'].nunique()} "
-            "renewals are resolved with their grace period over, and two different outcomes are needed; "
-            "import older history (certforecast ingest), wait until more renewals are resolved, or set "
-            "[model] method to pooled, which starts with the shipped model"
-        )
-    fit_rows(model, rows, settings.policy)
-    target = path or settings.champion_path
+    model = fit_forecaster(frame, as_of, settings.policy, new_model(settings.model))
+    target, role = _place(settings, path)
     fingerprint = data_fingerprint(rows[["as_of", "fingerprint", *FEATURES, "outcome"]])
     outcomes = rows.drop_duplicates("fingerprint")["outcome"].value_counts()
     counts = {str(name): int(count) for name, count in outcomes.items()}
     save_model(
-        model, target, {"as_of": as_of.isoformat(), "data_fingerprint": fingerprint, "rows": len(rows)}
+        model,
+        target,
+        {"as_of": as_of.isoformat(), "data_fingerprint": fingerprint, "rows": len(rows)},
+        key=settings.home,
     )
     run_id = log_training(
         settings,
@@ -253,6 +272,7 @@ def train(
         target,
         metrics={"rows": len(rows), **{f"renewals_{k}": v for k, v in counts.items()}},
         tags={"as_of": as_of.isoformat(), "data_fingerprint": fingerprint},
+        role=role,
     )
     return Trained(
         model,
@@ -265,3 +285,18 @@ def train(
         fingerprint,
         run_id,
     )
+
+
+def _place(settings: Settings, path: Path | None) -> "tuple[Path, Role | None]":
+    """Say where a new model goes, and as what: a champion in use is not pushed aside unasked."""
+    from certforecast.models.saved import model_metadata
+
+    if path is not None and path.absolute() != settings.champion_path.absolute():
+        return path, None
+    try:
+        about = model_metadata(settings.champion_path, key=settings.home)
+    except ModelError:  # none, or none that this certforecast would load
+        return settings.champion_path, "champion"
+    if path is not None or about["features"] != list(FEATURES):
+        return settings.champion_path, "champion"
+    return settings.challenger_path, "challenger"

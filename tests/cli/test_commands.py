@@ -67,6 +67,14 @@ def test_the_whole_road(shell: Shell, home: Path) -> None:
     trained = shell.json("train", "--as-of", END)
     assert trained["rows"] > 100
     assert Path(trained["model"]).is_file()
+    assert "there is no challenger" in shell.complaint("promote", "--as-of", END, expected=3)
+    again = shell.json("train", "--as-of", END)
+    assert Path(again["model"]).name == "challenger.skops"
+    assert Path(again["model"]).read_bytes() == Path(trained["model"]).read_bytes()
+    promoted = shell.json("promote", "--as-of", END, "--check")
+    assert (promoted["promoted"], promoted["difference"]) == (True, None)
+    shell("train", "--as-of", END)
+    assert "is the champion now: as demanded" in shell("promote", "--force")
     predicted = shell.json("predict", "--as-of", END)
     assert all(0.0 <= row["p_failed"] <= 1.0 for row in predicted)
     shares = [[row[f"p_{o}"] for o in ("on_time", "slipped", "failed", "retired")] for row in predicted]

@@ -1,6 +1,7 @@
 """Backtests: what is learned from, what is scored, and how it is summed up."""
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 
@@ -190,6 +191,24 @@ def test_intervals_widen_when_rows_of_a_lineage_go_together(frame, result):
         for table in (result, loose)
     ]
     assert widths[0] > widths[1] > 0
+
+
+def test_a_difference_is_told_from_noise_by_resampling_both_alike(frame, result):
+    gain = result.difference("danger", "constant")
+    assert gain.low <= gain.mean <= gain.high
+    assert gain.mean == pytest.approx(result.auprc("danger") - result.auprc("constant"), abs=0.03)
+    loss = result.difference("constant", "danger")
+    assert (loss.mean, loss.low, loss.high) == pytest.approx((-gain.mean, -gain.high, -gain.low))
+    assert result.difference("danger", "danger") == (0.0, 0.0, 0.0)
+    assert not result.difference("danger", "danger").wins
+    assert gain.wins
+    assert not loss.wins
+    # What moves both moves the difference less: the paired interval is narrower than the two together.
+    row = result.summary().set_index("model")
+    apart = (row["auprc_high"] - row["auprc_low"]).sum()
+    assert gain.high - gain.low < apart
+    shuffled = replace(result, predictions=result.predictions.sample(frac=1, random_state=1))
+    assert shuffled.difference("danger", "constant") == pytest.approx(gain)
 
 
 def test_by_cutoff_adds_up(result):

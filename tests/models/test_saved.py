@@ -1,7 +1,10 @@
-"""Model files: what was saved comes back, what is not a model is refused before it is opened."""
+"""Model files: what was saved comes back, what is not as it was signed is refused before it is opened."""
 
+import io
 import json
-import shutil
+import os
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -10,15 +13,20 @@ import numpy as np
 import pandas as pd
 import pytest
 import skops.io
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sklearn.linear_model import LinearRegression
 
 from certforecast.errors import ModelError
 from certforecast.features import FEATURES
 from certforecast.models import OutcomeClassifier, load_model, model_metadata, save_model
+from certforecast.models.archive import pack, verify
+from certforecast.signing import SEAL_LENGTH, seal
+
+KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+PUBLIC = KEY.public_key()
 
 
-@pytest.fixture(scope="module")
-def fitted() -> tuple[OutcomeClassifier, pd.DataFrame]:
+def landmark_rows() -> tuple[pd.DataFrame, Any]:
     rng = np.random.default_rng(0)
     frame = pd.DataFrame(
         {
@@ -26,77 +34,193 @@ def fitted() -> tuple[OutcomeClassifier, pd.DataFrame]:
             for name, feature in FEATURES.items()
         }
     )
-    y = np.where(frame["days_left"] < 0, "failed", "on_time")
+    return frame, np.where(frame["days_left"] < 0, "failed", "on_time")
+
+
+@pytest.fixture(scope="module")
+def fitted() -> tuple[OutcomeClassifier, pd.DataFrame]:
+    frame, y = landmark_rows()
     return OutcomeClassifier(max_iter=10).fit(frame, y), frame
 
 
+@pytest.fixture(scope="module")
+def content(fitted: Any, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    path = tmp_path_factory.mktemp("saved") / "model.skops"
+    save_model(fitted[0], path, {"as_of": "2026-10-01"}, key=KEY)
+    return path.read_bytes()
+
+
 @pytest.fixture
-def saved(fitted: Any, tmp_path: Path) -> Path:
+def saved(content: bytes, tmp_path: Path) -> Path:
     path = tmp_path / "model.skops"
-    save_model(fitted[0], path, {"as_of": "2026-10-01"})
+    path.write_bytes(content)
     return path
 
 
 def test_a_model_comes_back_bit_for_bit(fitted: Any, saved: Path) -> None:
     model, frame = fitted
-    assert (load_model(saved).predict_proba(frame) == model.predict_proba(frame)).all()
-    about = model_metadata(saved)
+    assert (load_model(saved, key=PUBLIC).predict_proba(frame) == model.predict_proba(frame)).all()
+    about = model_metadata(saved, key=PUBLIC)
     assert about["as_of"] == "2026-10-01"
     assert about["features"] == list(FEATURES)
 
 
-def rewrite(path: Path, change: Any) -> None:
+def test_the_same_model_gives_the_same_bytes_in_any_process(saved: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys; from tests.models.test_saved import *; frame, y = landmark_rows();"
+        "model = OutcomeClassifier(max_iter=10).fit(frame, y);"
+        "save_model(model, sys.argv[1], {'as_of': '2026-10-01'}, key=KEY)"
+    )
+    again = tmp_path / "again.skops"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONHASHSEED": "7"}
+    subprocess.run([sys.executable, "-c", code, str(again)], check=True, env=environment, timeout=120)
+    assert again.read_bytes() == saved.read_bytes()
+    save_model(load_model(saved, key=PUBLIC), again, {"as_of": "2026-10-01"}, key=KEY)
+    assert again.read_bytes() == saved.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["format", "features", "versions"])
+def test_metadata_may_not_say_what_the_file_says_itself(fitted: Any, tmp_path: Path, name: str) -> None:
+    with pytest.raises(ModelError, match=f"may not set {name}: use other names"):
+        save_model(fitted[0], tmp_path / "m.skops", {name: 1}, key=KEY)
+    with pytest.raises(ModelError, match="cannot be saved: "):
+        save_model(fitted[0], tmp_path / "m.skops", {"made": object()}, key=KEY)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_key_is_the_home_folders(fitted: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CERTFORECAST_HOME", str(tmp_path / "one"))
+    save_model(fitted[0], tmp_path / "m.skops")
+    assert load_model(tmp_path / "m.skops").method == fitted[0].method
+    assert model_metadata(tmp_path / "m.skops", key=tmp_path / "one")["format"] == 2
+    with pytest.raises(ModelError, match=r"cannot be checked: there is no key at .*two/signing\.pub"):
+        load_model(tmp_path / "m.skops", key=tmp_path / "two")
+    (tmp_path / "one" / "signing.key").write_bytes(b"torn")
+    with pytest.raises(ModelError, match=r"cannot be signed: .*signing\.key is no private key"):
+        save_model(fitted[0], tmp_path / "n.skops")
+
+
+def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="there is no model at"):
+        load_model(tmp_path / "missing.skops", key=PUBLIC)
+    with pytest.raises(ModelError, match="cannot be read"):
+        load_model(tmp_path, key=PUBLIC)
+    for garbage in (b"", b"garbage"):
+        (tmp_path / "garbage.skops").write_bytes(garbage)
+        with pytest.raises(ModelError, match=r"garbage\.skops is not a model file.*train it again"):
+            load_model(tmp_path / "garbage.skops", key=PUBLIC)
+
+
+def test_an_unsigned_model_is_refused(fitted: Any, tmp_path: Path) -> None:
+    skops.io.dump(fitted[0], tmp_path / "unsigned.skops")
+    for read in (load_model, model_metadata):
+        with pytest.raises(ModelError, match=r"unsigned\.skops is not signed.*train it again"):
+            read(tmp_path / "unsigned.skops", key=PUBLIC)
+
+
+def test_a_model_signed_by_another_is_refused(saved: Path) -> None:
+    other = Ed25519PrivateKey.from_private_bytes(bytes(32)).public_key()
+    with pytest.raises(ModelError, match=r"is signed by another key.*signing\.pub"):
+        load_model(saved, key=other)
+
+
+def test_a_seal_for_something_else_does_not_hold(saved: Path, content: bytes) -> None:
+    body = content[:-SEAL_LENGTH]
+    saved.write_bytes(body + seal(body, "plan", KEY))
+    with pytest.raises(ModelError, match="was changed after it was signed"):
+        load_model(saved, key=PUBLIC)
+
+
+def test_a_signature_of_a_newer_version_is_refused(saved: Path, content: bytes) -> None:
+    saved.write_bytes(content.replace(b"certforecast-seal 001", b"certforecast-seal 002"))
+    with pytest.raises(ModelError, match=r"signature of version 2.*upgrade certforecast"):
+        load_model(saved, key=PUBLIC)
+
+
+def test_whatever_byte_is_changed_the_file_is_refused_unparsed(
+    content: bytes, saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def opened(*_: Any, **__: Any) -> None:
+        raise AssertionError("parsed before it was verified")
+
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        heads = [entry.header_offset for entry in archive.infolist()]
+        directory = archive.start_dir
+    end = len(content)
+    rng = np.random.default_rng(0)
+    places = {
+        *range(64),
+        *heads,
+        *(head + 14 for head in heads),  # the checksum
+        *range(directory, directory + 64),
+        *range(end - SEAL_LENGTH - 22, end),  # the end of the directory, and the seal
+        *rng.integers(0, end, 100).tolist(),
+    }
+    monkeypatch.setattr(zipfile, "ZipFile", opened)
+    monkeypatch.setattr(skops.io, "loads", opened)
+    monkeypatch.setattr(json, "loads", opened)
+    for place in sorted(places):
+        changed = bytearray(content)
+        changed[place] ^= 1 << int(rng.integers(8))
+        saved.write_bytes(changed)
+        with pytest.raises(ModelError, match=r"model\.skops"):
+            load_model(saved, key=PUBLIC)
+    assert len(places) > 500
+
+
+def test_bytes_too_few_or_too_many_are_refused(content: bytes, saved: Path) -> None:
+    longer = (content + b"\n", content + b"\0" * SEAL_LENGTH, b"PK\x03\x04" + content, content + content)
+    for changed in (content[:-1], content[: len(content) // 2], content[1:], *longer):
+        saved.write_bytes(changed)
+        with pytest.raises(ModelError, match=r"model\.skops"):
+            load_model(saved, key=PUBLIC)
+
+
+def rewrite(path: Path, *, schema: Any = None, about: Any = None) -> None:
+    """Change a model file and sign it again, as only the owner of the key can."""
     with zipfile.ZipFile(path) as archive:
         parts = {name: archive.read(name) for name in archive.namelist()}
-    about = json.loads(parts["certforecast.json"])
-    change(about)
-    parts["certforecast.json"] = json.dumps(about).encode()
-    with zipfile.ZipFile(path, "w") as archive:
+    said = json.loads(parts.pop("certforecast.json"))
+    (about or (lambda _: None))(said)
+    if schema:
+        document = json.loads(parts["schema.json"])
+        schema(document)
+        parts["schema.json"] = json.dumps(document).encode()
+    dumped = io.BytesIO()
+    with zipfile.ZipFile(dumped, "w") as archive:
         for name, data in parts.items():
             archive.writestr(name, data)
+    path.write_bytes(pack(dumped.getvalue(), said, KEY))
+    verify(path.read_bytes(), PUBLIC)
 
 
-def test_what_is_no_model_is_refused(saved: Path, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="there is no model at"):
-        load_model(tmp_path / "missing.skops")
-    garbage = tmp_path / "garbage.skops"
-    garbage.write_bytes(b"garbage")
-    with pytest.raises(ModelError, match="is not a model file"):
-        load_model(garbage)
-    foreign = tmp_path / "foreign.skops"
-    skops.io.dump(LinearRegression(), foreign)
-    with pytest.raises(ModelError, match="is not a model file"):
-        load_model(foreign)
-
-
-def test_a_newer_format_and_other_features_are_refused(saved: Path, tmp_path: Path) -> None:
-    newer = tmp_path / "newer.skops"
-    shutil.copy(saved, newer)
-    rewrite(newer, lambda about: about.update(format=99))
-    with pytest.raises(ModelError, match=r"format 99.*upgrade certforecast"):
-        load_model(newer)
-    rewrite(saved, lambda about: about["features"].append("moon_phase"))
+def test_a_newer_format_and_other_features_are_refused(saved: Path) -> None:
+    rewrite(saved, about=lambda about: about["features"].append("moon_phase"))
     with pytest.raises(ModelError, match=r"other features.*moon_phase"):
-        load_model(saved)
+        load_model(saved, key=PUBLIC)
+    rewrite(saved, about=lambda about: about.update(format=99))
+    with pytest.raises(ModelError, match=r"format 99.*upgrade certforecast"):
+        load_model(saved, key=PUBLIC)
 
 
 def test_a_file_that_says_nothing_sensible_of_its_features_is_refused(saved: Path) -> None:
-    rewrite(saved, lambda about: about.pop("features"))
+    rewrite(saved, about=lambda about: about.pop("features"))
     with pytest.raises(ModelError, match="other features"):
-        load_model(saved)
-    rewrite(saved, lambda about: about.update(features=3))
+        load_model(saved, key=PUBLIC)
+    rewrite(saved, about=lambda about: about.update(features=3))
     with pytest.raises(ModelError, match="is not a model file"):
-        load_model(saved)
+        load_model(saved, key=PUBLIC)
 
 
 def test_a_type_that_has_no_place_in_a_model_is_refused(saved: Path) -> None:
-    with zipfile.ZipFile(saved) as archive:
-        parts = {name: archive.read(name) for name in archive.namelist()}
-    schema = json.loads(parts["schema.json"])
-    schema["__module__"], schema["__class__"] = "subprocess", "Popen"
-    parts["schema.json"] = json.dumps(schema).encode()
-    with zipfile.ZipFile(saved, "w") as archive:
-        for name, data in parts.items():
-            archive.writestr(name, data)
+    rewrite(saved, schema=lambda schema: schema.update(__module__="subprocess", __class__="Popen"))
     with pytest.raises(ModelError, match=r"no place in a model: .*subprocess\.Popen"):
-        load_model(saved)
+        load_model(saved, key=PUBLIC)
+
+
+def test_something_else_that_skops_trusts_is_no_model(tmp_path: Path) -> None:
+    path = tmp_path / "other.skops"
+    save_model(LinearRegression(), path, key=KEY)  # type: ignore[arg-type]
+    rewrite(path, about=lambda about: about.update(features=list(FEATURES)))
+    with pytest.raises(ModelError, match="holds a LinearRegression"):
+        load_model(path, key=PUBLIC)

@@ -1,4 +1,4 @@
-"""Runs in MLflow: kept in the home folder, the newest model champion, and not a word printed."""
+"""Runs in MLflow: kept in the home folder, champion and challenger, and not a word printed."""
 
 import math
 import subprocess
@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from certforecast.errors import ModelError
 from certforecast.models import OutcomeClassifier, load_model, save_model
-from certforecast.models.tracking import REGISTERED, log_metrics, log_training
+from certforecast.models.tracking import REGISTERED, log_metrics, log_training, promote
 from certforecast.settings import Settings
 from tests.models.test_saved import fitted
 
@@ -30,7 +31,7 @@ def client(settings: Settings) -> Any:
 
 def log(settings: Settings, model: OutcomeClassifier, name: str) -> str:
     path = settings.models_path / name
-    save_model(model, path)
+    save_model(model, path, key=settings.home)
     return log_training(settings, model, path, metrics={"rows": 300}, tags={"data_fingerprint": "abc"})
 
 
@@ -41,16 +42,71 @@ def test_a_run_keeps_what_the_model_was_made_of(fitted: Any, settings: Settings)
     assert run.data.metrics == {"rows": 300}
     assert run.data.tags["data_fingerprint"] == "abc"
     assert run.data.params == {name: str(value) for name, value in model.get_params().items()}
-    artifact = Path(run.info.artifact_uri.removeprefix("file://")) / "model" / "kept.skops"
+    artifact = Path(run.info.artifact_uri.removeprefix("file://")) / "model" / "artifacts" / "kept.skops"
     assert artifact.is_relative_to(settings.home.resolve())
-    assert (load_model(artifact).predict_proba(frame) == model.predict_proba(frame)).all()
+    assert (load_model(artifact, key=settings.home).predict_proba(frame) == model.predict_proba(frame)).all()
 
 
-def test_the_model_logged_last_is_the_champion(fitted: Any, settings: Settings) -> None:
-    first, second = (log(settings, fitted[0], f"{number}.skops") for number in (1, 2))
+def alias(settings: Settings, role: str) -> str | None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return str(client(settings).get_model_version_by_alias(REGISTERED, role).run_id)
+    except MlflowException:
+        return None
+
+
+def test_the_first_is_the_champion_and_the_others_challenge_it_until_promoted(
+    fitted: Any, settings: Settings
+) -> None:
+    first = alias(settings, "champion") or log(settings, fitted[0], "1.skops")
+    second, third = (log(settings, fitted[0], f"{number}.skops") for number in (2, 3))
     versions = client(settings).search_model_versions(f"name = '{REGISTERED}'")
-    assert {first, second} <= {version.run_id for version in versions}
-    assert client(settings).get_model_version_by_alias(REGISTERED, "champion").run_id == second
+    assert {first, second, third} <= {version.run_id for version in versions}
+    assert all(version.tags == {"data_fingerprint": "abc"} for version in versions)
+    assert (alias(settings, "champion"), alias(settings, "challenger")) == (first, third)
+    settings.challenger_path.write_bytes(b"the one that train wrote")
+    promote(settings)
+    assert (alias(settings, "champion"), alias(settings, "challenger")) == (third, None)
+    assert settings.champion_path.read_bytes() == (settings.models_path / "3.skops").read_bytes()
+    assert not settings.challenger_path.exists()
+    with pytest.raises(ModelError, match="there is no challenger in the registry"):
+        promote(settings)
+
+
+def test_a_challenger_that_was_changed_or_is_gone_is_not_promoted(fitted: Any, settings: Settings) -> None:
+    log(settings, fitted[0], "4.skops")
+    run = client(settings).get_run(log(settings, fitted[0], "5.skops"))
+    file = Path(run.info.artifact_uri.removeprefix("file://")) / "model" / "artifacts" / "5.skops"
+    settings.champion_path.write_bytes(b"in use")
+    file.write_bytes(file.read_bytes()[:-1] + b"!")
+    with pytest.raises(ModelError, match="is not signed"):
+        promote(settings)
+    file.unlink()
+    with pytest.raises(ModelError, match=r"the challenger, is gone: train it again"):
+        promote(settings)
+    assert settings.champion_path.read_bytes() == b"in use"
+    assert alias(settings, "challenger") == run.info.run_id
+
+
+def test_an_mlflow_server_scores_with_the_signed_model(
+    fitted: Any, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mlflow.pyfunc
+
+    model, frame = fitted
+    run = client(settings).get_run(log(settings, model, "served.skops"))
+    folder = Path(run.info.artifact_uri.removeprefix("file://")) / "model"
+    assert not list(folder.rglob("*.pkl"))
+    monkeypatch.setenv("CERTFORECAST_HOME", str(settings.home))
+    served = mlflow.pyfunc.load_model(str(folder))
+    rows = frame.iloc[:5].copy()
+    rows.loc[rows.index[0], :] = None  # nothing is known of the first
+    asked = rows[list(reversed(rows.columns))]
+    assert served.predict(asked).equals(model.proba_frame(rows))
+    monkeypatch.setenv("CERTFORECAST_HOME", str(tmp_path / "without a key"))
+    with pytest.raises(ModelError, match="there is no key at"):
+        mlflow.pyfunc.load_model(str(folder))
 
 
 def test_a_figure_that_is_not_known_is_left_out(settings: Settings) -> None:
@@ -59,12 +115,15 @@ def test_a_figure_that_is_not_known_is_left_out(settings: Settings) -> None:
     assert run.data.params == {"k": "10"}
 
 
-def test_a_new_database_is_made_without_a_word(tmp_path: Path) -> None:
+def test_a_new_database_is_made_and_a_model_logged_without_a_word(fitted: Any, tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from certforecast.settings import Settings;"
-        "from certforecast.models.tracking import log_metrics;"
-        "log_metrics(Settings(home=Path(sys.argv[1])), 'quiet', {}, {})"
+        "from certforecast.models import load_model; from certforecast.models.tracking import *;"
+        "settings = Settings(home=Path(sys.argv[1])); path = settings.models_path / 'quiet.skops';"
+        "model = load_model(path, key=settings.home); log_metrics(settings, 'quiet', {}, {});"
+        "log_training(settings, model, path, metrics={}, tags={})"
     )
+    save_model(fitted[0], tmp_path / "home" / "models" / "quiet.skops", key=tmp_path / "home")
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "home")],
         cwd=tmp_path,

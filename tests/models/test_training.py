@@ -126,17 +126,17 @@ def test_a_store_is_trained_on_saved_and_forecast_from(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path / "home")
     with timeline.history() as history:
         trained = train(history, day(145), settings)
-        model = load_model(trained.path)
+        model = load_model(trained.path, key=settings.home)
         rows = forecast(history, model, day(145))
         none = forecast(history, model, day(-100))
 
     assert trained.path == settings.champion_path
     assert trained.outcomes == {"on_time": 12, "slipped": 12}
     assert trained.renewals == 24
-    assert model_metadata(trained.path)["data_fingerprint"] == trained.data_fingerprint
+    assert model_metadata(trained.path, key=settings.home)["data_fingerprint"] == trained.data_fingerprint
     assert list(rows.columns) == [*IDENTIFIERS, *FEATURES, *PROBABILITIES]
     assert len(rows) == 24
     assert np.allclose(rows[PROBABILITIES].sum(axis=1), 1.0)
-    assert (rows["p_failed"] == 0).all()
+    assert (rows["p_failed"] > 0).all()  # nothing failed here, but the shipped model has seen it elsewhere
     assert none.empty
     assert list(none.columns) == list(rows.columns)

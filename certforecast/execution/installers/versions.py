@@ -21,8 +21,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from certforecast.atomic import replace_link, write_file
 from certforecast.errors import InstallationError
-from certforecast.execution.atomic import replace_link, write_file
 from certforecast.execution.checks import check_pair, leaf_fingerprint
 
 __all__ = ["KEPT", "Versions"]

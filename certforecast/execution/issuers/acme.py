@@ -14,8 +14,8 @@ from josepy.jwk import JWK, JWKEC
 from urllib3.exceptions import InvalidHeader
 from urllib3.util import Retry
 
+from certforecast.atomic import create_file
 from certforecast.errors import IssuanceError
-from certforecast.execution.atomic import create_file
 from certforecast.execution.issuers import ChallengeError, Order
 from certforecast.execution.issuers.http01 import serve, write_below
 from certforecast.execution.staging import new_key

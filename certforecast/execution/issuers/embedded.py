@@ -15,9 +15,9 @@ from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from certforecast.atomic import create_file, write_file
 from certforecast.clock import Clock, system_clock
 from certforecast.errors import IssuanceError
-from certforecast.execution.atomic import create_file, write_file
 from certforecast.execution.issuers import Order
 from certforecast.execution.staging import general_name, new_key
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from acme import challenges, standalone  # noqa: TID253
 
+from certforecast.atomic import write_file
 from certforecast.errors import IssuanceError
-from certforecast.execution.atomic import write_file
 
 __all__ = ["serve", "write_below"]
 
