@@ -116,6 +116,21 @@ def test_the_data_fingerprint_is_of_the_rows_not_their_order() -> None:
     assert data_fingerprint(one_changed) != data_fingerprint(frame)
 
 
+def test_on_the_first_day_the_shipped_model_forecasts(tmp_path: Path) -> None:
+    timeline = Timeline()
+    for number in range(30):
+        timeline.certificate(f"{number}", f"s{number}.example.org", issued=number, known=100)
+    settings = Settings(home=tmp_path / "home")
+    with timeline.history() as history:
+        trained = train(history, day(100), settings)
+        rows = forecast(history, load_model(trained.path, key=settings.home), day(100))
+    assert (trained.rows, trained.renewals, trained.outcomes) == (0, 0, {})
+    assert trained.summary()["weights"] == {"prior": 1.0}
+    assert len(rows) > 10
+    assert np.allclose(rows[PROBABILITIES].sum(axis=1), 1.0)
+    assert rows["p_failed"].nunique() > 5
+
+
 def test_a_store_is_trained_on_saved_and_forecast_from(tmp_path: Path) -> None:
     timeline = Timeline()
     for number in range(24):
