@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from certforecast.execution import Executor
     from certforecast.features import FEATURES, training_frame
     from certforecast.history import History
-    from certforecast.models import OutcomeClassifier, forecast, load_model, save_model, train
+    from certforecast.models import OutcomeClassifier, OutcomePool, forecast, load_model, save_model, train
     from certforecast.planning import Plan, make_plan
     from certforecast.policy import RenewalPolicy
     from certforecast.settings import Settings, load_settings
@@ -37,6 +37,7 @@ __all__ = [
     "Fleet",
     "History",
     "OutcomeClassifier",
+    "OutcomePool",
     "Plan",
     "RenewalPolicy",
     "Settings",
@@ -61,7 +62,7 @@ __getattr__ = lazy(
         "execution": ["Executor"],
         "features": ["FEATURES", "training_frame"],
         "history": ["History"],
-        "models": ["OutcomeClassifier", "forecast", "load_model", "save_model", "train"],
+        "models": ["OutcomeClassifier", "OutcomePool", "forecast", "load_model", "save_model", "train"],
         "planning": ["Plan", "make_plan"],
         "policy": ["RenewalPolicy"],
         "settings": ["Settings", "load_settings"],

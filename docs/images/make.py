@@ -11,7 +11,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt  # noqa: TID253 (a script of its own)
 import pandas as pd
 
-from certforecast import History, OutcomeClassifier, Settings, backtest, forecast, train, training_frame
+from certforecast import History, OutcomePool, Settings, backtest, forecast, train, training_frame
 from certforecast.evaluation import PrecisionRecallDisplay, ReliabilityDisplay, default_cutoffs
 from certforecast.history.sources.tables import TablesSource
 from certforecast.models import RULES, landmarks
@@ -90,7 +90,7 @@ def draw_forecast(frame: pd.DataFrame) -> None:
 
 def draw_backtest(rows: pd.DataFrame) -> None:
     """Draw how the backtest of docs/models.md came out."""
-    result = backtest(rows, {"certforecast": OutcomeClassifier, **RULES}, default_cutoffs(rows))
+    result = backtest(rows, {"certforecast": OutcomePool, **RULES}, default_cutoffs(rows))
     save(PrecisionRecallDisplay.from_backtest(result).plot().figure_, "precision-recall")
     compared = ["certforecast", "fewest days left"]
     save(ReliabilityDisplay.from_backtest(result, models=compared).plot().figure_, "reliability")
