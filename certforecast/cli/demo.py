@@ -163,6 +163,7 @@ def _act(sample: "Settings", home: Path, trained: "Trained", seed: int, *, quiet
         "verified": statuses.count("verified"),
         "rolled_back": statuses.count("rolled_back"),
         "failed": statuses.count("failed"),
+        "for_people": statuses.count("for_people"),
         "outages_before": sum(status != "valid" for status in before.values()),
         "outages_after": sum(status != "valid" for status in after.values()),
         "events_recorded": recorded,

@@ -27,5 +27,7 @@ def test_the_demo_shows_what_it_promises(tmp_path: Path) -> None:
         assert shown["endpoints"] >= 12
         assert shown["outages_before"] == 3
         assert shown["outages_after"] == 0
-        assert (shown["actions"], shown["verified"], shown["rolled_back"]) == (10, 9, 1)
+        assert (shown["verified"], shown["rolled_back"], shown["failed"]) == (9, 1, 0)
+        # What is worth a look by people depends on the model, and on the day.
+        assert shown["actions"] == 10 + shown["for_people"]
         assert shown["events_recorded"] > shown["verified"]
