@@ -12,6 +12,8 @@ from certforecast.cli.app import AsOf, Json, app, moment, open_history, settings
 from certforecast.cli.output import print_json, print_table, progress, say, words
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from certforecast.evaluation import BacktestResult
     from certforecast.history import History
     from certforecast.settings import Settings
@@ -99,9 +101,10 @@ def predict(
     as_json: Json = False,
     check: Annotated[bool, typer.Option("--check", help="Exit with 1 if any P(failed) is so high.")] = False,
 ) -> None:
-    """Forecast how each open renewal will end.
+    """Forecast how each open renewal will end, and when.
 
-    Each gets its probabilities of being on time, slipped, failed and retired.
+    Each gets its probabilities of being on time, slipped, failed and retired. Nine of ten renewals that come
+    before the expiry come between the two days shown.
     """
     from certforecast.features import IDENTIFIERS
     from certforecast.models import forecast, load_model
@@ -112,8 +115,9 @@ def predict(
         frame = forecast(history, chosen, at, settings.policy)
     frame = frame.sort_values("p_failed", ascending=False)
     probabilities = ["p_on_time", "p_slipped", "p_failed", "p_retired"]
+    moments = [str(name) for name in frame if str(name).startswith("renewal_")]
     if as_json:
-        print_json(frame[[*IDENTIFIERS, *probabilities]])
+        print_json(frame[[*IDENTIFIERS, *probabilities, *moments]])
     else:
         shown = frame.head(limit)
         print_table(
@@ -122,6 +126,7 @@ def predict(
                 ("name", lambda row: row["name"]),
                 ("expires", lambda row: f"{row['not_after']:%Y-%m-%d}"),
                 *((name[2:].replace("_", " "), _share(name)) for name in probabilities),
+                *([("to be renewed", _span)] if moments else []),
             ],
             shown.to_dict("records"),
             caption=f"{len(shown)} of {len(frame):,} shown",
@@ -202,6 +207,10 @@ def show_backtest(result: "BacktestResult", outcome: str) -> None:
         caption=result.describe(),
     )
     say("AUPRC: area under the precision-recall curve; caught: share of failures in the top k of each moment")
+
+
+def _span(row: "dict[str, datetime]") -> str:
+    return f"{row['renewal_low']:%Y-%m-%d} to {row['renewal_high']:%Y-%m-%d}"
 
 
 def _share(name: str):  # type: ignore[no-untyped-def]

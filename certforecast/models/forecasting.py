@@ -37,12 +37,22 @@ def forecast(
 
     Returns
     -------
-    DataFrame of shape (n_open, n_identifiers + n_features + 4)
-        As :func:`certforecast.features.features` gives it, and ``p_on_time, p_slipped, p_failed, p_retired``.
+    DataFrame of shape (n_open, n_identifiers + n_features + 4 or 7)
+        As :func:`certforecast.features.features` gives it, and ``p_on_time, p_slipped, p_failed, p_retired``;
+        from a model that says when, also ``renewal_low, renewal_median, renewal_high``: nine of ten renewals
+        that come before the expiry come between the first and the last of them.
     """
     import pandas as pd
 
     frame = features(history, as_of, policy)
+    times = getattr(model, "times_", None)
     if frame.empty:
-        return frame.assign(p_on_time=0.0, p_slipped=0.0, p_failed=0.0, p_retired=0.0)
-    return pd.concat([frame, model.proba_frame(frame[list(FEATURES)])], axis=1)
+        moments = ["renewal_low", "renewal_median", "renewal_high"] if times is not None else []
+        nothing = dict.fromkeys(["p_on_time", "p_slipped", "p_failed", "p_retired"], 0.0)
+        return frame.assign(**nothing, **dict.fromkeys(moments, frame["as_of"]))
+    inputs = frame[list(FEATURES)]
+    parts = [frame, model.proba_frame(inputs)]
+    if times is not None:
+        for name, days in times.predict_interval(inputs).items():
+            parts.append((frame["as_of"] + pd.to_timedelta(days, "D")).rename(f"renewal_{name}"))
+    return pd.concat(parts, axis=1)

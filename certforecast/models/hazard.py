@@ -150,14 +150,14 @@ class RenewalHazard(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             self.none_ = float(what[0] == _NONE)
         return self
 
-    def predict_cumulative_incidence(self, X: Any, times: Sequence[float] | None = None) -> Floats:
+    def predict_cumulative_incidence(self, X: Any, times: Sequence[float] | Floats | None = None) -> Floats:
         """Give the probabilities that a renewal has ended by some times, by event.
 
         Parameters
         ----------
         X : DataFrame or array-like of shape (n_rows, n_features)
-        times : sequence of float, optional
-            In days ahead; default the ends of the periods.
+        times : array-like of float, shape (n_times,) or (n_rows, n_times), optional
+            In days ahead, the same for all rows or their own; default the ends of the periods.
 
         Returns
         -------
@@ -166,12 +166,13 @@ class RenewalHazard(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self)
         frame = self._frame(X, reset=False)
-        wanted = self.edges_[1:] if times is None else np.asarray(times, dtype=np.float64)
+        asked = self.edges_[1:] if times is None else np.asarray(times, dtype=np.float64)
+        wanted = np.broadcast_to(asked, (len(frame), asked.shape[-1]))
         parts = [
-            self._incidence(frame.iloc[start : start + _AT_ONCE], wanted)
+            self._incidence(frame.iloc[start : start + _AT_ONCE], wanted[start : start + _AT_ONCE])
             for start in range(0, len(frame), _AT_ONCE)
         ]
-        return np.concatenate(parts) if parts else np.zeros((0, len(self.events_), len(wanted)))
+        return np.concatenate(parts) if parts else np.zeros((0, len(self.events_), asked.shape[-1]))
 
     def predict(self, X: Any) -> Floats:
         """Give the time in days by which it is as likely as not to have ended; shape (n_rows,).
@@ -192,16 +193,13 @@ class RenewalHazard(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         `X` has the column ``days_to_slip``, and `y` had the events ``renewed``, ``failed`` and ``retired``.
         """
         names = list(self.events_)
-        renewed = np.zeros(len(X))
-        on_time = np.zeros(len(X))
+        renewed, on_time = np.zeros(len(X)), np.zeros(len(X))
         final = self.predict_cumulative_incidence(X, [self.edges_[-1]])[:, :, 0]
         if "renewed" in names:
             renewed = final[:, names.index("renewed")]
-            for start in range(0, len(X), _AT_ONCE):
-                part = X.iloc[start : start + _AT_ONCE]
-                slip = np.clip(part["days_to_slip"].to_numpy(dtype=np.float64), 0.0, None)
-                by = self._incidence(self._frame(part, reset=False), slip[:, None])
-                on_time[start : start + len(part)] = by[:, names.index("renewed"), 0]
+            slip = np.clip(X["days_to_slip"].to_numpy(dtype=np.float64), 0.0, None)
+            by = self.predict_cumulative_incidence(X, slip[:, None])
+            on_time = by[:, names.index("renewed"), 0]
         shares = {"on_time": on_time, "slipped": renewed - on_time}
         shares |= {name: final[:, names.index(name)] for name in ("failed", "retired") if name in names}
         table = np.column_stack(list(shares.values()))
@@ -215,10 +213,9 @@ class RenewalHazard(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         tags.regressor_tags.poor_score = True  # a median of periods is no close fit of a line
         return tags
 
-    def _incidence(self, frame: pd.DataFrame, times: Floats) -> Floats:
-        """Give the cumulative incidence at `times`: the same for all rows, or a row of them each."""
+    def _incidence(self, frame: pd.DataFrame, asked: Floats) -> Floats:
+        """Give the cumulative incidence at the times asked for, shape (n_rows, n_times)."""
         deadline = self._deadlines(frame)
-        asked = np.broadcast_to(times, (len(frame), times.shape[-1]))
         found = np.zeros((len(frame), len(self.events_), asked.shape[1]))
         still = np.ones(len(frame))
         for begin, end in zip(self.edges_[:-1], self.edges_[1:], strict=True):

@@ -14,14 +14,17 @@ from sklearn.utils.validation import (  # noqa: TID253
     validate_data,
 )
 
+from certforecast.errors import ModelError
 from certforecast.models.baselines import RULES, PriorRate
 from certforecast.models.classifier import SLIP_COLUMN, OutcomeClassifier, outcome_frame
 from certforecast.models.recalibration import Recalibrated
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from sklearn.utils import Tags
+
+    from certforecast.models.timing import RenewalTimes
 
 __all__ = ["PRIOR", "OutcomePool"]
 
@@ -69,6 +72,8 @@ class OutcomePool(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Weight of the weights' prior: so many renewals argue against leaving it.
     random_state : int or None
         Seed.
+    times : RenewalTimes, optional
+        Unfitted; fitted along, it tells when. Without it the pool says what will become of a renewal only.
 
     Attributes
     ----------
@@ -80,6 +85,8 @@ class OutcomePool(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Their weights; they sum to 1.
     judged_ : int
         Renewals that the weights were judged on; 0 without `landmarks`.
+    times_ : RenewalTimes or None
+        Fitted, if asked for and `landmarks` said when the rows ended.
     n_features_in_, feature_names_in_
         As for every estimator.
 
@@ -105,11 +112,13 @@ class OutcomePool(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         prior: Any = "shipped",
         pseudo_renewals: float = 100.0,
         random_state: int | None = 0,
+        times: "RenewalTimes | None" = None,
     ) -> None:
         self.members = members
         self.prior = prior
         self.pseudo_renewals = pseudo_renewals
         self.random_state = random_state
+        self.times = times
 
     def fit(
         self, X: Any, y: Any, sample_weight: Any = None, *, landmarks: pd.DataFrame | None = None
@@ -124,10 +133,11 @@ class OutcomePool(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             Outcomes.
         sample_weight : array-like of shape (n_rows,), optional
             For example one over the number of rows of the renewal.
-        landmarks : DataFrame of shape (n_rows, 3), optional
+        landmarks : DataFrame of shape (n_rows, 3 or 5), optional
             ``as_of``; ``settled``, from when on the row's outcome is known whatever it is; ``fingerprint``;
             as given by :func:`certforecast.models.training.settling`. Without it the weights stay what they
-            are before anything was seen.
+            are before anything was seen. With ``event`` and ``duration``, as given by
+            :func:`certforecast.models.durations.durations`, `times` is fitted, too.
 
         Raises
         ------
@@ -153,6 +163,10 @@ class OutcomePool(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.weights_, self.judged_ = self._trust(list(self.models_), float(once.sum())), 0
         if landmarks is not None and len(self.models_) > 1:
             self._weigh(frame, y, weights, once, landmarks.reset_index(drop=True), prior)
+        self.times_ = None
+        if self.times is not None and landmarks is not None and "event" in landmarks:
+            ended = landmarks[["event", "duration"]]
+            self.times_ = clone(self.times).fit(frame, ended, landmarks=landmarks)
         return self
 
     def predict_proba(self, X: Any) -> Floats:
@@ -172,6 +186,37 @@ class OutcomePool(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def proba_frame(self, X: Any) -> pd.DataFrame:
         """Give ``p_on_time, p_slipped, p_failed, p_retired``; shape (n_rows, 4)."""
         return outcome_frame(self.predict_proba(X), self.classes_, getattr(X, "index", None))
+
+    def predict_incidence(self, X: pd.DataFrame, times: "Sequence[float]") -> Floats:
+        """Give the probability that each outcome has come about by some days ahead.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, 4, n_times)
+            As :meth:`RenewalTimes.predict_incidence` gives it. It ends at the probabilities of `proba_frame`.
+
+        Raises
+        ------
+        ModelError
+            If the pool was fitted without `times`.
+        """
+        return self._timed().predict_incidence(X, self.proba_frame(X), times)
+
+    def predict_interval(self, X: pd.DataFrame, level: float = 0.9) -> pd.DataFrame:
+        """Say when each renewal is to be expected; as :meth:`RenewalTimes.predict_interval`.
+
+        Raises
+        ------
+        ModelError
+            If the pool was fitted without `times`.
+        """
+        return self._timed().predict_interval(X, level)
+
+    def _timed(self) -> "RenewalTimes":
+        check_is_fitted(self)
+        if self.times_ is None:
+            raise ModelError("this model does not say when: train it anew, or fit it with times")
+        return cast("RenewalTimes", self.times_)
 
     def __sklearn_tags__(self) -> "Tags":
         tags = super().__sklearn_tags__()

@@ -1,23 +1,23 @@
-"""The shipped model that a fleet without a history of its own starts with."""
+"""The shipped models that a fleet without a history of its own starts with."""
 
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from certforecast.errors import ModelError
 
 if TYPE_CHECKING:
     from certforecast.models.classifier import OutcomeClassifier
-    from certforecast.models.pool import OutcomePool
+    from certforecast.models.hazard import RenewalHazard
 
-__all__ = ["SIGNED_BY", "prior_path", "shipped_prior"]
+__all__ = ["SIGNED_BY", "shipped_path", "shipped_prior", "shipped_times"]
 
-#: Half of the key that signed the file of this version, as hexadecimal digits. The other half is not kept.
-SIGNED_BY: Final = "5b5c0dfcd33f67804816a069acaabf89d59e0b29b0a31921eb8dbcacd58997a6"
+#: Half of the key that signed the files of this version, as hexadecimal digits. The other half is not kept.
+SIGNED_BY: Final = "64409d957618343cbba783f476ce951683ac95866ab53da2090a2fc5d8464384"
 
 
-def prior_path() -> Path:
-    """Find the file: in the installed package, or in the checkout.
+def shipped_path(name: str) -> Path:
+    """Find a file: in the installed package, or in the checkout.
 
     Raises
     ------
@@ -26,22 +26,42 @@ def prior_path() -> Path:
     """
     here = Path(__file__).resolve().parent
     for folder in (here / "shipped", here.parents[1] / "models"):
-        if (folder / "prior.skops").is_file():
-            return folder / "prior.skops"
-    raise ModelError("the shipped model is missing from this installation: install certforecast again")
+        if (folder / name).is_file():
+            return folder / name
+    raise ModelError("a shipped model is missing from this installation: install certforecast again")
 
 
 @cache
-def shipped_prior() -> "OutcomePool | OutcomeClassifier":
-    """Load the shipped model; models/README.md is its card.
+def shipped_prior() -> "OutcomeClassifier":
+    """Load the shipped model of outcomes; models/README.md is its card.
 
     Raises
     ------
     ModelError
         If it is missing, or not the one that belongs to this version.
     """
+    from certforecast.models.classifier import OutcomeClassifier
+
+    return cast("OutcomeClassifier", _shipped("prior.skops", OutcomeClassifier))
+
+
+@cache
+def shipped_times() -> "RenewalHazard":
+    """Load the shipped model of times; models/README.md is its card.
+
+    Raises
+    ------
+    ModelError
+        If it is missing, or not the one that belongs to this version.
+    """
+    from certforecast.models.hazard import RenewalHazard
+
+    return cast("RenewalHazard", _shipped("times.skops", RenewalHazard))
+
+
+def _shipped(name: str, kind: type) -> Any:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
     from certforecast.models.saved import load_part
 
-    return load_part(prior_path(), Ed25519PublicKey.from_public_bytes(bytes.fromhex(SIGNED_BY)))
+    return load_part(shipped_path(name), Ed25519PublicKey.from_public_bytes(bytes.fromhex(SIGNED_BY)), kind)

@@ -4,15 +4,18 @@ import io
 import json
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from certforecast.atomic import write_file
 from certforecast.errors import ModelError, SignatureError
 
 if TYPE_CHECKING:
+    from types import UnionType
+
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
     from certforecast.models.classifier import OutcomeClassifier
+    from certforecast.models.hazard import RenewalHazard
     from certforecast.models.pool import OutcomePool
 
 __all__ = ["FORMAT", "TRUSTED", "load_model", "model_metadata", "save_model"]
@@ -31,8 +34,10 @@ TRUSTED = (
     "certforecast.models.baselines.PastDue",
     "certforecast.models.baselines.PriorRate",
     "certforecast.models.classifier.OutcomeClassifier",
+    "certforecast.models.hazard.RenewalHazard",
     "certforecast.models.pool.OutcomePool",
     "certforecast.models.recalibration.Recalibrated",
+    "certforecast.models.timing.RenewalTimes",
     "functools.partial",
     "numpy.dtype",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
@@ -43,7 +48,7 @@ _AGAIN = "train it again with 'certforecast train'"
 
 
 def save_model(
-    model: "OutcomePool | OutcomeClassifier",
+    model: "OutcomePool | OutcomeClassifier | RenewalHazard",
     path: Path | str,
     metadata: dict[str, Any] | None = None,
     *,
@@ -55,7 +60,7 @@ def save_model(
 
     Parameters
     ----------
-    model : OutcomePool or OutcomeClassifier
+    model : OutcomePool, OutcomeClassifier or RenewalHazard
         Fitted.
     path : path
         For example ``champion.skops``.
@@ -140,6 +145,8 @@ def load_model(
         features, or holds a type that has no place in a model.
     """
     from certforecast.features import FEATURES
+    from certforecast.models.classifier import OutcomeClassifier
+    from certforecast.models.pool import OutcomePool
 
     source = Path(path)
     data = _verified(source, key)
@@ -150,21 +157,18 @@ def load_model(
             f"model {source} was trained on other features than this certforecast computes "
             f"({', '.join(odd[:5]) or 'in another order'}): {_AGAIN}"
         )
-    return _parsed(data, source)
+    return cast("OutcomePool | OutcomeClassifier", _parsed(data, source, OutcomePool | OutcomeClassifier))
 
 
-def load_part(path: Path, key: "Ed25519PublicKey") -> "OutcomePool | OutcomeClassifier":
-    """Do as :func:`load_model` for a model that takes some of the features only, such as the shipped one."""
+def load_part(path: Path, key: "Ed25519PublicKey", kind: type) -> Any:
+    """Do as :func:`load_model` for a model of some kind that takes some of the features only."""
     data = _verified(path, key)
     _about(data, path)
-    return _parsed(data, path)
+    return _parsed(data, path, kind)
 
 
-def _parsed(data: bytes, source: Path) -> "OutcomePool | OutcomeClassifier":
+def _parsed(data: bytes, source: Path, kind: "type | UnionType") -> Any:
     import skops.io
-
-    from certforecast.models.classifier import OutcomeClassifier
-    from certforecast.models.pool import OutcomePool
 
     try:
         strange = sorted(set(skops.io.get_untrusted_types(data=data)) - set(TRUSTED))
@@ -177,7 +181,7 @@ def _parsed(data: bytes, source: Path) -> "OutcomePool | OutcomeClassifier":
         raise
     except Exception as error:  # skops raises whatever its parsers raise on what they do not expect
         raise ModelError(f"model {source} is damaged ({type(error).__name__}: {error}); {_AGAIN}") from error
-    if not isinstance(model, OutcomePool | OutcomeClassifier):
+    if not isinstance(model, kind):
         raise ModelError(f"model {source} holds a {type(model).__name__}, not a forecaster of outcomes")
     return model
 

@@ -148,13 +148,14 @@ def landmark_weights(frame: "pd.DataFrame") -> "pd.Series[float]":
     return weights / weights.mean()
 
 
-def new_model(settings: ModelSettings) -> "OutcomePool | OutcomeClassifier":
-    """Make the unfitted model that the settings name."""
+def new_model(settings: ModelSettings, *, timed: bool = False) -> "OutcomePool | OutcomeClassifier":
+    """Make the unfitted model that the settings name; `timed` if it is to say when, too, and can."""
     from certforecast.models.classifier import OutcomeClassifier
     from certforecast.models.pool import OutcomePool
+    from certforecast.models.timing import RenewalTimes
 
     if settings.method == "pooled":
-        return OutcomePool(random_state=settings.seed)
+        return OutcomePool(random_state=settings.seed, times=RenewalTimes() if timed else None)
     return OutcomeClassifier(method=settings.method, random_state=settings.seed)
 
 
@@ -177,7 +178,15 @@ def fit_rows(model: Any, rows: "pd.DataFrame", policy: RenewalPolicy) -> Any:
     """
     from sklearn.utils.validation import has_fit_parameter
 
-    known = {"landmarks": settling(rows, policy)} if has_fit_parameter(model, "landmarks") else {}
+    from certforecast.models.durations import durations
+
+    known = {}
+    if has_fit_parameter(model, "landmarks"):
+        known["landmarks"] = settling(rows, policy)
+        if getattr(model, "times", None) is not None:
+            # All are settled: nothing was heard of any after its expiry that counts.
+            until = rows["not_after"].max() if len(rows) else datetime(1970, 1, 1, tzinfo=UTC)
+            known["landmarks"] = known["landmarks"].join(durations(rows, until))
     inputs = rows[[name for name in FEATURES if name in rows]]
     y = rows["outcome"].to_numpy(dtype=object).astype(str)
     return model.fit(inputs, y, sample_weight=landmark_weights(rows).to_numpy(), **known)
@@ -255,7 +264,7 @@ def train(
             "(certforecast ingest), or check --as-of"
         )
     rows = frame[trainable(frame, as_of, settings.policy)]
-    model = fit_forecaster(frame, as_of, settings.policy, new_model(settings.model))
+    model = fit_forecaster(frame, as_of, settings.policy, new_model(settings.model, timed=True))
     target, role = _place(settings, path)
     fingerprint = data_fingerprint(rows[["as_of", "fingerprint", *FEATURES, "outcome"]])
     outcomes = rows.drop_duplicates("fingerprint")["outcome"].value_counts()

@@ -149,8 +149,12 @@ def test_a_store_is_trained_on_saved_and_forecast_from(tmp_path: Path) -> None:
     assert trained.outcomes == {"on_time": 12, "slipped": 12}
     assert trained.renewals == 24
     assert model_metadata(trained.path, key=settings.home)["data_fingerprint"] == trained.data_fingerprint
-    assert list(rows.columns) == [*IDENTIFIERS, *FEATURES, *PROBABILITIES]
+    moments = ["renewal_low", "renewal_median", "renewal_high"]
+    assert list(rows.columns) == [*IDENTIFIERS, *FEATURES, *PROBABILITIES, *moments]
     assert len(rows) == 24
+    assert (rows["as_of"] <= rows["renewal_low"]).all()
+    assert (rows["renewal_low"] < rows["renewal_high"]).all()
+    assert (rows["renewal_high"] <= rows["not_after"]).all()
     assert np.allclose(rows[PROBABILITIES].sum(axis=1), 1.0)
     assert (rows["p_failed"] > 0).all()  # nothing failed here, but the shipped model has seen it elsewhere
     assert none.empty

@@ -1,0 +1,253 @@
+"""When an outcome comes about, given that it does, and in which days the renewal is to be expected."""
+
+from typing import TYPE_CHECKING, Any, Final, Self, cast
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from sklearn.base import BaseEstimator, clone  # noqa: TID253 (an estimator is one by inheritance)
+from sklearn.utils.validation import check_is_fitted  # noqa: TID253
+
+from certforecast.models.hazard import EDGES, RenewalHazard
+from certforecast.renewals import OUTCOMES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["RenewalTimes"]
+
+Floats = npt.NDArray[np.float64]
+
+#: With so many own renewals, half of what may be taken from the shipped model has been taken from it.
+_HALF_FADED: Final = 100.0
+#: What own history may take in the end. On three real histories and two fleets, the mean of both was best.
+_MOST: Final = 0.5
+#: Fewer own renewals are not worth a model of their own.
+_LEAST_RENEWALS: Final = 30
+#: Where the training time is split to see how far the forecasts are off.
+_ORIGIN: Final = 0.6
+#: So many renewals are imagined that came just as forecast.
+_PSEUDO_RENEWALS: Final = 20.0
+_LEVELS: Final = np.linspace(0.0, 1.0, 401)
+
+
+class RenewalTimes(BaseEstimator):  # type: ignore[misc]
+    """The time of each outcome, given the outcome, with intervals that cover as often as they say.
+
+    The shape in time is the mean of two hazard models, a shipped one and one of the fleet's own history,
+    which comes in as renewals do. How the two are off is seen on renewals that came after an early part of
+    the training time: the forecast probability of coming no later than it came is uniform where forecasts
+    are right. Its observed quantiles correct the levels of intervals: recalibration [1]_, by distributional
+    conformal prediction [2]_, split by time, one vote to each renewal.
+
+    Parameters
+    ----------
+    hazard : RenewalHazard, optional
+        Unfitted; for the fleet's own history.
+    prior : {"shipped", None} or FrozenEstimator
+        A fitted `RenewalHazard` with the same edges. The shipped one is left out where `X` lacks its columns.
+
+    Attributes
+    ----------
+    own_, prior_ : RenewalHazard or None
+    share_ : float
+        Weight of the own one.
+    levels_ : ndarray of shape (401,)
+        Observed quantiles of the forecast probabilities, at levels evenly spaced from 0 to 1.
+    renewals_ : int
+        Renewals that they were observed on.
+
+    References
+    ----------
+    .. [1] V. Kuleshov, N. Fenner, S. Ermon (2018), Accurate uncertainties for deep learning using calibrated
+       regression, ICML.
+    .. [2] V. Chernozhukov, K. Wüthrich, Y. Zhu (2021), Distributional conformal prediction, PNAS 118(48).
+    """
+
+    def __init__(self, hazard: RenewalHazard | None = None, *, prior: Any = "shipped") -> None:
+        self.hazard = hazard
+        self.prior = prior
+
+    def fit(self, X: pd.DataFrame, y: pd.DataFrame, *, landmarks: pd.DataFrame) -> Self:
+        """Learn from rows whose outcome is settled.
+
+        Parameters
+        ----------
+        X : DataFrame of shape (n_rows, n_features)
+            With ``days_left`` and ``days_to_slip``. May be empty if there is a prior.
+        y : DataFrame of shape (n_rows, 2)
+            As given by :func:`certforecast.models.durations.durations`.
+        landmarks : DataFrame of shape (n_rows, 3)
+            As given by :func:`certforecast.models.training.settling`.
+
+        Raises
+        ------
+        ValueError
+            If there is too little to learn from and no prior.
+        """
+        X, y, landmarks = (table.reset_index(drop=True) for table in (X, y, landmarks))
+        self.prior_ = self._prior(X)
+        self.own_, self.share_ = self._own(X, y, landmarks)
+        if self.own_ is None and self.prior_ is None:
+            raise ValueError("too few renewals to learn from, and no prior")
+        self.levels_, self.renewals_ = _LEVELS.copy(), 0
+        if len(X):
+            origin = landmarks["as_of"].quantile(_ORIGIN, interpolation="nearest")
+            early = (landmarks["settled"] <= origin).to_numpy()
+            later = ((landmarks["as_of"] > origin) & (y["event"] == "renewed")).to_numpy()
+            own, share = self._own(X[early], y[early], landmarks[early])
+            if later.any() and (own is not None or self.prior_ is not None):
+                self._calibrate(X[later], y[later], landmarks[later], own, share)
+        return self
+
+    def predict_incidence(self, X: pd.DataFrame, probabilities: Any, times: "Sequence[float]") -> Floats:
+        """Spread the probabilities of outcomes over time.
+
+        Parameters
+        ----------
+        X : DataFrame of shape (n_rows, n_features)
+        probabilities : array-like of shape (n_rows, 4)
+            In the order of :data:`certforecast.renewals.OUTCOMES`.
+        times : sequence of float, shape (n_times,)
+            In days ahead.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, 4, n_times)
+            The probability that each outcome has come about by then. What fails does so at its expiry; what
+            is on time is so before the slip point, and what slips, after it.
+        """
+        check_is_fitted(self)
+        given, asked = np.asarray(probabilities, np.float64), np.asarray(times, np.float64)
+        end = _deadlines(X)[:, None]
+        slip = np.clip(X["days_to_slip"].to_numpy(np.float64)[:, None], 0.0, end)
+        at = np.column_stack([np.minimum(asked, end), slip, end])
+        renewed = self._share_ended(X, at, self.own_, self.share_, "renewed")
+        # Where the models hold it impossible, any day is as good as another.
+        by, by_slip = renewed[:, :-2], renewed[:, -2:-1]
+        early = _ratio(by, by_slip, asked, slip)
+        late = _ratio(by - by_slip, 1.0 - by_slip, asked - slip, end - slip)
+        parts = {
+            "on_time": early,
+            "slipped": late,
+            "failed": (asked >= end).astype(np.float64),
+            "retired": self._share_ended(X, at, self.own_, self.share_, "retired")[:, :-2],
+        }
+        return given[:, :, None] * np.stack([parts[name] for name in OUTCOMES], axis=1)
+
+    def predict_interval(self, X: pd.DataFrame, level: float = 0.9) -> pd.DataFrame:
+        """Say when the renewal is to be expected, if it comes before the expiry.
+
+        Parameters
+        ----------
+        X : DataFrame of shape (n_rows, n_features)
+        level : float
+            Share of renewals that come within their interval.
+
+        Returns
+        -------
+        DataFrame of shape (n_rows, 3)
+            ``low``, ``median``, ``high`` in days ahead, on the index of `X`.
+
+        Raises
+        ------
+        ValueError
+            If `level` is not between 0 and 1.
+        """
+        check_is_fitted(self)
+        if not 0 < level < 1:
+            raise ValueError(f"level is {level}; give a share between 0 and 1")
+        knots = _knots(X)
+        curve = self._share_ended(X, knots, self.own_, self.share_, "renewed")
+        wanted = np.interp([(1 - level) / 2, 0.5, (1 + level) / 2], _LEVELS, self.levels_)
+        columns = zip(("low", "median", "high"), wanted, strict=True)
+        return pd.DataFrame(
+            {name: _at(curve, knots, np.full(len(X), value)) for name, value in columns}, index=X.index
+        )
+
+    def _prior(self, X: pd.DataFrame) -> RenewalHazard | None:
+        if self.prior != "shipped":
+            return cast("RenewalHazard | None", self.prior)
+        from certforecast.models.prior import shipped_times
+
+        prior = shipped_times()
+        return prior if set(X) >= set(prior.feature_names_in_) else None
+
+    def _own(
+        self, X: pd.DataFrame, y: pd.DataFrame, landmarks: pd.DataFrame
+    ) -> tuple[RenewalHazard | None, float]:
+        names = landmarks["fingerprint"]
+        renewals = names[y["event"] == "renewed"].nunique()
+        if renewals < _LEAST_RENEWALS:
+            return None, 0.0
+        hazard = RenewalHazard(max_periods=200_000) if self.hazard is None else clone(self.hazard)
+        fitted = hazard.fit(X, y, _once(names))
+        return fitted, 1.0 if self.prior_ is None else _MOST * renewals / (renewals + _HALF_FADED)
+
+    def _calibrate(
+        self,
+        X: pd.DataFrame,
+        y: pd.DataFrame,
+        landmarks: pd.DataFrame,
+        own: RenewalHazard | None,
+        share: float,
+    ) -> None:
+        curve = self._share_ended(X, _knots(X), own, share, "renewed")
+        said = _at(_knots(X), curve, y["duration"].to_numpy(np.float64))
+        weights = _once(landmarks["fingerprint"])
+        imagined = (np.arange(400) + 0.5) / 400
+        values = np.concatenate([said, imagined])
+        mass = np.concatenate([weights, np.full(400, _PSEUDO_RENEWALS / 400)])
+        order = np.argsort(values, kind="stable")
+        reached = np.cumsum(mass[order]) - mass[order] / 2
+        self.levels_ = np.interp(_LEVELS, reached / mass.sum(), values[order], left=0.0, right=1.0)
+        self.levels_[[0, -1]] = 0.0, 1.0
+        self.renewals_ = int(landmarks["fingerprint"].nunique())
+
+    def _share_ended(
+        self, X: pd.DataFrame, at: Floats, own: RenewalHazard | None, share: float, event: str
+    ) -> Floats:
+        """Say of those that end with an event before the deadline what share has by then; shape of `at`."""
+        shares = {}
+        for name, model in (("own", own), ("prior", self.prior_)):
+            if model is not None and event in model.events_:
+                asked = np.column_stack([at, _deadlines(X)])
+                found = model.predict_cumulative_incidence(X[list(model.feature_names_in_)], asked)
+                by = found[:, list(model.events_).index(event)]
+                shares[name] = _ratio(by[:, :-1], by[:, -1:], at, _deadlines(X)[:, None])
+        if not shares:
+            return np.clip(at / _deadlines(X)[:, None], 0.0, 1.0)
+        if len(shares) == 1:
+            return next(iter(shares.values()))
+        return share * shares["own"] + (1.0 - share) * shares["prior"]
+
+
+def _deadlines(X: pd.DataFrame) -> Floats:
+    return np.asarray(np.maximum(X["days_left"].to_numpy(np.float64), 1e-6))
+
+
+def _knots(X: pd.DataFrame) -> Floats:
+    """Give the days between which the hazards are even; shape (n_rows, n_edges)."""
+    return np.asarray(np.minimum(np.array([0.0, *EDGES]), _deadlines(X)[:, None]))
+
+
+def _ratio(part: Floats, whole: Floats, days: Floats, all_days: Floats) -> Floats:
+    """Divide, or, where the whole is next to nothing, take the share of the days; kept within 0 and 1."""
+    even = np.divide(days, all_days, out=np.ones(part.shape), where=np.broadcast_to(all_days > 0, part.shape))
+    enough = np.broadcast_to(whole > 1e-9, part.shape)
+    return np.clip(np.divide(part, whole, out=even, where=enough), 0.0, 1.0)
+
+
+def _at(x: Floats, y: Floats, wanted: Floats) -> Floats:
+    """Interpolate in each row: `x`, rising, and `y` of shape (n, k), `wanted` of shape (n,)."""
+    after = np.clip((x < wanted[:, None]).sum(axis=1), 1, x.shape[1] - 1)
+    rows = np.arange(len(x))
+    low, high = x[rows, after - 1], x[rows, after]
+    share = np.divide(wanted - low, high - low, out=np.zeros(len(x)), where=high > low)
+    begin, end = y[rows, after - 1], y[rows, after]
+    return cast("Floats", begin + np.clip(share, 0.0, 1.0) * (end - begin))
+
+
+def _once(names: "pd.Series[str]") -> Floats:
+    """Weigh rows so that those of one renewal sum to 1."""
+    return 1.0 / names.groupby(names.to_numpy()).transform("size").to_numpy(dtype=np.float64)

@@ -1,0 +1,107 @@
+"""When a renewal comes: spread over time, intervals that cover, the first day."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from certforecast.errors import ModelError
+from certforecast.evaluation.survival import coverage
+from certforecast.models import OutcomePool, RenewalHazard
+from certforecast.models.timing import RenewalTimes
+from certforecast.renewals import OUTCOMES
+
+START = pd.Timestamp("2025-01-01", tz="UTC")
+
+
+def drawn(renewals: int = 600, seed: int = 0) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Draw one row a renewal, 60 days before expiry: 9 of 10 renew after 20 to 40 days, or fail."""
+    rng = np.random.default_rng(seed)
+    failed = rng.random(renewals) < 0.1
+    y = pd.DataFrame(
+        {
+            "event": np.where(failed, "failed", "renewed"),
+            "duration": np.where(failed, 60.0, rng.uniform(20, 40, renewals)),
+        }
+    )
+    X = pd.DataFrame({"days_left": 60.0, "days_to_slip": 50.0, "noise": rng.normal(size=renewals)})
+    as_of = START + pd.to_timedelta(np.sort(rng.uniform(0, 700, renewals)), "D")
+    known = {
+        "as_of": as_of,
+        "settled": as_of + pd.Timedelta("60D"),
+        "fingerprint": [*map(str, range(renewals))],
+    }
+    return X, y, pd.DataFrame(known)
+
+
+@pytest.fixture(scope="module")
+def fitted() -> RenewalTimes:
+    X, y, landmarks = drawn()
+    return RenewalTimes(prior=None).fit(X, y, landmarks=landmarks)
+
+
+def test_intervals_cover_as_often_as_they_say(fitted: RenewalTimes) -> None:
+    X, y, _ = drawn(2000, seed=1)
+    came = (y["event"] == "renewed").to_numpy()
+    for level in (0.5, 0.9):
+        interval = fitted.predict_interval(X, level)[came]
+        assert coverage(interval["low"], interval["high"], y["duration"][came]) == pytest.approx(
+            level, abs=0.05
+        )
+    assert interval["median"].mean() == pytest.approx(30, abs=2)
+    assert (interval["high"] - interval["low"]).mean() < 25  # not just anything up to the expiry
+
+
+def test_what_came_later_than_forecast_moves_the_intervals() -> None:
+    """A model that is wrong about the fleet is brought into line by what the fleet did."""
+    X, y, landmarks = drawn()
+    wrong = y.assign(duration=np.where(y["event"] == "renewed", y["duration"] - 18, y["duration"]))
+    names = list(X)
+    elsewhere = RenewalHazard().fit(X[names], wrong)
+    times = RenewalTimes(RenewalHazard(max_periods=10), prior=elsewhere)
+    alone = times.fit(X.iloc[:0], y.iloc[:0], landmarks=landmarks.iloc[:0])
+    assert alone.renewals_ == 0
+    early = alone.predict_interval(X.head(1))["median"].iloc[0]
+    assert early == pytest.approx(12, abs=3)
+    corrected = RenewalTimes(prior=elsewhere).fit(X, y, landmarks=landmarks)
+    assert corrected.predict_interval(X.head(1))["high"].iloc[0] > 36
+    assert corrected.renewals_ > 100
+
+
+def test_incidence_ends_at_the_probabilities_and_keeps_to_its_days(fitted: RenewalTimes) -> None:
+    X, _, _ = drawn(5)
+    p = np.tile([0.5, 0.2, 0.2, 0.1], (5, 1))
+    spread = fitted.predict_incidence(X, p, [0.0, 30.0, 50.0, 55.0, 59.9, 60.0, 90.0])
+    assert spread.shape == (5, 4, 7)
+    assert (np.diff(spread, axis=2) >= -1e-12).all()
+    np.testing.assert_allclose(spread[:, :, -1], p)
+    by = {name: spread[0, number] for number, name in enumerate(OUTCOMES)}
+    assert by["failed"].tolist() == [0, 0, 0, 0, 0, 0.2, 0.2]
+    assert by["slipped"][2] == 0
+    assert by["on_time"][2] == pytest.approx(0.5)
+    assert 0.15 < by["on_time"][1] < 0.35  # half of them by day 30
+
+
+def test_past_the_slip_point_nothing_is_on_time_and_the_rest_still_adds_up(fitted: RenewalTimes) -> None:
+    X = drawn(1)[0].assign(days_left=5.0, days_to_slip=-5.0)
+    spread = fitted.predict_incidence(X, [[0.0, 0.6, 0.3, 0.1]], [2.0, 5.0])
+    np.testing.assert_allclose(spread[0, :, 1], [0.0, 0.6, 0.3, 0.1])
+    assert 0 < spread[0, 1, 0] < 0.6
+
+
+def test_nothing_to_learn_from_is_an_error() -> None:
+    X, y, landmarks = (table.iloc[:5] for table in drawn())
+    with pytest.raises(ValueError, match="too few renewals"):
+        RenewalTimes(prior=None).fit(X, y, landmarks=landmarks)
+
+
+@pytest.mark.parametrize("level", [0, 1, 1.5])
+def test_a_level_is_a_share(fitted: RenewalTimes, level: float) -> None:
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        fitted.predict_interval(drawn(1)[0], level)
+
+
+def test_a_pool_without_times_says_so() -> None:
+    X, y, _ = drawn(100)
+    pool = OutcomePool(prior=None).fit(X, y["event"])
+    with pytest.raises(ModelError, match="does not say when"):
+        pool.predict_interval(X)
