@@ -1,12 +1,17 @@
 """How good the forecasts are, on simulated fleets of different character and on real history.
 
-    python benchmarks/accuracy.py [--history FOLDER ...] [--asymptote 50] [--fleets 5]
+    python benchmarks/accuracy.py [--history FOLDER ...] [--asymptote 50] [--cache FOLDER] [--fleets 5]
 
 Each fleet has rates of its own, drawn anew, and none of them made the shipped model. Two ceilings stand
 beside the models: the fleet's true probabilities, which nobody can know who has only the tables; and the
-asymptote, a model trained on many times the data of the same process: another fleet with the same rates
-and so many times the lineages. Without it (0) the script takes a quarter of an hour. A folder of real
-history is read as ``certforecast backtest --history`` reads it.
+asymptote, the best of two models trained on many times the data of the same process: so many more fleets
+of the same rates and size. Playing them takes an hour or more, a cache keeps them; without the asymptote (0)
+the script takes a quarter of an hour. A folder of real history is read as ``certforecast backtest --history``
+reads it.
+
+``ibs`` is the integrated Brier score over 90 days of the probability that the outcome has come about;
+``coverage_90`` the share of renewals within their 90 % interval. Differences (``..._gain``) are to the best
+rival, with their 90 % interval by resampling lineages.
 """
 
 import argparse
@@ -18,18 +23,23 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from joblib import Parallel, delayed  # noqa: TID253 (a script of its own)
 from report import report
 from rich.console import Console
 from rich.table import Table
 
-from certforecast.evaluation import BacktestResult, auprc, backtest, calibration_error, default_cutoffs
+from certforecast.evaluation import BacktestResult, backtest, coverage, default_cutoffs, integrated_brier
+from certforecast.evaluation.result import PROBABILITIES
 from certforecast.features import FEATURES, training_frame
 from certforecast.history import History
 from certforecast.history.sources.auto import recognise
 from certforecast.history.sources.options import make_source
-from certforecast.models import RULES, OutcomeClassifier, OutcomePool, PriorRate, landmarks
-from certforecast.models.training import landmark_weights, trainable
+from certforecast.models import RULES, OutcomeClassifier, OutcomePool, PriorRate, RenewalHazard, landmarks
+from certforecast.models.durations import durations
+from certforecast.models.timing import RenewalTimes
+from certforecast.models.training import landmark_weights, settling, trainable
 from certforecast.policy import RenewalPolicy
+from certforecast.renewals import OUTCOMES as FOUR
 from certforecast.simulation import Fleet, Rates
 from certforecast.simulation.frames import fleet_frame
 
@@ -37,7 +47,13 @@ SEEDS = (21, 22, 23, 24, 25)
 SPREAD = 0.6
 LINEAGES = 360
 DRAWS = 200
-OURS, LOCAL, TRUTH, ASYMPTOTE = "certforecast", "without the prior", "truth", "asymptote"
+OURS, LOCAL, TRUTH = "certforecast", "without the prior", "truth"
+HAZARD, SHARES = "own hazards alone", "shares by day"
+#: The asymptote is the better of these, trained on many times the data.
+ASYMPTOTES: dict[str, dict[str, Any]] = {
+    "asymptote": {"max_iter": 300, "max_leaf_nodes": 16},
+    "asymptote, larger": {"max_iter": 400, "max_leaf_nodes": 31},
+}
 MODELS: dict[str, Callable[[], Any]] = {
     OURS: OutcomePool,
     LOCAL: lambda: OutcomePool(prior=None),
@@ -48,28 +64,35 @@ MODELS: dict[str, Callable[[], Any]] = {
     "overall rates": PriorRate,
 }
 OUTCOMES = {"failed": ["failed"], "slipped": ["slipped"], "late": ["slipped", "failed"]}
+COMPARED = [*RULES, "overall rates", "boosted", "blended", "logistic, all features"]
+DAYS = [1.0, 2.0, 3.0, 5.0, 7.0, 10.0, 14.0, 21.0, 30.0, 45.0, 60.0, 75.0, 90.0]
+INPUTS = list(FEATURES)
 NUMBERS = [feature.name for feature in FEATURES.values() if feature.kind != "category"]
 
 
 def main() -> None:
     """Measure, print a table for each data set, and a JSON object as the last line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--history", type=Path, nargs="*", default=[], help="folders of real history")
+    parser.add_argument(
+        "--history", type=Path, nargs="*", default=real_data(), help="folders of real history"
+    )
     parser.add_argument("--asymptote", type=int, default=50, help="times the data for the asymptote; 0: none")
+    parser.add_argument("--cache", type=Path, help="folder to keep the fleets of the asymptote in")
     parser.add_argument("--fleets", type=int, default=len(SEEDS), help="how many of the fleets")
     given = parser.parse_args()
     figures: dict[str, float] = {}
-    for number, seed in enumerate(SEEDS[: given.fleets], start=1):
-        figures |= measured(f"fleet{number}", fleet_backtest(seed, given.asymptote))
-    real = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for number, seed in enumerate(SEEDS[: given.fleets], start=1):
+            frame, result = fleet_backtest(seed, given.asymptote, given.cache or Path(folder))
+            figures |= measured(f"fleet{number}", frame, result)
+    real = []
     for folder in given.history:
-        name = folder.name.replace("-", "")
-        real[name] = measured(name, real_backtest(folder))
-        figures |= real[name]
+        real.append(folder.name.replace("-", ""))
+        figures |= measured(real[-1], *real_backtest(folder))
     for outcome in OUTCOMES:
-        skills = [found[f"{name}_{outcome}_real_skill"] for name, found in real.items()]
-        if skills:
-            figures[f"{outcome}_real_skill"] = round(float(np.nanmean(skills)), 4)
+        names = [f"{name}_{outcome}_real_skill" for name in real]
+        if skills := [figures[name] for name in names if name in figures]:
+            figures[f"{outcome}_real_skill"] = round(float(np.mean(skills)), 4)
     report(
         "accuracy",
         figures,
@@ -78,7 +101,13 @@ def main() -> None:
     )
 
 
-def fleet_backtest(seed: int, times: int) -> BacktestResult:
+def real_data() -> list[Path]:
+    """Find folders of real history beside the checkout."""
+    found = Path(__file__).resolve().parents[2] / "shared" / "data"
+    return sorted(path for path in found.glob("*") if path.is_dir())
+
+
+def fleet_backtest(seed: int, times: int, cache: Path) -> tuple[pd.DataFrame, BacktestResult]:
     """Backtest on one fleet, with its ceilings."""
     rates, policy = Rates.varied(seed, SPREAD), RenewalPolicy()
     fleet = Fleet(seed, LINEAGES, rates=rates)
@@ -91,16 +120,38 @@ def fleet_backtest(seed: int, times: int) -> BacktestResult:
     ]
     ceilings = {TRUTH: pd.concat(truths)}
     if times:
-        much = fleet_frame(Fleet(seed + 1_000, LINEAGES * times, rates=rates))
-        rows = much[trainable(much, much["resolved_at"].max(), policy)]
-        best = OutcomeClassifier("boosted", max_iter=300, max_leaf_nodes=16)
-        best.fit(rows[NUMBERS], rows["outcome"].to_numpy(dtype=object).astype(str), landmark_weights(rows))
+        much = played(seed, times, rates, cache)
+        y = much["outcome"].to_numpy(dtype=object).astype(str)
         keys = asked[["as_of", "fingerprint"]]
-        ceilings[ASYMPTOTE] = pd.concat([keys, best.proba_frame(asked[NUMBERS])], axis=1)
-    return backtest(frame, MODELS, cutoffs, policy=policy, given=ceilings)
+        for name, size in ASYMPTOTES.items():
+            best = OutcomeClassifier("boosted", **size).fit(much[NUMBERS], y, much["weight"])
+            ceilings[name] = pd.concat([keys, best.proba_frame(asked[NUMBERS])], axis=1)
+    return frame, backtest(frame, MODELS, cutoffs, policy=policy, given=ceilings)
 
 
-def real_backtest(folder: Path) -> BacktestResult:
+def played(seed: int, times: int, rates: Rates, cache: Path) -> pd.DataFrame:
+    """Give the rows of many fleets of the same rates and size, kept in the cache once played."""
+    cache.mkdir(parents=True, exist_ok=True)
+    paths = [cache / f"{seed}-{number}.parquet" for number in range(times)]
+    Parallel(n_jobs=-1)(
+        delayed(play)(Fleet(1000 * seed + number, LINEAGES, rates=rates), path)
+        for number, path in enumerate(paths)
+        if not path.exists()
+    )
+    frames = []
+    for path in paths:
+        frame = pd.read_parquet(path)
+        rows = frame[trainable(frame, frame["resolved_at"].max(), RenewalPolicy())]
+        frames.append(rows[[*NUMBERS, "outcome"]].assign(weight=landmark_weights(rows)))
+    return pd.concat(frames, ignore_index=True)
+
+
+def play(fleet: Fleet, path: Path) -> None:
+    """Play a fleet, and keep its rows."""
+    fleet_frame(fleet).to_parquet(path)
+
+
+def real_backtest(folder: Path) -> tuple[pd.DataFrame, BacktestResult]:
     """Backtest on a folder of history as it is."""
     with tempfile.TemporaryDirectory() as home, History(Path(home) / "history.duckdb") as store:
         for known in recognise(folder):
@@ -109,41 +160,133 @@ def real_backtest(folder: Path) -> BacktestResult:
         if last is None:
             raise SystemExit(f"{folder} holds no certificates")
         frame = training_frame(store, landmarks(store, last, 14.0), last)
-    return backtest(frame, MODELS, default_cutoffs(frame))
+    return frame, backtest(frame, MODELS, default_cutoffs(frame))
 
 
-def measured(name: str, result: BacktestResult) -> dict[str, float]:
+def measured(name: str, frame: pd.DataFrame, result: BacktestResult) -> dict[str, float]:
     """Print how the models compare on one data set, and give its figures."""
+    brier, covered = timed(frame, result)
     figures = {}
-    for outcome, parts in OUTCOMES.items():
-        scores = {model: scored(result.rows_of(model), parts) for model in result.models}
-        table = Table("model", "AUPRC", "log loss", "calibration error", title=f"{name}, {outcome}")
-        for model, row in sorted(scores.items(), key=lambda item: -np.nan_to_num(item[1][0])):
-            table.add_row(model, *(f"{value:.4f}" for value in row))
+    for outcome in OUTCOMES:
+        scores = result.summary(outcome).set_index("model")
+        table = Table("model", "AUPRC", "log loss", "calibration error", "IBS", title=f"{name}, {outcome}")
+        for model, row in scores.iterrows():
+            ibs = brier[outcome].get(model, np.nan)
+            shown = (row["auprc"], row["log_loss"], row["calibration_error"], ibs)
+            table.add_row(str(model), *(f"{value:.4f}" for value in shown))
+        for model in brier[outcome].keys() - set(scores.index):
+            table.add_row(model, "", "", "", f"{brier[outcome][model]:.4f}")
         Console().print(table)
-        ours, best = scores[OURS][0], max(scores[rule][0] for rule in RULES)
-        figures[f"{name}_{outcome}_auprc"] = ours
-        figures[f"{name}_{outcome}_auprc_best_rule"] = best
-        figures[f"{name}_{outcome}_log_loss"] = scores[OURS][1]
-        figures[f"{name}_{outcome}_log_loss_best_rule"] = min(
-            scores[rule][1] for rule in [*RULES, "overall rates"]
-        )
-        figures[f"{name}_{outcome}_calibration_error"] = scores[OURS][2]
-        if ASYMPTOTE in scores:
-            figures[f"{name}_{outcome}_achievable_share"] = (ours - best) / (scores[ASYMPTOTE][0] - best)
-        if TRUTH in scores:
-            figures[f"{name}_{outcome}_auprc_truth"] = scores[TRUTH][0]
+        ours, best = scores.loc[OURS, "auprc"], scores.loc[list(RULES), "auprc"].max()
+        rival_loss = scores.loc[COMPARED, "log_loss"].idxmin()
+        rival_area = scores.loc[COMPARED, "auprc"].fillna(-1.0).idxmax()
+        area = result.difference(OURS, rival_area, outcome)
+        loss = result.difference(OURS, rival_loss, outcome, "log_loss")
+        found = {
+            "auprc": ours,
+            "auprc_best_rule": best,
+            "auprc_best_rival": scores.loc[rival_area, "auprc"],
+            "auprc_gain": area.mean,
+            "auprc_gain_low": area.low,
+            "auprc_gain_high": area.high,
+            "log_loss": scores.loc[OURS, "log_loss"],
+            "log_loss_best_rival": scores.loc[rival_loss, "log_loss"],
+            "log_loss_gain": loss.mean,
+            "log_loss_gain_low": loss.low,
+            "log_loss_gain_high": loss.high,
+            "calibration_error": scores.loc[OURS, "calibration_error"],
+            "ibs": brier[outcome][OURS],
+            "ibs_best_rival": min(value for model, value in brier[outcome].items() if model != OURS),
+            "coverage_90": covered,
+        }
+        if TRUTH in scores.index:
+            found["auprc_truth"] = scores.loc[TRUTH, "auprc"]
+            found["calibration_error_truth"] = scores.loc[TRUTH, "calibration_error"]
         else:
-            figures[f"{name}_{outcome}_real_skill"] = (ours - best) / (1 - best)
-    return {key: round(float(value), 4) for key, value in figures.items()}
+            found["real_skill"] = (ours - best) / (1 - best)
+            found["real_skill_worst_fold"] = worst_fold(result, outcome)
+        if set(ASYMPTOTES) <= set(scores.index):
+            found["auprc_asymptote"] = scores.loc[list(ASYMPTOTES), "auprc"].max()
+            found["achievable_share"] = (ours - best) / (found["auprc_asymptote"] - best)
+        figures |= {
+            f"{name}_{outcome}_{key}": round(float(value), 4)
+            for key, value in found.items()
+            if value == value  # what never came about has no figure
+        }
+    return figures
 
 
-def scored(rows: pd.DataFrame, outcomes: list[str]) -> tuple[float, float, float]:
-    """Give AUPRC, log loss and calibration error of one model for an outcome, or for either of several."""
-    came = rows["outcome"].isin(outcomes).to_numpy()
-    p = np.clip(rows[[f"p_{name}" for name in outcomes]].sum(axis=1).to_numpy(), 1e-6, 1 - 1e-6)
-    loss = -np.mean(np.log(np.where(came, p, 1 - p)))
-    return auprc(came, p), float(loss), calibration_error(came, p)
+def timed(frame: pd.DataFrame, result: BacktestResult) -> tuple[dict[str, dict[str, float]], float]:
+    """Give the integrated Brier score by outcome and model, and how often intervals covered what came.
+
+    The rivals: the hazard model of own history alone, and the shares of the outcomes by day in training.
+    """
+    rows = result.rows_of(OURS).merge(frame.drop(columns="outcome"), on=["as_of", "fingerprint"])
+    spread: dict[str, list[Any]] = {OURS: [], HAZARD: [], SHARES: []}
+    intervals = []
+    for start, window in rows.groupby("cutoff", sort=True):
+        known = frame[trainable(frame, start, result.policy)]
+        ended, X = durations(known, known["not_after"].max()), window[INPUTS]
+        times = RenewalTimes().fit(known[INPUTS], ended, landmarks=settling(known, result.policy))
+        hazard = RenewalHazard().fit(known[INPUTS], ended, landmark_weights(known).to_numpy())
+        spread[OURS].append(times.predict_incidence(X, window[PROBABILITIES], DAYS))
+        spread[HAZARD].append(hazard_incidence(hazard, X))
+        by = (ended["duration"].to_numpy()[:, None] <= DAYS).astype(float)
+        weights = landmark_weights(known).to_numpy()
+        share = [
+            np.average(by * (known["outcome"] == name).to_numpy()[:, None], axis=0, weights=weights)
+            for name in FOUR
+        ]
+        spread[SHARES].append(np.tile(np.stack(share), (len(window), 1, 1)))
+        intervals.append(times.predict_interval(X))
+    rows = rows.sort_values("cutoff", kind="stable", ignore_index=True)
+    came = durations(rows, rows["not_after"].max())
+    interval, once = pd.concat(intervals, ignore_index=True), landmark_weights(rows)
+    brier = {}
+    for outcome, parts in OUTCOMES.items():
+        brier[outcome] = {
+            model: integrated_brier(
+                rows["outcome"].isin(parts),
+                came["duration"],
+                np.zeros(len(rows), dtype=bool),
+                np.concatenate(given)[:, [FOUR.index(name) for name in parts]].sum(axis=1),
+                DAYS,
+            )
+            for model, given in spread.items()
+        }
+    # What failed was not renewed before its expiry, and has no date to be covered.
+    meant = rows["outcome"].isin(["on_time", "slipped"])
+    return brier, coverage(
+        interval["low"][meant], interval["high"][meant], came["duration"][meant], once[meant]
+    )
+
+
+def hazard_incidence(hazard: RenewalHazard, X: pd.DataFrame) -> np.ndarray[Any, Any]:
+    """Tell the outcomes of a hazard model apart by the slip point; shape (n_rows, 4, n_days)."""
+    names, asked = list(hazard.events_), np.tile(DAYS, (len(X), 1))
+    slip = np.clip(X["days_to_slip"].to_numpy(float), 0.0, None)[:, None]
+    at = hazard.predict_cumulative_incidence(X, asked)
+    early = hazard.predict_cumulative_incidence(X, np.minimum(asked, slip))
+    nothing = np.zeros(asked.shape)
+
+    def of(event: str, found: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        return found[:, names.index(event)] if event in names else nothing
+
+    on_time = of("renewed", early)
+    parts = {"on_time": on_time, "slipped": of("renewed", at) - on_time}
+    parts |= {event: of(event, at) for event in ("failed", "retired")}
+    return np.stack([parts[name] for name in FOUR], axis=1)
+
+
+def worst_fold(result: BacktestResult, outcome: str) -> float:
+    """Give the least skill against the best rule of a window with 20 such renewals or more."""
+    folds = result.by_cutoff(outcome)
+    skills = []
+    for _, fold in folds[folds["renewals"] >= 20].groupby("cutoff"):
+        area = fold.set_index("model")["auprc"]
+        best = area[list(RULES)].max()
+        skills.append((area[OURS] - best) / (1 - best))
+    return min(skills, default=np.nan)
 
 
 if __name__ == "__main__":

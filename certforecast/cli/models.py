@@ -55,7 +55,7 @@ def promote(
     context: typer.Context,
     as_of: AsOf = None,
     outcome: Annotated[
-        str, typer.Option(help="The outcome that counts: failed, slipped, on_time or retired.")
+        str, typer.Option(help="The outcome that counts: failed, slipped, late (either), on_time or retired.")
     ] = "failed",
     cutoffs: Annotated[int, typer.Option(min=1, help="How many times to train and look ahead.")] = 5,
     force: Annotated[bool, typer.Option("--force", help="Promote it without a comparison.")] = False,
@@ -67,12 +67,11 @@ def promote(
     Both are backtested, unless they differ in their data alone; the challenger has to win beyond noise.
     """
     from certforecast.errors import InputError
-    from certforecast.evaluation import Challenge, challenge
+    from certforecast.evaluation import SCORED, Challenge, challenge
     from certforecast.models import promote as promote_model
-    from certforecast.renewals import OUTCOMES
 
-    if outcome not in OUTCOMES:
-        raise InputError(f"--outcome {outcome} is none of {', '.join(OUTCOMES)}")
+    if outcome not in SCORED:
+        raise InputError(f"--outcome {outcome} is none of {', '.join(SCORED)}")
     settings, at = settings_of(context), moment(as_of)
     if force:
         promote_model(settings)
@@ -141,7 +140,7 @@ def backtest(
     as_of: AsOf = None,
     cutoffs: Annotated[int, typer.Option(min=1, help="How many times to train and look ahead.")] = 5,
     outcome: Annotated[
-        str, typer.Option(help="The outcome to score: failed, slipped, on_time or retired.")
+        str, typer.Option(help="The outcome to score: failed, slipped, late (either), on_time or retired.")
     ] = "failed",
     k: Annotated[int, typer.Option(min=1, help="Capacity: renewals that can be looked into at a time.")] = 10,
     history: Annotated[
@@ -158,11 +157,10 @@ def backtest(
     Trains on what was known at a moment, scores on what came after, and again at later moments.
     """
     from certforecast.errors import InputError
-    from certforecast.evaluation import backtest_history
-    from certforecast.renewals import OUTCOMES
+    from certforecast.evaluation import SCORED, backtest_history
 
-    if outcome not in OUTCOMES:
-        raise InputError(f"--outcome {outcome} is none of {', '.join(OUTCOMES)}")
+    if outcome not in SCORED:
+        raise InputError(f"--outcome {outcome} is none of {', '.join(SCORED)}")
     with _history(settings_of(context), history) as (store, settings):
         last = store.tables().last_known() if history is not None and as_of is None else None
         at = last or moment(as_of)

@@ -17,10 +17,12 @@ if TYPE_CHECKING:
         log_loss,
     )
     from certforecast.evaluation.plots import CaughtDisplay, PrecisionRecallDisplay, ReliabilityDisplay
-    from certforecast.evaluation.result import BacktestResult, Difference
+    from certforecast.evaluation.result import SCORED, BacktestResult, Difference
     from certforecast.evaluation.standard import backtest_history
+    from certforecast.evaluation.survival import brier_by_time, coverage, integrated_brier
 
 __all__ = [
+    "SCORED",
     "BacktestResult",
     "CaughtDisplay",
     "Challenge",
@@ -33,11 +35,14 @@ __all__ = [
     "backtest",
     "backtest_history",
     "brier",
+    "brier_by_time",
     "brier_multiclass",
     "calibration_error",
     "caught_at_k",
     "challenge",
+    "coverage",
     "default_cutoffs",
+    "integrated_brier",
     "log_loss",
 ]
 
@@ -57,7 +62,8 @@ __getattr__ = lazy(
             "log_loss",
         ],
         "plots": ["CaughtDisplay", "PrecisionRecallDisplay", "ReliabilityDisplay"],
-        "result": ["BacktestResult", "Difference"],
+        "result": ["SCORED", "BacktestResult", "Difference"],
+        "survival": ["brier_by_time", "coverage", "integrated_brier"],
         "standard": ["backtest_history"],
     },
 )

@@ -10,7 +10,7 @@ from certforecast.displays import COLOURS, GREY, Display
 from certforecast.errors import InputError
 from certforecast.evaluation import metrics
 from certforecast.evaluation.metrics import Floats
-from certforecast.evaluation.result import BacktestResult
+from certforecast.evaluation.result import BacktestResult, came, chance
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -274,10 +274,10 @@ def _pairs(
     result: BacktestResult, model: str, outcome: str
 ) -> tuple["np.ndarray[tuple[int], np.dtype[np.bool_]]", Floats]:
     rows = result.rows_of(model)
-    y = (rows["outcome"] == outcome).to_numpy(dtype=bool)
+    y = came(rows, outcome).to_numpy(dtype=bool)
     if not y.any():
         raise InputError(f"nothing to plot: no renewal of the backtest came out as {outcome!r}")
-    return y, rows[f"p_{outcome}"].to_numpy(dtype=np.float64)
+    return y, np.asarray(chance(rows, outcome), dtype=np.float64)
 
 
 def _wilson(share: Floats, trials: Floats) -> tuple[Floats, Floats]:

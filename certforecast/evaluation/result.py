@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,18 +13,31 @@ from certforecast.evaluation import metrics
 from certforecast.policy import RenewalPolicy
 from certforecast.renewals import OUTCOMES
 
-__all__ = ["PROBABILITIES", "BacktestResult", "Difference"]
+__all__ = ["PROBABILITIES", "SCORED", "BacktestResult", "Difference", "came", "chance"]
 
 #: The columns of forecasts.
 PROBABILITIES = [f"p_{name}" for name in OUTCOMES]
+
+#: What can be scored, and the outcomes that count as it: each by itself, and late of either kind.
+SCORED: Final = {**{name: (name,) for name in OUTCOMES}, "late": ("slipped", "failed")}
 
 _RESAMPLES = 200
 _INTERVAL = (0.05, 0.95)
 _SEED = 0
 
 
+def came(rows: pd.DataFrame, outcome: str) -> "pd.Series[bool]":
+    """Say of predictions whether an outcome, or late, came about; shape (n_rows,)."""
+    return rows["outcome"].isin(SCORED[outcome])
+
+
+def chance(rows: pd.DataFrame, outcome: str) -> "pd.Series[float]":
+    """Give the forecast probabilities of an outcome, or of late; shape (n_rows,)."""
+    return rows[[f"p_{name}" for name in SCORED[outcome]]].sum(axis=1)
+
+
 class Difference(NamedTuple):
-    """How far the AUPRC of one model is above that of another.
+    """How far one model is above another.
 
     Attributes
     ----------
@@ -81,13 +94,14 @@ class BacktestResult:
         Parameters
         ----------
         outcome : str
-            One of ``on_time``, ``slipped``, ``failed``, ``retired``.
+            One of ``on_time``, ``slipped``, ``failed``, ``retired``, or ``late`` for slipped or failed.
 
         Returns
         -------
-        DataFrame of shape (n_models, 8)
+        DataFrame of shape (n_models, 9)
             ``model``; ``auprc`` with ``auprc_low`` and ``auprc_high``, a 90 % interval by resampling whole
-            lineages, the same for each model; ``auroc``; ``brier``; ``calibration_error``; ``caught``
+            lineages, the same for each model; ``auroc``; ``brier``; ``log_loss`` of the outcome against all
+            others; ``calibration_error``; ``caught``
             (:func:`~certforecast.evaluation.caught_at_k` with the `k` of the backtest, ranked among all
             renewals open at the moment). NaN where the outcome did not come about.
         """
@@ -104,6 +118,7 @@ class BacktestResult:
             "auprc_high",
             "auroc",
             "brier",
+            "log_loss",
             "calibration_error",
             "caught",
         ]
@@ -115,9 +130,10 @@ class BacktestResult:
 
         Returns
         -------
-        DataFrame of shape (n_cutoffs * n_models, 9)
+        DataFrame of shape (n_cutoffs * n_models, 10)
             ``cutoff``, ``model``, ``rows``, ``renewals`` (with that outcome), ``auprc``, ``auroc``,
-            ``brier``, ``calibration_error``, ``caught``. Windows without rows to score are left out.
+            ``brier``, ``log_loss``, ``calibration_error``, ``caught``. Windows without rows to score are left
+            out.
         """
         _require_outcome(outcome)
         ranks = {model: self.ranks_of(model, outcome) for model in self.models}
@@ -126,7 +142,7 @@ class BacktestResult:
                 "cutoff": cutoff,
                 "model": model,
                 "rows": len(rows),
-                "renewals": rows.loc[rows["outcome"] == outcome, "fingerprint"].nunique(),
+                "renewals": rows.loc[came(rows, outcome), "fingerprint"].nunique(),
                 **self._scores(rows, outcome, ranks[str(model)].loc[rows.index]),
             }
             for (cutoff, model), rows in self.predictions.groupby(["cutoff", "model"], sort=False)
@@ -155,11 +171,11 @@ class BacktestResult:
             On the index of :meth:`rows_of`.
         """
         rows = self.rows_of(model)
-        names = ["as_of", "fingerprint", f"p_{outcome}"]
+        names = ["as_of", "fingerprint", *PROBABILITIES]
         others = self.unscored.loc[self.unscored["model"] == model, names]
         everything = pd.concat([rows[names], others])
         ranks = metrics.ranks_by_moment(
-            everything[f"p_{outcome}"], everything["as_of"], everything["fingerprint"]
+            chance(everything, outcome), everything["as_of"], everything["fingerprint"]
         )
         return pd.Series(ranks[: len(rows)], rows.index)
 
@@ -167,10 +183,16 @@ class BacktestResult:
         """Give the area under the precision-recall curve of one model for one outcome."""
         _require_outcome(outcome)
         rows = self.rows_of(model)
-        return metrics.auprc(rows["outcome"] == outcome, rows[f"p_{outcome}"])
+        return metrics.auprc(came(rows, outcome), chance(rows, outcome))
 
-    def difference(self, model_a: str, model_b: str, outcome: str = "failed") -> Difference:
-        """Say by how much the AUPRC of one model is above that of another, and whether beyond noise.
+    def difference(
+        self,
+        model_a: str,
+        model_b: str,
+        outcome: str = "failed",
+        measure: Literal["auprc", "log_loss"] = "auprc",
+    ) -> Difference:
+        """Say by how much one model is better than another, and whether beyond noise.
 
         Both are scored on the same resamples of whole lineages, so what is hard for both cancels out. That
         two intervals of :meth:`summary` overlap says much less.
@@ -178,9 +200,11 @@ class BacktestResult:
         Parameters
         ----------
         model_a, model_b : str
-            The difference is the AUPRC of `model_a` less that of `model_b`.
+            The difference is the AUPRC of `model_a` less that of `model_b`, or the log loss of `model_b` less
+            that of `model_a`, so that it is positive where `model_a` is better.
         outcome : str
-            One of ``on_time``, ``slipped``, ``failed``, ``retired``.
+            One of ``on_time``, ``slipped``, ``failed``, ``retired``, ``late``.
+        measure : {"auprc", "log_loss"}
 
         Returns
         -------
@@ -193,8 +217,10 @@ class BacktestResult:
             If a model was not part of the backtest, or there is no such outcome.
         """
         _require_outcome(outcome)
-        areas = (_resampled(self.rows_of(model), outcome) for model in (model_a, model_b))
-        apart = np.subtract(*areas)
+        if measure == "auprc":
+            apart = np.subtract(*(_resampled(self.rows_of(model), outcome) for model in (model_a, model_b)))
+        else:
+            apart = np.subtract(*(_losses(self.rows_of(model), outcome) for model in (model_b, model_a)))
         low, high = _quantiles(apart)
         known = apart[~np.isnan(apart)]
         return Difference(float(known.mean()) if len(known) else np.nan, low, high)
@@ -232,16 +258,17 @@ class BacktestResult:
                     {name: None if value != value else value for name, value in record.items()}
                     for record in self.summary(outcome).to_dict("records")
                 ]
-                for outcome in OUTCOMES
+                for outcome in SCORED
             },
         }
 
     def _scores(self, rows: pd.DataFrame, outcome: str, ranks: "pd.Series[int]") -> dict[str, float]:
-        y, p = rows["outcome"] == outcome, rows[f"p_{outcome}"]
+        y, p = came(rows, outcome), chance(rows, outcome)
         return {
             "auprc": metrics.auprc(y, p),
             "auroc": metrics.auroc(y, p),
             "brier": metrics.brier(y, p),
+            "log_loss": float(np.mean(_loss(y, p))) if len(rows) else np.nan,
             "calibration_error": metrics.calibration_error(y, p),
             "caught": metrics.caught_by_rank(y, ranks, rows["fingerprint"], self.k),
         }
@@ -258,8 +285,8 @@ class BacktestResult:
 
 
 def _require_outcome(outcome: str) -> None:
-    if outcome not in OUTCOMES:
-        raise InputError(f"{outcome!r} is no outcome; choose one of {', '.join(OUTCOMES)}")
+    if outcome not in SCORED:
+        raise InputError(f"{outcome!r} is no outcome; choose one of {', '.join(SCORED)}")
 
 
 def _interval(rows: pd.DataFrame, outcome: str) -> dict[str, float]:
@@ -274,16 +301,30 @@ def _quantiles(figures: metrics.Floats) -> tuple[float, float]:
 
 
 def _resampled(rows: pd.DataFrame, outcome: str) -> metrics.Floats:
-    """Score resampled lineages, as the renewals of one are alike and its rows more so.
+    return metrics.auprc_resampled(came(rows, outcome), chance(rows, outcome), _draws(rows))
+
+
+def _losses(rows: pd.DataFrame, outcome: str) -> metrics.Floats:
+    if not came(rows, outcome).any():
+        return np.full(_RESAMPLES, np.nan)
+    loss = _loss(came(rows, outcome), chance(rows, outcome))
+    return np.array([float(np.average(loss, weights=drawn)) for drawn in _draws(rows)])
+
+
+def _loss(y: "pd.Series[bool]", p: "pd.Series[float]") -> metrics.Floats:
+    """Give the log loss of each row, in nats; probabilities are kept off 0, as metrics.log_loss does."""
+    least = np.finfo(np.float64).eps
+    told = np.where(y, p, 1.0 - p)
+    return np.asarray(-np.log(np.clip(told, least, 1.0)), dtype=np.float64)
+
+
+def _draws(rows: pd.DataFrame) -> Iterator[metrics.Floats]:
+    """Resample lineages, as the renewals of one are alike and its rows more so.
 
     Every model of a backtest has rows of the same lineages, and so the same draws.
     """
     lineages, names = pd.factorize(rows["lineage"], sort=True)
     rng = np.random.default_rng(_SEED)
-
-    def draws() -> Iterator[metrics.Floats]:
-        for _ in range(_RESAMPLES):
-            drawn = np.bincount(rng.integers(0, len(names), len(names)), minlength=len(names))
-            yield drawn[lineages].astype(np.float64)
-
-    return metrics.auprc_resampled(rows["outcome"] == outcome, rows[f"p_{outcome}"], draws())
+    for _ in range(_RESAMPLES):
+        drawn = np.bincount(rng.integers(0, len(names), len(names)), minlength=len(names))
+        yield drawn[lineages].astype(np.float64)

@@ -8,6 +8,7 @@ import pandas as pd
 from sklearn.base import BaseEstimator, clone  # noqa: TID253 (an estimator is one by inheritance)
 from sklearn.utils.validation import check_is_fitted  # noqa: TID253
 
+from certforecast.models.classifier import OutcomeClassifier
 from certforecast.models.hazard import EDGES, RenewalHazard
 from certforecast.renewals import OUTCOMES
 
@@ -180,8 +181,10 @@ class RenewalTimes(BaseEstimator):  # type: ignore[misc]
         renewals = names[y["event"] == "renewed"].nunique()
         if renewals < _LEAST_RENEWALS:
             return None, 0.0
-        hazard = RenewalHazard(max_periods=200_000) if self.hazard is None else clone(self.hazard)
-        fitted = hazard.fit(X, y, _once(names))
+        # Half of the shape comes from here at most: a lighter model than usual does.
+        light = OutcomeClassifier("boosted", max_iter=50, random_state=0)
+        hazard = RenewalHazard(estimator=light, max_periods=100_000)
+        fitted = (hazard if self.hazard is None else clone(self.hazard)).fit(X, y, _once(names))
         return fitted, 1.0 if self.prior_ is None else _MOST * renewals / (renewals + _HALF_FADED)
 
     def _calibrate(

@@ -8,6 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import average_precision_score, log_loss
 
 from certforecast.errors import InputError, ModelError, SchemaError
 from certforecast.evaluation import BacktestResult, auprc, backtest, caught_at_k, default_cutoffs
@@ -224,7 +225,7 @@ def test_description_and_dictionary(result):
     assert figures["rows"] == len(rows)
     assert figures["renewals"] == rows["fingerprint"].nunique() == sum(figures["outcomes"].values())
     assert figures["outcomes"]["failed"] == rows.loc[rows["outcome"] == "failed", "fingerprint"].nunique() > 0
-    assert set(figures["summary"]) == set(OUTCOMES)
+    assert set(figures["summary"]) == {*OUTCOMES, "late"}
     assert figures["summary"]["failed"][0]["model"] == "danger"
     text = result.describe()
     assert "\n" not in text
@@ -285,7 +286,27 @@ def test_what_cannot_be_done_is_said(frame):
     with pytest.raises(InputError, match="at least one cutoff"):
         backtest(frame, MODELS, [])
     result = backtest(frame, MODELS, cutoffs)
-    with pytest.raises(InputError, match="'late' is no outcome"):
-        result.summary("late")
+    with pytest.raises(InputError, match="'soon' is no outcome"):
+        result.summary("soon")
     with pytest.raises(InputError, match="'oracle' was not part"):
         result.auprc("oracle")
+
+
+def test_late_is_slipped_or_failed(frame):
+    result = backtest(frame, MODELS, default_cutoffs(frame, 2))
+    rows = result.rows_of("danger")
+    late = rows["outcome"].isin(["slipped", "failed"])
+    expected = average_precision_score(late, rows["p_slipped"] + rows["p_failed"])
+    assert result.auprc("danger", "late") == pytest.approx(expected)
+    p = np.clip(rows["p_slipped"] + rows["p_failed"], 1e-15, 1 - 1e-15)
+    figures = result.summary("late").set_index("model").loc["danger"]
+    assert figures["log_loss"] == pytest.approx(log_loss(late, p))
+
+
+def test_a_difference_in_log_loss_is_positive_for_the_better(frame):
+    """The truth beats everything in log loss, too, and beyond noise."""
+    result = backtest(frame, MODELS, default_cutoffs(frame, 2), given={"truth": perfect(frame)})
+    better = result.difference("truth", "danger", "failed", "log_loss")
+    assert better.wins
+    worse = result.difference("danger", "truth", "failed", "log_loss")
+    assert worse.mean == pytest.approx(-better.mean)
