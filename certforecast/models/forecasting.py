@@ -54,5 +54,6 @@ def forecast(
     parts = [frame, model.proba_frame(inputs)]
     if times is not None:
         for name, days in times.predict_interval(inputs).items():
-            parts.append((frame["as_of"] + pd.to_timedelta(days, "D")).rename(f"renewal_{name}"))
+            ahead = pd.to_timedelta(days, "D").dt.floor("s")  # what is finer is not known
+            parts.append((frame["as_of"] + ahead).astype(frame["as_of"].dtype).rename(f"renewal_{name}"))
     return pd.concat(parts, axis=1)
