@@ -25,6 +25,8 @@ from sklearn.utils.validation import (  # noqa: TID253
 )
 from threadpoolctl import threadpool_limits
 
+from certforecast.models.levels import Levels
+from certforecast.models.told import TOLD
 from certforecast.renewals import OUTCOMES
 
 if TYPE_CHECKING:
@@ -62,6 +64,9 @@ LEAN = frozenset(
 #: Days to the slip point; negative after it.
 SLIP_COLUMN = "days_to_slip"
 
+#: Rows for a regression at most: it has a few hundred coefficients, and more rows do not tell them better.
+MOST_ROWS = 100_000
+
 #: From how many rows on training uses all cores.
 THREADS_FROM = 100_000
 
@@ -92,8 +97,8 @@ class OutcomeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     C : float
         Inverse strength of the logistic regression's penalty.
     lean : bool
-        Whether the logistic regression is kept to the few features of `LEAN`, if `X` has them all. Failures
-        are rare; all features together would be fitted to their noise.
+        Whether the logistic regression is kept to the few features of `LEAN`, if `X` has them all, and to
+        what a prior says. Failures are rare; all features together would be fitted to their noise.
     random_state : int or None
         Seed.
 
@@ -182,7 +187,7 @@ class OutcomeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         # On little data threads cost more than they bring, and on a busy machine they wait for one another.
         threads = 1 if len(frame) < THREADS_FROM else None
         with threadpool_limits(threads):
-            self.models_ = [part.fit(frame, y, model__sample_weight=weights) for part in self._parts(frame)]
+            self.models_ = [self._fit_part(part, frame, y, weights) for part in self._parts(frame)]
         self.n_iter_ = max(int(np.max(part["model"].n_iter_)) for part in self.models_)
         return self
 
@@ -237,13 +242,23 @@ class OutcomeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         texts = [name for name in frame.columns if frame[name].dtype == object]
         # A column that was never filled says nothing, and the boosting could not bin it.
         numbers = [name for name in frame.columns if name not in texts and frame[name].notna().any()]
-        lean = [name for name in numbers if name in LEAN] if self.lean and set(frame) >= LEAN else []
+        kept = [name for name in numbers if name in LEAN or name.startswith(TOLD)]
+        lean = kept if self.lean and set(frame) >= LEAN else []
         parts = []
         if self.method in ("blended", "boosted"):
             parts.append(self._boosted(numbers, texts, len(frame)))
         if self.method in ("blended", "logistic"):
             parts.append(self._logistic(lean, []) if lean else self._logistic(numbers, texts))
         return parts
+
+    def _fit_part(
+        self, part: Pipeline, frame: pd.DataFrame, y: npt.NDArray[Any], weights: npt.NDArray[np.float64]
+    ) -> Pipeline:
+        if len(frame) > MOST_ROWS and isinstance(part["model"], LogisticRegression):
+            drawn = np.random.default_rng(self.random_state).choice(len(frame), MOST_ROWS, replace=False)
+            drawn.sort()
+            frame, y, weights = frame.iloc[drawn], y[drawn], weights[drawn]
+        return part.fit(frame, y, model__sample_weight=weights)
 
     def _boosted(self, numbers: list[str], texts: list[str], rows: int) -> Pipeline:
         codes = OrdinalEncoder(
@@ -253,7 +268,12 @@ class OutcomeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             [
                 (
                     "columns",
-                    ColumnTransformer([("numbers", "passthrough", numbers), ("texts", codes, texts)]),
+                    ColumnTransformer(
+                        [
+                            ("numbers", Levels(random_state=self.random_state), numbers),
+                            ("texts", codes, texts),
+                        ]
+                    ),
                 ),
                 (
                     "model",

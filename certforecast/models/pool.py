@@ -17,7 +17,8 @@ from sklearn.utils.validation import (  # noqa: TID253
 from certforecast.errors import ModelError
 from certforecast.models.baselines import RULES, PriorRate
 from certforecast.models.classifier import SLIP_COLUMN, OutcomeClassifier, outcome_frame
-from certforecast.models.recalibration import Recalibrated
+from certforecast.models.recalibration import Recalibrated, TemperatureScaling
+from certforecast.models.told import Told, told
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -33,6 +34,9 @@ Floats = npt.NDArray[np.float64]
 #: The name of the shipped model among the members.
 PRIOR: Final = "prior"
 
+#: Members that see what the prior says of a row, to correct it.
+_INFORMED: Final = frozenset({"lean", "wide"})
+
 #: Weights before anything was seen. Models are trusted more than rules, none entirely.
 _TRUST: Final = {"boosted": 0.15, "lean": 0.15, "wide": 0.15}
 _TRUST_RULE: Final = 0.0625
@@ -45,7 +49,10 @@ _HALF_FADED: Final = 100.0
 _ORIGINS: Final = (0.4, 0.55, 0.7, 0.85)
 
 #: Rows to judge the members on at most: weights need no more, and this costs a training each.
-_JUDGED_ROWS: Final = 200_000
+_JUDGED_ROWS: Final = 50_000
+
+#: Weight, in renewals, of leaving the mixture's probabilities as they are.
+_PENALTY: Final = 10.0
 
 _LEAST: Final = 1e-4
 
@@ -58,8 +65,11 @@ class OutcomePool(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     early part of the training time and judged on what came next, at four moments, and the weights are the
     most probable ones given a Dirichlet prior of some pseudo-renewals [2]_. A mixture's log loss exceeds that
     of its best member by the logarithm of that one's weight at most, so a history too small or too fickle
-    for boosting falls back on rates. With little or no history, the shipped model speaks, which was trained
-    on simulated fleets; as renewals come in, it is brought into line with them, and its weight fades.
+    for boosting falls back on rates. What the mixture would have foreseen then calibrates it: temperature
+    scaling with a bias [3]_, by temporal cross-fitting.
+
+    With little or no history, the shipped model speaks, which was trained on simulated fleets; as renewals
+    come in, it is brought into line with them, the regressions learn to correct it, and its weight fades.
 
     Parameters
     ----------
@@ -80,9 +90,15 @@ class OutcomePool(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     classes_ : ndarray of shape (n_classes,)
         The outcomes seen in training or known to the prior, sorted.
     models_ : dict of str to classifier
-        The fitted members.
+        The fitted members. The two regressions correct what the prior says, which is among their columns.
+    prior_ : classifier or None
+        The model leaned on.
+    columns_ : list of str
+        The columns of `X`, by name.
     weights_ : dict of str to float
         Their weights; they sum to 1.
+    calibration_ : TemperatureScaling or None
+        Of the mixture, learned from the same forecasts that the weights were judged by; None without.
     judged_ : int
         Renewals that the weights were judged on; 0 without `landmarks`.
     times_ : RenewalTimes or None
@@ -95,6 +111,7 @@ class OutcomePool(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     .. [1] M. Stone (1961), The opinion pool, Annals of Mathematical Statistics 32(4).
     .. [2] A. Dempster, N. Laird, D. Rubin (1977), Maximum likelihood from incomplete data via the EM
        algorithm, Journal of the Royal Statistical Society B 39(1).
+    .. [3] C. Guo et al. (2017), On calibration of modern neural networks, ICML.
 
     Examples
     --------
@@ -158,25 +175,29 @@ class OutcomePool(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             found = ", ".join(map(repr, seen)) or "none"
             raise ValueError(f"y has one class only ({found}); at least two outcomes are needed")
         self.classes_ = np.unique([*seen, *prior.classes_]) if prior is not None else seen
+        self.prior_ = prior
+        self.columns_ = list(frame)
+        frame = self._informed(frame)
         once = weights if landmarks is None else _once(landmarks["fingerprint"])
-        self.models_ = self._fitted(frame, y, weights, once, prior)
+        self.models_ = self._fitted(frame, y, weights, once)
         self.weights_, self.judged_ = self._trust(list(self.models_), float(once.sum())), 0
-        if landmarks is not None and len(self.models_) > 1:
-            self._weigh(frame, y, weights, once, landmarks.reset_index(drop=True), prior)
+        self.calibration_ = None
+        if landmarks is not None:
+            self._judge(frame, y, weights, once, landmarks.reset_index(drop=True))
         self.times_ = None
         if self.times is not None and landmarks is not None and "event" in landmarks:
             ended = landmarks[["event", "duration"]]
-            self.times_ = clone(self.times).fit(frame, ended, landmarks=landmarks)
+            self.times_ = clone(self.times).fit(frame[self.columns_], ended, landmarks=landmarks)
         return self
 
     def predict_proba(self, X: Any) -> Floats:
         """Give the probabilities of the outcomes; shape (n_rows, n_classes), in the order of `classes_`."""
         check_is_fitted(self)
-        frame = self._frame(X, reset=False)
-        return cast(
-            "Floats",
-            sum(weight * self._given(self.models_[name], frame) for name, weight in self.weights_.items()),
-        )
+        frame = self._informed(self._frame(X, reset=False))
+        mixed = sum(weight * self._given(self.models_[name], frame) for name, weight in self.weights_.items())
+        if self.calibration_ is not None:
+            mixed = self._ruled_out(self.calibration_.transform(cast("Floats", mixed)), frame)
+        return cast("Floats", mixed)
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
         """Give the likeliest outcome; shape (n_rows,)."""
@@ -245,14 +266,22 @@ class OutcomePool(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         rules = {name: rule() for name, rule in RULES.items() if rule.column in frame}
         return {**models, **rules, "overall rates": PriorRate()}
 
+    def _informed(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Add what the prior says."""
+        return frame if self.prior_ is None else pd.concat([frame, told(self.prior_, frame)], axis=1)
+
     def _fitted(
-        self, frame: pd.DataFrame, y: npt.NDArray[Any], weights: Floats, once: Floats, prior: Any
+        self, frame: pd.DataFrame, y: npt.NDArray[Any], weights: Floats, once: Floats
     ) -> dict[str, Any]:
         """Fit the members where there is something to learn, and bring the prior into line."""
-        fitted = {PRIOR: Recalibrated(prior).fit(frame, y, once)} if prior is not None else {}
+        fitted: dict[str, Any] = {}
+        if self.prior_ is not None:
+            fitted[PRIOR] = Recalibrated(Told(list(map(str, self.prior_.classes_)))).fit(frame, y, once)
         if len(np.unique(y[weights > 0])) > 1:
-            members = self._members(frame)
-            fitted |= {name: clone(member).fit(frame, y, weights) for name, member in members.items()}
+            own = frame[self.columns_]
+            for name, member in self._members(own).items():
+                informed = name in _INFORMED and self.members is None
+                fitted[name] = clone(member).fit(frame if informed else own, y, weights)
         return fitted
 
     def _trust(self, names: list[str], renewals: float) -> dict[str, float]:
@@ -266,38 +295,35 @@ class OutcomePool(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         own = {name: left * share / total for name, share in trust.items()}
         return {**own, PRIOR: 1.0 - left} if PRIOR in names else own
 
-    def _weigh(
+    def _judge(
         self,
         frame: pd.DataFrame,
         y: npt.NDArray[Any],
         weights: Floats,
         once: Floats,
         landmarks: pd.DataFrame,
-        prior: Any,
     ) -> None:
-        """Find the weights under which the members would have foreseen best (EM for a Dirichlet prior)."""
-        judged, chances = [], []
+        """See what the members would have foreseen; weigh them by it, and calibrate their mixture."""
+        judged, told = [], []
         for early, later in self._folds(landmarks):
-            models = self._fitted(frame.iloc[early], y[early], weights[early], once[early], prior)
+            models = self._fitted(frame.iloc[early], y[early], weights[early], once[early])
             if models.keys() != self.models_.keys():
                 continue
-            came, part = np.searchsorted(self.classes_, y[later]), frame.iloc[later]
-            given = [self._given(models[name], part)[np.arange(len(later)), came] for name in self.weights_]
             judged.append(later)
-            chances.append(np.stack(given))
+            told.append(np.stack([self._given(models[name], frame.iloc[later]) for name in self.weights_]))
         if not judged:
             return
-        names = landmarks["fingerprint"].iloc[np.concatenate(judged)]
-        counts, likelihood = _once(names), np.concatenate(chances, axis=1)
+        rows, given = np.concatenate(judged), np.concatenate(told, axis=1)
+        came, names = np.searchsorted(self.classes_, y[rows]), landmarks["fingerprint"].iloc[rows]
+        chances = given[:, np.arange(len(rows)), came]
         # What seemed past its slip point may turn out on time once more is known: nobody foresaw that.
-        foreseen = likelihood.any(axis=0)
-        counts, likelihood = counts[foreseen], likelihood[:, foreseen]
-        found = before = np.array(list(self.weights_.values()))
-        for _ in range(200):
-            share = found[:, None] * likelihood
-            drawn = (share / share.sum(axis=0) * counts).sum(axis=1) + self.pseudo_renewals * before
-            found = drawn / drawn.sum()
+        foreseen = chances.any(axis=0)
+        counts = _once(names)[foreseen]
+        before = np.array(list(self.weights_.values()))
+        found = _mixed(chances[:, foreseen], counts, self.pseudo_renewals * before)
         self.weights_ = dict(zip(self.weights_, map(float, found), strict=True))
+        mixture = np.tensordot(found, given[:, foreseen], axes=1)
+        self.calibration_ = TemperatureScaling(_PENALTY).fit(mixture, came[foreseen], counts)
         self.judged_ = int(names.nunique())
 
     def _folds(
@@ -320,6 +346,10 @@ class OutcomePool(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         given = np.full((len(frame), len(self.classes_)), _LEAST)
         places = np.searchsorted(self.classes_, model.classes_)
         given[:, places] = np.maximum(model.predict_proba(inputs), _LEAST)
+        return self._ruled_out(given, frame)
+
+    def _ruled_out(self, given: Floats, frame: pd.DataFrame) -> Floats:
+        """Condition on what is known: past the slip point nothing can be on time any more."""
         if SLIP_COLUMN in frame and "on_time" in self.classes_ and len(self.classes_) > 1:
             past = frame[SLIP_COLUMN].to_numpy(dtype=np.float64) < 0
             given[np.ix_(past, self.classes_ == "on_time")] = 0.0
@@ -331,6 +361,20 @@ class OutcomePool(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             return X.rename(columns=str).reset_index(drop=True)
         values = validate_data(self, X, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan")
         return pd.DataFrame(values, columns=[f"x{number}" for number in range(values.shape[1])])
+
+
+def _mixed(chances: Floats, counts: Floats, pseudo: Floats) -> Floats:
+    """Find the weights of a mixture under which what came was likeliest: EM for a Dirichlet prior.
+
+    `chances`, of shape (n_members, n_rows), is what each member gave to what came; `pseudo`, of shape
+    (n_members,), the prior's pseudo-renewals.
+    """
+    found: Floats = pseudo / pseudo.sum()
+    for _ in range(200):
+        share = found[:, None] * chances
+        drawn = (share / share.sum(axis=0) * counts).sum(axis=1) + pseudo
+        found = drawn / drawn.sum()
+    return found
 
 
 def _once(names: "pd.Series[str]") -> Floats:

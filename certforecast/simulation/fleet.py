@@ -20,6 +20,7 @@ from certforecast.simulation.rates import Rates
 from certforecast.simulation.shocks import Shocks
 from certforecast.simulation.tables import render
 from certforecast.simulation.truth import futures
+from certforecast.simulation.views import seen
 
 __all__ = ["Fleet"]
 
@@ -124,13 +125,20 @@ class Fleet:
             }
         )
 
-    def write(self, folder: Path) -> list[Path]:
+    def write(self, folder: Path, view: str = "everything") -> list[Path]:
         """Write the tables as ``certificates.parquet`` and so on; give the files.
+
+        Parameters
+        ----------
+        folder : Path
+            Made if it is not there.
+        view : str
+            What of them: one of :data:`certforecast.simulation.views.VIEWS`.
 
         Raises
         ------
         InputError
-            If `folder` is a file.
+            If `folder` is a file, or there is no such view.
         """
         from pyarrow import parquet
 
@@ -139,7 +147,7 @@ class Fleet:
             raise InputError(f"{folder} is a file; name a folder to write the tables to")
         folder.mkdir(parents=True, exist_ok=True)
         written = []
-        for name, table in self.tables().items():
+        for name, table in seen(self.tables(), view, self.seed).items():
             path = folder / f"{name}.parquet"
             parquet.write_table(table, path, compression="zstd", compression_level=19)
             written.append(path)

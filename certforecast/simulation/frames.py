@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 __all__ = ["fleet_frame"]
 
 
-def fleet_frame(fleet: Fleet, every_days: float = 14.0, cache: Path | None = None) -> "pd.DataFrame":
+def fleet_frame(
+    fleet: Fleet, every_days: float = 14.0, cache: Path | None = None, view: str = "everything"
+) -> "pd.DataFrame":
     """Give the landmark rows of a fleet's whole history.
 
     Parameters
@@ -23,6 +25,8 @@ def fleet_frame(fleet: Fleet, every_days: float = 14.0, cache: Path | None = Non
         Distance of the landmarks, in days.
     cache : Path, optional
         Folder of :class:`~certforecast.features.cache.FeatureCache`.
+    view : str
+        What is known of it: one of :data:`certforecast.simulation.views.VIEWS`.
 
     Returns
     -------
@@ -35,7 +39,7 @@ def fleet_frame(fleet: Fleet, every_days: float = 14.0, cache: Path | None = Non
     from certforecast.models import landmarks
 
     with TemporaryDirectory() as folder:
-        fleet.write(Path(folder))
+        fleet.write(Path(folder), view)
         with History(Path(folder) / "history.duckdb") as store:
             store.ingest(TablesSource(Path(folder)))
             moments = landmarks(store, fleet.end, every_days)

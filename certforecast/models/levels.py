@@ -1,0 +1,69 @@
+"""Numbers, rounded to few levels, as boosting on histograms would do by itself, only slower."""
+
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from sklearn.base import BaseEstimator, TransformerMixin  # noqa: TID253 (an estimator is one by inheritance)
+
+__all__ = ["Levels"]
+
+Floats = npt.NDArray[np.float64]
+
+#: Quantiles of so many rows are as good as those of all.
+_MOST_ROWS = 100_000
+
+
+class Levels(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Replace each number by the number of quantiles below it; unknown stays unknown.
+
+    scikit-learn's boosting finds its histograms' bins by one pass over the rows for each bin when rows have
+    weights, which takes longer than the boosting itself; of few levels it makes a bin each at once.
+
+    Parameters
+    ----------
+    levels : int
+        At most; fewer for columns of fewer values. Under 256.
+    random_state : int or None
+        Seed of the rows that the quantiles are taken from.
+
+    Attributes
+    ----------
+    bounds_ : list of ndarray
+        The quantiles by column, rising; a value equal to one lies below it.
+    n_features_in_, feature_names_in_
+        As for every transformer.
+    """
+
+    def __init__(self, levels: int = 64, *, random_state: int | None = 0) -> None:
+        self.levels = levels
+        self.random_state = random_state
+
+    def fit(self, X: pd.DataFrame, y: Any = None) -> Self:  # noqa: ARG002 (of every transformer)
+        """Find the quantiles; `X` of shape (n_rows, n_columns)."""
+        self.feature_names_in_, self.n_features_in_ = np.asarray(X.columns, dtype=object), X.shape[1]
+        some = X if len(X) <= _MOST_ROWS else X.sample(_MOST_ROWS, random_state=self.random_state)
+        self.bounds_ = [_bounds(some[name].to_numpy(np.float64), self.levels) for name in X]
+        return self
+
+    def transform(self, X: pd.DataFrame) -> Floats:
+        """Give the levels; ndarray of shape (n_rows, n_columns)."""
+        found = np.empty(X.shape)
+        for number, bounds in enumerate(self.bounds_):
+            values = X.iloc[:, number].to_numpy(np.float64)
+            found[:, number] = np.where(np.isnan(values), np.nan, np.searchsorted(bounds, values))
+        return found
+
+    def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:  # noqa: ARG002
+        """Give the names of the columns, which are those of `X`."""
+        return self.feature_names_in_
+
+
+def _bounds(values: Floats, levels: int) -> Floats:
+    """Give what parts the values into levels of about equal size: each value its own while they are few."""
+    known, counts = np.unique(values[~np.isnan(values)], return_counts=True)
+    if len(known) > levels:
+        reached = np.cumsum(counts) / counts.sum()
+        known = known[np.unique(np.searchsorted(reached, np.arange(1, levels + 1) / levels - 1e-12))]
+    return np.asarray(known[:-1], dtype=np.float64)
