@@ -40,7 +40,7 @@ _INFORMED: Final = frozenset({"lean", "wide"})
 #: Weights before anything was seen. Models are trusted more than rules, none entirely.
 _TRUST: Final = {"boosted": 0.15, "lean": 0.15, "wide": 0.15}
 _TRUST_RULE: Final = 0.0625
-_TRUST_PRIOR: Final = 0.5
+_TRUST_PRIOR: Final = 0.75
 
 #: With so many own renewals, half of what is taken from the shipped model by and by has been taken from it.
 _HALF_FADED: Final = 100.0
@@ -51,8 +51,9 @@ _ORIGINS: Final = (0.4, 0.55, 0.7, 0.85)
 #: Rows to judge the members on at most: weights need no more, and this costs a training each.
 _JUDGED_ROWS: Final = 50_000
 
-#: Weight, in renewals, of leaving the mixture's probabilities as they are.
-_PENALTY: Final = 10.0
+#: Weight, in renewals, of leaving the mixture's probabilities as they are. Rates drift: what was off last
+#: year is off another way now, and less of it made every small history worse.
+_PENALTY: Final = 1000.0
 
 _LEAST: Final = 1e-4
 
@@ -127,7 +128,7 @@ class OutcomePool(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         members: dict[str, Any] | None = None,
         *,
         prior: Any = "shipped",
-        pseudo_renewals: float = 100.0,
+        pseudo_renewals: float = 200.0,
         random_state: int | None = 0,
         times: "RenewalTimes | None" = None,
     ) -> None:
