@@ -25,6 +25,7 @@ from sklearn.utils.validation import (  # noqa: TID253
 )
 from threadpoolctl import threadpool_limits
 
+from certforecast.models.transforming import ProbabilityColumns
 from certforecast.renewals import OUTCOMES
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ SLIP_COLUMN = "days_to_slip"
 THREADS_FROM = 100_000
 
 
-class OutcomeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class OutcomeClassifier(ClassifierMixin, ProbabilityColumns, BaseEstimator):  # type: ignore[misc]
     """Probabilities of the outcomes of an open renewal, from its features at one moment.
 
     A landmark model [1]_: trained on rows that show the same renewal at several moments before its
