@@ -22,8 +22,8 @@ def write_artifacts(result: BacktestResult, folder: Path, summary: "pd.DataFrame
 
     For ``failed`` and for ``late``: ``summary_OUTCOME.csv`` and ``by_cutoff_OUTCOME.csv``, as
     :meth:`BacktestResult.summary` and :meth:`BacktestResult.by_cutoff` give them, and
-    ``precision_recall_OUTCOME.png``, ``reliability_OUTCOME.png``, ``caught_OUTCOME.png``. ``backtest.json``
-    says what was scored, and holds the summaries, too.
+    ``precision_recall_OUTCOME.png``, ``caught_OUTCOME.png``, and ``reliability_OUTCOME.png`` of the first
+    model. ``backtest.json`` says what was scored, and holds the summaries, too.
 
     Parameters
     ----------
@@ -64,6 +64,7 @@ def _draw(result: BacktestResult, outcome: str, folder: Path) -> bool:
         curves = PrecisionRecallDisplay.from_backtest(result, outcome)
     except InputError:
         return False
+    lines: dict[str, PrecisionRecallDisplay | CaughtDisplay]
     lines = {"precision_recall": curves, "caught": CaughtDisplay.from_backtest(result, outcome)}
     for name, display in lines.items():
         figure = Figure(figsize=(8.6, 4.2), layout="constrained")
@@ -71,6 +72,6 @@ def _draw(result: BacktestResult, outcome: str, folder: Path) -> bool:
         figure.savefig(folder / f"{name}_{outcome}.png", dpi=120)
     figure = Figure(figsize=(7.6, 5.8), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
-    ReliabilityDisplay.from_backtest(result, outcome).plot(above, below)
+    ReliabilityDisplay.from_backtest(result, outcome, result.models[:1]).plot(above, below)
     figure.savefig(folder / f"reliability_{outcome}.png", dpi=120)
     return True

@@ -111,7 +111,7 @@ class _Rule(ABC, ClassifierMixin, ProbabilityColumns, BaseEstimator):  # type: i
         if self.column and self.column not in getattr(X, "columns", ()):
             raise ValueError(f"{type(self).__name__} reads the column {self.column}, which X does not have")
         validate_data(self, X, reset=reset, skip_check_array=True)
-        return X
+        return cast("pd.DataFrame", X)
 
 
 class FewestDaysLeft(_Rule):

@@ -18,7 +18,7 @@ class ProbabilityColumns(TransformerMixin):  # type: ignore[misc]
 
     def transform(self, X: Any) -> npt.NDArray[np.float64]:
         """Give the probabilities; shape (n_rows, n_classes), as :meth:`predict_proba`."""
-        return self.predict_proba(X)  # type: ignore[no-any-return, attr-defined]
+        return self.predict_proba(X)  # type: ignore[no-any-return]
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:  # noqa: ARG002
         """Give ``p_`` and the class for each column of :meth:`transform`; shape (n_classes,).
@@ -29,4 +29,4 @@ class ProbabilityColumns(TransformerMixin):  # type: ignore[misc]
             Not used; scikit-learn passes it.
         """
         check_is_fitted(self, "classes_")
-        return np.array([f"p_{name}" for name in self.classes_], dtype=object)  # type: ignore[attr-defined]
+        return np.array([f"p_{name}" for name in self.classes_], dtype=object)

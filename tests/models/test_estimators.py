@@ -66,7 +66,7 @@ FRAMES_ONLY: dict[str, BaseEstimator] = {
 
 #: Checks of scikit-learn that need no data.
 WITHOUT_DATA = [
-    "check_do_not_raise_errors_in_init_or_set_param",
+    "check_do_not_raise_errors_in_init_or_set_params",
     "check_estimator_cloneable",
     "check_estimator_repr",
     "check_estimator_tags_renamed",
