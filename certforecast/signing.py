@@ -77,11 +77,17 @@ def verifying_key(home: Path) -> Ed25519PublicKey:
     Raises
     ------
     SignatureError
-        If it is missing or damaged.
+        If it is missing, damaged, or anybody may change it: then it tells nothing.
     """
     public = home / "signing.pub"
     try:
-        key = load_pem_public_key(public.read_bytes())
+        content = public.read_bytes()
+        if public.stat().st_mode & 0o002:
+            raise SignatureError(
+                f"{public} can be changed by any user: look whether it is the right one still, "
+                "and make it yours with chmod 644"
+            )
+        key = load_pem_public_key(content)
     except FileNotFoundError as error:
         raise SignatureError(
             f"there is no key at {public} to check signatures with: train here, or copy signing.pub from the "

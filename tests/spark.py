@@ -1,5 +1,6 @@
 """A Spark session of its own for tests, as an ibis connection."""
 
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -13,6 +14,8 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
     from pyspark.sql import SparkSession
 
     place = tmp_path_factory.mktemp("spark")
+    patch = pytest.MonkeyPatch()
+    patch.setenv("PYSPARK_PYTHON", sys.executable)  # else the workers are whatever python3 there is
     session = (
         SparkSession.builder.master("local[2]")
         .appName("certforecast tests")
@@ -29,3 +32,4 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
     session.sparkContext.setLogLevel("ERROR")
     yield ibis.pyspark.connect(session)
     session.stop()
+    patch.undo()

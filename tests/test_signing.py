@@ -10,6 +10,13 @@ from certforecast.errors import SignatureError
 from certforecast.signing import SEAL_LENGTH, check_seal, key_id, seal, signing_key, verifying_key
 
 
+def test_a_key_that_anybody_can_change_tells_nothing(tmp_path: Path) -> None:
+    signing_key(tmp_path)
+    (tmp_path / "signing.pub").chmod(0o646)
+    with pytest.raises(SignatureError, match=r"signing\.pub can be changed by any user.*chmod 644"):
+        verifying_key(tmp_path)
+
+
 def test_a_home_folder_has_one_key_pair(tmp_path: Path) -> None:
     home = tmp_path / "new" / "home"
     first, second = signing_key(home), signing_key(home)

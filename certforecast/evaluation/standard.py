@@ -2,14 +2,18 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from certforecast.errors import ModelError
+from certforecast.evaluation.artifacts import write_artifacts
 from certforecast.evaluation.backtesting import Forecaster, backtest, default_cutoffs
 from certforecast.evaluation.result import BacktestResult
-from certforecast.features import training_frame
-from certforecast.models.tracking import log_metrics
-from certforecast.models.training import landmarks, new_model
+from certforecast.features import FEATURES, training_frame
+from certforecast.models.record import Record, metric_name, run_record
+from certforecast.models.tracking import log_backtest
+from certforecast.models.training import data_fingerprint, landmarks, new_model
 from certforecast.renewals import HasTables
 from certforecast.settings import Settings
 
@@ -63,7 +67,7 @@ def backtest_history(
     models: dict[str, Callable[[], Forecaster]] = {MODEL: model, **RULES}
     chosen = default_cutoffs(frame, cutoffs, settings.policy)
     result = backtest(frame, models, chosen, policy=settings.policy, k=k, progress=progress)
-    _log(result, settings)
+    _log(result, settings, as_of, data_fingerprint(frame[["as_of", "fingerprint", *FEATURES, "outcome"]]))
     return result
 
 
@@ -84,17 +88,16 @@ def history_frame(history: HasTables, as_of: datetime, settings: Settings) -> "p
     return training_frame(history, moments, as_of, settings.policy, cache=settings.landmarks_path)
 
 
-def _log(result: BacktestResult, settings: Settings) -> None:
-    """Log the scores for the outcome that matters most, with what they were measured on."""
+def _log(result: BacktestResult, settings: Settings, as_of: datetime, data_fingerprint: str) -> None:
+    """Log the scores for the outcome that matters most, with tables, plots, and what they are of."""
+    summary = result.summary("failed")
     scores = {
-        f"{_metric_name(row['model'])}/{name}": row[name]
-        for row in result.summary("failed").to_dict("records")
-        for name in ("auprc", "auroc", "brier", "calibration_error", "caught")
+        metric_name(f"{row['model']}/{name}"): row[name]
+        for row in summary.to_dict("records")
+        for name in ("auprc", "auroc", "brier", "log_loss", "calibration_error", "caught")
     }
-    params = {"outcome": "failed", "method": settings.model.method, "k": result.k, "rows": result.describe()}
-    log_metrics(settings, "backtest", scores, params)
-
-
-def _metric_name(model: str) -> str:
-    """Give a name that MLflow takes: letters, digits, and a few signs."""
-    return "".join(sign for sign in model if sign.isalnum() or sign in " -_./")
+    record = run_record(settings, as_of, data_fingerprint)
+    params = {**record.params, "outcome": "failed", "k": result.k, "rows": result.describe()}
+    with TemporaryDirectory() as folder:
+        tags = {**record.tags, "plots": write_artifacts(result, Path(folder), summary)}
+        log_backtest(settings, Record(params, scores, tags, data_fingerprint), Path(folder))

@@ -1,16 +1,27 @@
 """The rules a model must beat, behind the model's own interface."""
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, Self, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from sklearn.base import BaseEstimator, ClassifierMixin  # noqa: TID253 (an estimator is one by inheritance)
 from sklearn.isotonic import IsotonicRegression  # noqa: TID253
-from sklearn.utils.validation import check_is_fitted  # noqa: TID253
+from sklearn.utils.multiclass import check_classification_targets  # noqa: TID253
+from sklearn.utils.validation import (  # noqa: TID253
+    _check_sample_weight,
+    check_consistent_length,
+    check_is_fitted,
+    column_or_1d,
+    validate_data,
+)
 
 from certforecast.models.classifier import outcome_frame
+from certforecast.models.transforming import ProbabilityColumns
+
+if TYPE_CHECKING:
+    from sklearn.utils import Tags
 
 __all__ = ["RULES", "FewestDaysLeft", "IssuerRate", "PastDue", "PriorRate"]
 
@@ -18,7 +29,7 @@ __all__ = ["RULES", "FewestDaysLeft", "IssuerRate", "PastDue", "PriorRate"]
 PRIOR_ROWS = 50.0
 
 
-class _Rule(ABC, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class _Rule(ABC, ClassifierMixin, ProbabilityColumns, BaseEstimator):  # type: ignore[misc]
     """Ranks by one score, and learns from the past how often each score failed.
 
     The failure rate is an isotonic function of the score; a thousandth of the score's rank keeps rows
@@ -26,17 +37,26 @@ class _Rule(ABC, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     the rest as they did overall.
     """
 
-    #: What it reads of `X`.
-    column: ClassVar[str]
+    #: What it reads of `X`, by name; "" for nothing.
+    column: ClassVar[str] = ""
 
     @abstractmethod
     def risk(self, X: pd.DataFrame) -> npt.NDArray[np.float64]:
         """Give the score by which the rule ranks, higher for worse; shape (n_rows,)."""
 
     def fit(self, X: pd.DataFrame, y: Any, sample_weight: Any = None) -> Self:
-        """Learn the rates; `X` of shape (n_rows, n_features), `y` outcomes of shape (n_rows,)."""
-        y = np.asarray(y)
-        weights = np.ones(len(y)) if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
+        """Learn the rates; `X` of shape (n_rows, n_features), `y` outcomes of shape (n_rows,).
+
+        Raises
+        ------
+        ValueError
+            If the rule's column is missing, or the inputs do not fit together.
+        """
+        X = self._frame(X, reset=True)
+        y = column_or_1d(y, warn=True)
+        check_classification_targets(y)
+        check_consistent_length(X, y)
+        weights = _check_sample_weight(sample_weight, X, dtype=np.float64)
         self.classes_ = np.unique(y)
         self.shares_ = np.array([weights[y == name].sum() for name in self.classes_]) / weights.sum()
         failed = y == "failed"
@@ -56,6 +76,7 @@ class _Rule(ABC, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def predict_proba(self, X: pd.DataFrame) -> npt.NDArray[np.float64]:
         """Give the probabilities of the outcomes; shape (n_rows, n_classes)."""
         check_is_fitted(self)
+        X = self._frame(X, reset=False)
         scores = self.risk(X)
         rank = np.searchsorted(self.scores_, scores) / len(self.scores_)
         p_failed = 0.999 * self.curve_.predict(scores) + 0.001 * rank
@@ -70,11 +91,27 @@ class _Rule(ABC, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def predict(self, X: pd.DataFrame) -> npt.NDArray[Any]:
         """Give the likeliest outcome; shape (n_rows,)."""
-        return cast("npt.NDArray[Any]", self.classes_[self.predict_proba(X).argmax(axis=1)])
+        probabilities = self.predict_proba(X)
+        return cast("npt.NDArray[Any]", self.classes_[probabilities.argmax(axis=1)])
 
     def proba_frame(self, X: pd.DataFrame) -> pd.DataFrame:
         """Give ``p_on_time, p_slipped, p_failed, p_retired``; shape (n_rows, 4)."""
         return outcome_frame(self.predict_proba(X), self.classes_, X.index)
+
+    def __sklearn_tags__(self) -> "Tags":
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = not self.column  # the columns of an array have no names
+        tags.input_tags.allow_nan = True
+        tags.classifier_tags.poor_score = True
+        return tags
+
+    def _frame(self, X: Any, *, reset: bool) -> pd.DataFrame:
+        if not isinstance(X, pd.DataFrame) and not self.column:
+            return pd.DataFrame(validate_data(self, X, reset=reset, ensure_all_finite="allow-nan"))
+        if self.column and self.column not in getattr(X, "columns", ()):
+            raise ValueError(f"{type(self).__name__} reads the column {self.column}, which X does not have")
+        validate_data(self, X, reset=reset, skip_check_array=True)
+        return cast("pd.DataFrame", X)
 
 
 class FewestDaysLeft(_Rule):

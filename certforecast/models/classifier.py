@@ -27,6 +27,7 @@ from threadpoolctl import threadpool_limits
 
 from certforecast.models.levels import Levels
 from certforecast.models.told import TOLD
+from certforecast.models.transforming import ProbabilityColumns
 from certforecast.renewals import OUTCOMES
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ MOST_ROWS = 100_000
 THREADS_FROM = 100_000
 
 
-class OutcomeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class OutcomeClassifier(ClassifierMixin, ProbabilityColumns, BaseEstimator):  # type: ignore[misc]
     """Probabilities of the outcomes of an open renewal, from its features at one moment.
 
     A landmark model [1]_: trained on rows that show the same renewal at several moments before its

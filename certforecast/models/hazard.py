@@ -6,7 +6,12 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from sklearn.base import BaseEstimator, RegressorMixin, clone  # noqa: TID253 (an estimator is one by inheritance)
+from sklearn.base import (  # noqa: TID253 (an estimator is one by inheritance)
+    BaseEstimator,
+    RegressorMixin,
+    TransformerMixin,
+    clone,
+)
 from sklearn.utils.validation import (  # noqa: TID253
     _check_sample_weight,
     check_array,
@@ -37,7 +42,7 @@ _AGES: Final = {"days_left": -1.0, "days_to_slip": -1.0, "days_past_due": 1.0, "
 _SHARES: Final = ("elapsed_share", "past_usual")
 
 
-class RenewalHazard(RegressorMixin, BaseEstimator):  # type: ignore[misc]
+class RenewalHazard(RegressorMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Cumulative incidence of what may end a renewal, by day.
 
     Time ahead is cut into periods. For each, a classifier tells the probability that the renewal ends in it,
@@ -186,6 +191,29 @@ class RenewalHazard(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         low, high = ended[rows, after - 1], ended[rows, after]
         share = np.clip((0.5 - low) / np.maximum(high - low, 1e-12), 0.0, 1.0)
         return np.asarray(self.edges_[after - 1] + share * np.diff(self.edges_)[after - 1], dtype=np.float64)
+
+    def transform(self, X: Any) -> Floats:
+        """Give the cumulative incidences at the ends of the periods, as columns.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_events * n_periods)
+            Event by event; with ``set_output(transform="pandas")`` the columns have names.
+        """
+        ended = self.predict_cumulative_incidence(X)
+        return ended.reshape(len(ended), -1)
+
+    def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:  # noqa: ARG002
+        """Give names such as ``renewed_by_7`` (days) for the columns of :meth:`transform`.
+
+        Parameters
+        ----------
+        input_features : object, optional
+            Not used; scikit-learn passes it.
+        """
+        check_is_fitted(self)
+        names = [f"{event}_by_{end:g}" for event in self.events_ for end in self.edges_[1:]]
+        return np.array(names, dtype=object)
 
     def proba_frame(self, X: pd.DataFrame) -> pd.DataFrame:
         """Give ``p_on_time, p_slipped, p_failed, p_retired``; shape (n_rows, 4).

@@ -19,6 +19,7 @@ from certforecast.models.baselines import RULES, PriorRate
 from certforecast.models.classifier import SLIP_COLUMN, OutcomeClassifier, outcome_frame
 from certforecast.models.recalibration import Recalibrated, TemperatureScaling
 from certforecast.models.told import Told, told
+from certforecast.models.transforming import ProbabilityColumns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -58,7 +59,7 @@ _PENALTY: Final = 1000.0
 _LEAST: Final = 1e-4
 
 
-class OutcomePool(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class OutcomePool(ClassifierMixin, ProbabilityColumns, BaseEstimator):  # type: ignore[misc]
     """A mixture of models, rules and a prior model, for histories of any size.
 
     Each member gives probabilities of the outcomes; the pool gives their weighted mean, a linear opinion

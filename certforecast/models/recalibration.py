@@ -1,6 +1,6 @@
 """Probabilities, brought into line with what came about."""
 
-from typing import Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -8,6 +8,12 @@ import pandas as pd
 from scipy.optimize import minimize  # noqa: TID253 (used by every fit)
 from scipy.special import log_softmax, softmax  # noqa: TID253
 from sklearn.base import BaseEstimator, ClassifierMixin  # noqa: TID253 (an estimator is one by inheritance)
+from sklearn.utils.validation import check_is_fitted  # noqa: TID253
+
+from certforecast.models.transforming import ProbabilityColumns
+
+if TYPE_CHECKING:
+    from sklearn.utils import Tags
 
 __all__ = ["Recalibrated", "TemperatureScaling"]
 
@@ -82,7 +88,7 @@ class TemperatureScaling(BaseEstimator):  # type: ignore[misc]
         return softmax(self.scale_ * _logs(probabilities) + self.shifts_, axis=1)
 
 
-class Recalibrated(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class Recalibrated(ClassifierMixin, ProbabilityColumns, BaseEstimator):  # type: ignore[misc]
     """A fitted classifier, brought into line with what came about elsewhere by :class:`TemperatureScaling`.
 
     Parameters
@@ -119,9 +125,19 @@ class Recalibrated(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.scaling_ = TemperatureScaling(self.penalty).fit(given, came, weights[kept])
         return self
 
+    def predict(self, X: pd.DataFrame) -> npt.NDArray[Any]:
+        """Give the likeliest class; shape (n_rows,)."""
+        return cast("npt.NDArray[Any]", self.classes_[self.predict_proba(X).argmax(axis=1)])
+
     def predict_proba(self, X: pd.DataFrame) -> Floats:
         """Give the probabilities; shape (n_rows, n_classes)."""
+        check_is_fitted(self)
         return self.scaling_.transform(self._given(X))
+
+    def __sklearn_tags__(self) -> "Tags":
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False  # the estimator knows its columns by name
+        return tags
 
     def _given(self, X: pd.DataFrame) -> Floats:
         return cast("Floats", self.estimator.predict_proba(X[list(self.feature_names_in_)]))

@@ -1,7 +1,10 @@
 """Saved models: signed skops files, which run no code when opened, and may hold listed types only."""
 
+import errno
 import io
 import json
+import os
+import stat
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -22,6 +25,9 @@ __all__ = ["FORMAT", "TRUSTED", "load_model", "model_metadata", "save_model"]
 
 #: Version of the layout; a file of a newer version is refused. Files of version 1 were not signed.
 FORMAT = 2
+
+#: No model is larger, in bytes; what is, is not even read.
+LARGEST = 2**30
 
 #: What a model file says by itself; a caller's metadata may not say otherwise.
 RESERVED = ("features", "format", "versions")
@@ -78,12 +84,10 @@ def save_model(
     ModelError
         If the metadata says what it may not, is not json-able, or the key cannot be used.
     """
-    import numpy as np
-    import sklearn
     import skops.io
 
     from certforecast.models.archive import pack
-    from certforecast.version import __version__
+    from certforecast.models.record import versions
 
     target = Path(path)
     if taken := sorted(set(metadata or {}) & set(RESERVED)):
@@ -91,12 +95,7 @@ def save_model(
     about = {
         "format": FORMAT,
         "features": list(getattr(model, "feature_names_in_", [])),
-        "versions": {
-            "certforecast": __version__,
-            "numpy": np.__version__,
-            "scikit-learn": sklearn.__version__,
-            "skops": skops.__version__,
-        },
+        "versions": versions(),
         **(metadata or {}),
     }
     signer = _signing_key(key, target)
@@ -172,16 +171,16 @@ def load_part(path: Path, key: "Ed25519PublicKey", kind: type) -> Any:
 
 def _parsed(data: bytes, source: Path, kind: "type | UnionType") -> Any:
     import skops.io
+    from skops.io.exceptions import UntrustedTypesFoundException
 
     try:
-        strange = sorted(set(skops.io.get_untrusted_types(data=data)) - set(TRUSTED))
-        if strange:
-            raise ModelError(
-                f"model {source} holds types that have no place in a model: {', '.join(strange)}"
-            )
+        # Audited whole before anything is made of it.
         model = skops.io.loads(data, trusted=list(TRUSTED))
-    except ModelError:
-        raise
+    except UntrustedTypesFoundException as error:
+        strange = sorted(set(skops.io.get_untrusted_types(data=data)) - set(TRUSTED))
+        raise ModelError(
+            f"model {source} holds types that have no place in a model: {', '.join(strange)}"
+        ) from error
     except Exception as error:  # skops raises whatever its parsers raise on what they do not expect
         raise ModelError(f"model {source} is damaged ({type(error).__name__}: {error}); {_AGAIN}") from error
     if not isinstance(model, kind):
@@ -194,7 +193,7 @@ def _verified(source: Path, key: "Ed25519PublicKey | Path | None") -> bytes:
     from certforecast.models.archive import HEAD, verify
 
     try:
-        data = source.read_bytes()
+        data = _read(source)
     except FileNotFoundError as error:
         raise ModelError(f"there is no model at {source}: train one with 'certforecast train'") from error
     except OSError as error:
@@ -209,6 +208,18 @@ def _verified(source: Path, key: "Ed25519PublicKey | Path | None") -> bytes:
             f"{source} {error}; {_AGAIN}, or copy it and signing.pub anew from the machine that made it"
         ) from error
     return data
+
+
+def _read(source: Path) -> bytes:
+    """Read a regular file of a sane size; a link to one will do, as what is behind it is checked."""
+    # Without waiting for a writer, should it be a pipe.
+    with os.fdopen(os.open(source, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+        state = os.fstat(file.fileno())
+        if not stat.S_ISREG(state.st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file")
+        if state.st_size > LARGEST:
+            raise OSError(errno.EFBIG, f"it has {state.st_size:,} bytes, a model {LARGEST:,} at most")
+        return file.read(LARGEST)
 
 
 def _about(data: bytes, source: Path) -> dict[str, Any]:

@@ -15,6 +15,8 @@ from certforecast.renewals import OUTCOMES
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sklearn.utils import Tags
+
 __all__ = ["RenewalTimes"]
 
 Floats = npt.NDArray[np.float64]
@@ -165,6 +167,11 @@ class RenewalTimes(BaseEstimator):  # type: ignore[misc]
         return pd.DataFrame(
             {name: _at(curve, knots, np.full(len(X), value)) for name, value in columns}, index=X.index
         )
+
+    def __sklearn_tags__(self) -> "Tags":
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False  # it moves days and deadlines on, which it knows by name
+        return tags
 
     def _prior(self, X: pd.DataFrame) -> RenewalHazard | None:
         if self.prior != "shipped":

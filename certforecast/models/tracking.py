@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from certforecast.atomic import write_file
 from certforecast.errors import ModelError
+from certforecast.models.record import Record
 
 if TYPE_CHECKING:
     from certforecast.models.classifier import OutcomeClassifier
     from certforecast.models.pool import OutcomePool
     from certforecast.settings import Settings
 
-__all__ = ["EXPERIMENT", "REGISTERED", "Role", "fetch_model", "log_metrics", "log_training", "promote"]
+__all__ = ["EXPERIMENT", "REGISTERED", "Role", "fetch_model", "log_backtest", "log_training", "promote"]
 
 EXPERIMENT = "certforecast"
 
@@ -30,9 +31,7 @@ def log_training(
     settings: "Settings",
     model: "OutcomePool | OutcomeClassifier",
     path: Path,
-    *,
-    metrics: Mapping[str, float],
-    tags: Mapping[str, str],
+    record: Record,
     role: Role | None = None,
 ) -> str:
     """Log a training run with its parameters and signed model file, and register the model.
@@ -43,14 +42,13 @@ def log_training(
     ----------
     settings : Settings
         Where runs are kept.
-    model : OutcomeClassifier
+    model : OutcomePool or OutcomeClassifier
         Fitted.
     path : Path
         Its file.
-    metrics : mapping of str to float
-        Figures of the run.
-    tags : mapping of str to str
-        What it was trained on, such as ``data_fingerprint``; for the run and the registered version.
+    record : Record
+        As given by :func:`certforecast.models.record.training_record`. Its tags are the registered version's,
+        too.
     role : {"champion", "challenger"}, optional
         Default: challenger if there is a champion, else champion.
 
@@ -62,31 +60,24 @@ def log_training(
     from certforecast.models.flavour import write_flavour
 
     client, experiment = _client(settings)
-    run = client.create_run(experiment, run_name="train", tags=dict(tags))
-    for name, value in model.get_params().items():
-        client.log_param(run.info.run_id, name, value)
-    for name, number in metrics.items():
-        client.log_metric(run.info.run_id, name, number)
+    run = client.create_run(experiment, run_name="train")
+    made = {**model.get_params(), **record.params}
+    _log(client, run, Record(made, record.metrics, record.tags, record.data_fingerprint))
     with TemporaryDirectory() as folder:
         flavour = Path(folder) / "model"
         write_flavour(path, flavour)
         client.log_artifacts(run.info.run_id, str(flavour), artifact_path="model")
-    _register(client, run, tags, role)
+    _register(client, run, record.tags, role)
     client.set_terminated(run.info.run_id)
     return str(run.info.run_id)
 
 
-def log_metrics(
-    settings: "Settings", name: str, metrics: Mapping[str, float], params: Mapping[str, Any]
-) -> str:
-    """Log a run that only measures, such as a backtest; give its id."""
+def log_backtest(settings: "Settings", record: Record, artifacts: Path) -> str:
+    """Log a backtest with the files of a folder, such as tables and plots; give the run's id."""
     client, experiment = _client(settings)
-    run = client.create_run(experiment, run_name=name)
-    for key, value in params.items():
-        client.log_param(run.info.run_id, key, value)
-    for key, number in metrics.items():
-        if number == number:
-            client.log_metric(run.info.run_id, key, number)
+    run = client.create_run(experiment, run_name="backtest")
+    _log(client, run, record)
+    client.log_artifacts(run.info.run_id, str(artifacts))
     client.set_terminated(run.info.run_id)
     return str(run.info.run_id)
 
@@ -150,6 +141,7 @@ def promote(settings: "Settings") -> str:
 def _client(settings: "Settings") -> tuple[Any, str]:
     # MLflow and alembic would print the migrations of a new database.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     for noisy in ("alembic", "mlflow.store.db.utils", "mlflow"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     from mlflow import MlflowClient
@@ -163,6 +155,21 @@ def _client(settings: "Settings") -> tuple[Any, str]:
         return client, found.experiment_id
     artifacts = None if settings.tracking_uri else (home / "mlartifacts").as_uri()
     return client, client.create_experiment(EXPERIMENT, artifact_location=artifacts)
+
+
+def _log(client: Any, run: Any, record: Record) -> None:
+    """Log all of a record in one go; a figure that is not known is left out."""
+    from mlflow.entities import Dataset, DatasetInput, Metric, Param, RunTag
+
+    now = run.info.start_time
+    client.log_batch(
+        run.info.run_id,
+        [Metric(name, number, now, 0) for name, number in record.metrics.items() if number == number],
+        [Param(name, str(value)) for name, value in record.params.items()],
+        [RunTag(name, value) for name, value in record.tags.items()],
+    )
+    rows = Dataset("landmark rows", record.data_fingerprint, "certforecast", "{}")
+    client.log_inputs(run.info.run_id, [DatasetInput(rows)])
 
 
 def _register(client: Any, run: Any, tags: Mapping[str, str], role: Role | None) -> None:

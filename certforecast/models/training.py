@@ -250,6 +250,7 @@ def train(
     ModelError
         If there is too little history.
     """
+    from certforecast.models.record import training_record
     from certforecast.models.saved import save_model
     from certforecast.models.tracking import log_training
 
@@ -275,14 +276,8 @@ def train(
         {"as_of": as_of.isoformat(), "data_fingerprint": fingerprint, "rows": len(rows)},
         key=settings.home,
     )
-    run_id = log_training(
-        settings,
-        model,
-        target,
-        metrics={"rows": len(rows), **{f"renewals_{k}": v for k, v in counts.items()}},
-        tags={"as_of": as_of.isoformat(), "data_fingerprint": fingerprint},
-        role=role,
-    )
+    record = training_record(settings, as_of, fingerprint, model, rows)
+    run_id = log_training(settings, model, target, record, role)
     return Trained(
         model,
         settings.model.method,

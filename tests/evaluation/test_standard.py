@@ -24,4 +24,11 @@ def test_a_store_is_backtested_beside_every_rule_and_the_run_is_logged(tmp_path:
     (run,) = client.search_runs([client.get_experiment_by_name("certforecast").experiment_id])
     assert run.data.metrics["certforecast/auprc"] == result.auprc("certforecast")
     assert "issuers rate/auprc" in run.data.metrics
+    assert "certforecast/log_loss" in run.data.metrics
     assert run.data.params["rows"] == result.describe()
+    assert run.data.params["policy.grace_days"] == "30.0"
+    assert run.data.tags["plots"] == "drawn"
+    (rows,) = run.inputs.dataset_inputs
+    assert rows.dataset.digest == run.data.tags["data_fingerprint"]
+    files = {file.path for file in client.list_artifacts(run.info.run_id)}
+    assert {"backtest.json", "summary_failed.csv", "reliability_failed.png", "caught_late.png"} <= files

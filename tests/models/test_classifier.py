@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from certforecast.models import RULES, OutcomeClassifier, PriorRate
 from certforecast.models.training import landmark_weights, trainable
@@ -27,29 +26,6 @@ def example(rows: int = 600, seed: int = 0) -> tuple[pd.DataFrame, np.ndarray]:
     draw = rng.random(rows)
     y = np.where(draw < risk, "failed", np.where(draw < risk + 0.1, "slipped", "on_time"))
     return frame, y
-
-
-#: Quantile bins are those of the rows, not of the weights; scikit-learn expects the same of its own boosting.
-UNWEIGHTED_BINS = {
-    "check_sample_weight_equivalence_on_dense_data": "bins are of rows, not weights",
-    "check_sample_weight_equivalence_on_sparse_data": "bins are of rows, not weights",
-}
-
-
-def checks() -> list[Any]:
-    return [
-        pytest.param(estimator, check, id=f"{estimator.method}-{getattr(check, 'func', check).__name__}")
-        for estimator in (OutcomeClassifier(method="boosted"), OutcomeClassifier(method="logistic"))
-        for _, check in estimator_checks_generator(estimator)
-        # Needs SCIPY_ARRAY_API set before scipy is imported, and frames are not array-API arrays anyway.
-        if getattr(check, "func", check).__name__ not in {*UNWEIGHTED_BINS, "check_array_api_input"}
-    ]
-
-
-@pytest.mark.parametrize(("estimator", "check"), checks())
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")
-def test_it_is_a_scikit_learn_estimator(estimator: Any, check: Any) -> None:
-    check(estimator)
 
 
 @pytest.mark.parametrize("method", ["blended", "boosted", "logistic"])

@@ -5,11 +5,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from certforecast.models.durations import durations
 from certforecast.models.hazard import RenewalHazard
-from tests.models.test_classifier import UNWEIGHTED_BINS
 from tests.timeline import day
 
 ROWS = 20_000
@@ -146,20 +144,6 @@ def test_what_cannot_be_learned_from_is_refused(
     X, good = drawn(20)
     with pytest.raises(ValueError, match=said):
         RenewalHazard(**changes).fit(X, good.assign(**(y or {})))
-
-
-def checks() -> list[Any]:
-    return [
-        pytest.param(check, id=getattr(check, "func", check).__name__)
-        for _, check in estimator_checks_generator(RenewalHazard())
-        # Needs SCIPY_ARRAY_API set before scipy is imported, and frames are not array-API arrays anyway.
-        if getattr(check, "func", check).__name__ not in {*UNWEIGHTED_BINS, "check_array_api_input"}
-    ]
-
-
-@pytest.mark.parametrize("check", checks())
-def test_it_is_a_scikit_learn_estimator(check: Any) -> None:
-    check(RenewalHazard())
 
 
 def test_durations_say_what_ended_each_row() -> None:

@@ -9,31 +9,15 @@ import pytest
 from sklearn.dummy import DummyClassifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
-from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from certforecast.features import FEATURES
 from certforecast.models import OutcomePool
 from certforecast.models.pool import PRIOR
 from certforecast.models.prior import shipped_prior
 from certforecast.models.recalibration import Recalibrated
-from tests.models.test_classifier import UNWEIGHTED_BINS, example
+from tests.models.test_classifier import example
 
 RNG = np.random.default_rng(0)
-
-
-def checks() -> list[Any]:
-    return [
-        pytest.param(check, id=getattr(check, "func", check).__name__)
-        for _, check in estimator_checks_generator(OutcomePool())
-        # Needs SCIPY_ARRAY_API set before scipy is imported, and frames are not array-API arrays anyway.
-        if getattr(check, "func", check).__name__ not in {*UNWEIGHTED_BINS, "check_array_api_input"}
-    ]
-
-
-@pytest.mark.parametrize("check", checks())
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")
-def test_it_is_a_scikit_learn_estimator(check: Any) -> None:
-    check(OutcomePool())
 
 
 def timeline(rows: int) -> pd.DataFrame:

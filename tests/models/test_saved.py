@@ -14,9 +14,11 @@ import pandas as pd
 import pytest
 import skops.io
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import assume, given
+from hypothesis import strategies as st
 from sklearn.linear_model import LinearRegression
 
-from certforecast.errors import ModelError
+from certforecast.errors import ModelError, SignatureError
 from certforecast.features import FEATURES
 from certforecast.models import OutcomeClassifier, load_model, model_metadata, save_model
 from certforecast.models.archive import pack, verify
@@ -77,6 +79,38 @@ def test_the_same_model_gives_the_same_bytes_in_any_process(saved: Path, tmp_pat
     assert again.read_bytes() == saved.read_bytes()
     save_model(load_model(saved, key=PUBLIC), again, {"as_of": "2026-10-01"}, key=KEY)
     assert again.read_bytes() == saved.read_bytes()
+
+
+POOL = """
+import sys
+from certforecast.models.training import fit_rows, new_model
+from certforecast.policy import RenewalPolicy
+from certforecast.settings import ModelSettings
+from tests.models.test_saved import *
+from tests.models.test_training import landmark_frame
+rows = landmark_frame(80).assign(in_service_at=lambda frame: frame["resolved_at"])
+model = fit_rows(new_model(ModelSettings(), timed=True), rows, RenewalPolicy())
+assert model.judged_ > 10 and model.times_ is not None and model.times_.own_ is not None
+save_model(model, sys.argv[1], {"rows": len(rows)}, key=KEY)
+"""
+
+
+def test_what_train_makes_is_the_same_in_any_process_with_any_number_of_threads(tmp_path: Path) -> None:
+    made = []
+    for seed, threads in (("0", "1"), ("7", "2")):
+        path = tmp_path / f"{seed}.skops"
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(sys.path),
+            "PYTHONHASHSEED": seed,
+            "OMP_NUM_THREADS": threads,
+            "OMP_WAIT_POLICY": "PASSIVE",  # on a busy machine threads that spin wait for one another
+            "OPENBLAS_NUM_THREADS": threads,
+        }
+        made.append((path, subprocess.Popen([sys.executable, "-c", POOL, str(path)], env=environment)))
+    assert [process.wait(280) for _, process in made] == [0, 0]
+    (first, _), (second, _) = made
+    assert first.read_bytes() == second.read_bytes()
 
 
 @pytest.mark.parametrize("name", ["format", "features", "versions"])
@@ -140,9 +174,6 @@ def test_a_signature_of_a_newer_version_is_refused(saved: Path, content: bytes) 
 def test_whatever_byte_is_changed_the_file_is_refused_unparsed(
     content: bytes, saved: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def opened(*_: Any, **__: Any) -> None:
-        raise AssertionError("parsed before it was verified")
-
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         heads = [entry.header_offset for entry in archive.infolist()]
         directory = archive.start_dir
@@ -156,9 +187,7 @@ def test_whatever_byte_is_changed_the_file_is_refused_unparsed(
         *range(end - SEAL_LENGTH - 22, end),  # the end of the directory, and the seal
         *rng.integers(0, end, 100).tolist(),
     }
-    monkeypatch.setattr(zipfile, "ZipFile", opened)
-    monkeypatch.setattr(skops.io, "loads", opened)
-    monkeypatch.setattr(json, "loads", opened)
+    unopened(monkeypatch)
     for place in sorted(places):
         changed = bytearray(content)
         changed[place] ^= 1 << int(rng.integers(8))
@@ -166,6 +195,109 @@ def test_whatever_byte_is_changed_the_file_is_refused_unparsed(
         with pytest.raises(ModelError, match=r"model\.skops"):
             load_model(saved, key=PUBLIC)
     assert len(places) > 500
+
+
+def small_file() -> bytes:
+    dumped = io.BytesIO()
+    with zipfile.ZipFile(dumped, "w") as archive:
+        archive.writestr("schema.json", "{}")
+    return pack(dumped.getvalue(), {"format": 2, "features": []}, KEY)
+
+
+def test_whatever_bit_of_a_small_file_is_flipped_its_seal_is_broken() -> None:
+    content = small_file()
+    verify(content, PUBLIC)
+    assert len(content) < 1_000
+    for place in range(len(content)):
+        for bit in range(8):
+            changed = bytearray(content)
+            changed[place] ^= 1 << bit
+            with pytest.raises(SignatureError):
+                verify(bytes(changed), PUBLIC)
+
+
+@given(data=st.data())
+def test_whatever_is_cut_out_or_put_in_the_seal_is_broken(data: st.DataObject) -> None:
+    content = small_file()
+    begin = data.draw(st.integers(0, len(content)))
+    end = data.draw(st.integers(begin, len(content)))
+    changed = content[:begin] + data.draw(st.binary(max_size=300)) + content[end:]
+    assume(changed != content)
+    with pytest.raises(SignatureError):
+        verify(changed, PUBLIC)
+
+
+def unopened(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fail whatever opens an archive or parses JSON."""
+
+    def opened(*_: Any, **__: Any) -> None:
+        raise AssertionError("parsed before it was verified")
+
+    monkeypatch.setattr(zipfile, "ZipFile", opened)
+    monkeypatch.setattr(skops.io, "loads", opened)
+    monkeypatch.setattr(json, "loads", opened)
+
+
+def test_a_bomb_is_not_unpacked(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bomb = io.BytesIO()
+    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("certforecast.json", bytes(100_000_000))
+        archive.comment = bytes(SEAL_LENGTH)
+    body = bomb.getvalue()[:-SEAL_LENGTH]
+    other = Ed25519PrivateKey.from_private_bytes(bytes(32))
+    unopened(monkeypatch)
+    for mark, said in ((bytes(SEAL_LENGTH), "is not signed"), (seal(body, "model", other), "another key")):
+        saved.write_bytes(body + mark)
+        assert saved.stat().st_size < 200_000
+        for read in (load_model, model_metadata):
+            with pytest.raises(ModelError, match=said):
+                read(saved, key=PUBLIC)
+
+
+def test_what_is_no_regular_file_or_far_too_large_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipe, endless, huge = (tmp_path / name for name in ("pipe", "endless", "huge"))
+    os.mkfifo(pipe)  # nobody writes: to open it would wait
+    endless.symlink_to("/dev/zero")
+    with huge.open("wb") as file:
+        file.truncate(2**30 + 1)
+    for path in (pipe, endless):
+        with pytest.raises(ModelError, match="cannot be read: it is no regular file; name a model file"):
+            load_model(path, key=PUBLIC)
+    with pytest.raises(ModelError, match=r"huge cannot be read: it has 1,073,741,825 bytes"):
+        load_model(huge, key=PUBLIC)
+
+
+def test_a_link_is_followed_but_what_is_behind_it_is_checked(
+    fitted: Any, content: bytes, saved: Path, tmp_path: Path
+) -> None:
+    link = tmp_path / "link.skops"
+    link.symlink_to(saved)
+    assert model_metadata(link, key=PUBLIC)["as_of"] == "2026-10-01"
+    saved.write_bytes(content[:-2] + b"0\n")
+    with pytest.raises(ModelError, match=r"link\.skops"):
+        load_model(link, key=PUBLIC)
+    # Saving replaces the link: what it led to stays as it is.
+    save_model(fitted[0], link, key=KEY)
+    assert not link.is_symlink()
+    assert saved.read_bytes() == content[:-2] + b"0\n"
+    link.unlink()
+    link.symlink_to(tmp_path / "nowhere")
+    with pytest.raises(ModelError, match="there is no model at"):
+        load_model(link, key=PUBLIC)
+
+
+def test_a_newer_layout_is_refused_before_the_model_is_built(
+    saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def built(*_: Any, **__: Any) -> None:
+        raise AssertionError("built")
+
+    rewrite(saved, about=lambda about: about.update(format=3))
+    monkeypatch.setattr(skops.io, "loads", built)
+    with pytest.raises(ModelError, match=r"format 3.*upgrade certforecast"):
+        load_model(saved, key=PUBLIC)
 
 
 def test_bytes_too_few_or_too_many_are_refused(content: bytes, saved: Path) -> None:

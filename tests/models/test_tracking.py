@@ -10,7 +10,8 @@ import pytest
 
 from certforecast.errors import ModelError
 from certforecast.models import OutcomeClassifier, load_model, save_model
-from certforecast.models.tracking import REGISTERED, log_metrics, log_training, promote
+from certforecast.models.record import Record
+from certforecast.models.tracking import REGISTERED, log_backtest, log_training, promote
 from certforecast.settings import Settings
 from tests.models.test_saved import fitted
 
@@ -32,7 +33,8 @@ def client(settings: Settings) -> Any:
 def log(settings: Settings, model: OutcomeClassifier, name: str) -> str:
     path = settings.models_path / name
     save_model(model, path, key=settings.home)
-    return log_training(settings, model, path, metrics={"rows": 300}, tags={"data_fingerprint": "abc"})
+    record = Record({"as_of": "2026"}, {"rows": 300, "unknown": math.nan}, {"data_fingerprint": "abc"}, "abc")
+    return log_training(settings, model, path, record)
 
 
 def test_a_run_keeps_what_the_model_was_made_of(fitted: Any, settings: Settings) -> None:
@@ -41,7 +43,12 @@ def test_a_run_keeps_what_the_model_was_made_of(fitted: Any, settings: Settings)
     assert run.info.status == "FINISHED"
     assert run.data.metrics == {"rows": 300}
     assert run.data.tags["data_fingerprint"] == "abc"
-    assert run.data.params == {name: str(value) for name, value in model.get_params().items()}
+    assert run.data.params == {
+        "as_of": "2026",
+        **{name: str(value) for name, value in model.get_params().items()},
+    }
+    (rows,) = run.inputs.dataset_inputs
+    assert (rows.dataset.name, rows.dataset.digest) == ("landmark rows", "abc")
     artifact = Path(run.info.artifact_uri.removeprefix("file://")) / "model" / "artifacts" / "kept.skops"
     assert artifact.is_relative_to(settings.home.resolve())
     assert (load_model(artifact, key=settings.home).predict_proba(frame) == model.predict_proba(frame)).all()
@@ -109,10 +116,16 @@ def test_an_mlflow_server_scores_with_the_signed_model(
         mlflow.pyfunc.load_model(str(folder))
 
 
-def test_a_figure_that_is_not_known_is_left_out(settings: Settings) -> None:
-    run = client(settings).get_run(log_metrics(settings, "backtest", {"a": 0.5, "b": math.nan}, {"k": 10}))
+def test_a_backtest_is_logged_with_its_files(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "summary.csv").write_text("model,auprc")
+    record = Record({"k": 10}, {"a": 0.5, "b": math.nan}, {"plots": "drawn"}, "abc")
+    run = client(settings).get_run(log_backtest(settings, record, tmp_path))
+    assert run.info.status == "FINISHED"
     assert run.data.metrics == {"a": 0.5}
     assert run.data.params == {"k": "10"}
+    assert run.data.tags["plots"] == "drawn"
+    (file,) = client(settings).list_artifacts(run.info.run_id)
+    assert (file.path, file.file_size) == ("summary.csv", 11)
 
 
 def test_a_new_database_is_made_and_a_model_logged_without_a_word(fitted: Any, tmp_path: Path) -> None:
@@ -120,8 +133,11 @@ def test_a_new_database_is_made_and_a_model_logged_without_a_word(fitted: Any, t
         "import sys; from pathlib import Path; from certforecast.settings import Settings;"
         "from certforecast.models import load_model; from certforecast.models.tracking import *;"
         "settings = Settings(home=Path(sys.argv[1])); path = settings.models_path / 'quiet.skops';"
-        "model = load_model(path, key=settings.home); log_metrics(settings, 'quiet', {}, {});"
-        "log_training(settings, model, path, metrics={}, tags={})"
+        "from certforecast.models.record import Record; nothing = Record({}, {}, {}, 'abc');"
+        "model = load_model(path, key=settings.home); log_training(settings, model, path, nothing);"
+        "folder = settings.home / 'files'; folder.mkdir(); (folder / 'a.txt').write_text('a');"
+        "log_backtest(settings, nothing, folder);"
+        "fetch_model(settings, 'champion', settings.home)"
     )
     save_model(fitted[0], tmp_path / "home" / "models" / "quiet.skops", key=tmp_path / "home")
     done = subprocess.run(
