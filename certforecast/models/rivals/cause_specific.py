@@ -10,6 +10,8 @@ from certforecast.models.rivals.survival import Floats, SurvivalRival
 
 __all__ = ["CauseSpecific"]
 
+#: After so large a cumulative hazard nothing is left.
+_CERTAIN: Final = 50.0
 #: A cause with fewer events gets no model of its own.
 _LEAST_EVENTS: Final = 20
 
@@ -51,8 +53,9 @@ class CauseSpecific(SurvivalRival):
     def _curves(self, Z: Floats) -> dict[str, Floats]:
         nothing = np.zeros((len(Z), len(self.grid)))
         steps = {
-            cause: np.diff(np.maximum.accumulate(self._hazard(model, Z), axis=1), axis=1, prepend=0.0)
+            cause: np.diff(np.maximum.accumulate(hazard, axis=1), axis=1, prepend=0.0)
             for cause, model in self.causes_.items()
+            for hazard in [np.clip(self._hazard(model, Z), 0.0, _CERTAIN)]
         }
         total = sum(steps.values(), start=nothing)
         before = np.exp(-(np.cumsum(total, axis=1) - total))

@@ -34,6 +34,8 @@ GRID: Final = (
     600.0,
     830.0,
 )
+#: Standard deviations from the mean that a column may have at most.
+_FAR: Final = 6.0
 #: Rows to predict at once; curves take memory.
 _AT_ONCE: Final = 5_000
 
@@ -110,7 +112,8 @@ class SurvivalRival(BaseEstimator, ABC):  # type: ignore[misc]
         reached = days >= _deadlines(X) - 1e-6
         self._fit_last(X[reached], event[reached], weights[reached])
         self.columns_ = _columns(X)
-        Z = np.asarray(self.columns_.fit_transform(_texts(X)), np.float64)
+        self.columns_.fit(_texts(X))
+        Z = self._encoded(X)
         taken = self._sample(weights)
         self.rows_seen_ = len(taken)
         before = np.where(reached & (event != "renewed"), "reached", event)
@@ -135,8 +138,7 @@ class SurvivalRival(BaseEstimator, ABC):  # type: ignore[misc]
         return outcome_frame(self.predict_incidence(X, [np.inf])[:, :, 0], np.array(OUTCOMES), X.index)
 
     def _incidence(self, X: pd.DataFrame, times: "Sequence[float]") -> Floats:
-        Z = np.asarray(self.columns_.transform(_texts(X)), np.float64)
-        curves, grid = self._curves(Z), np.asarray(self.grid)
+        curves, grid = self._curves(self._encoded(X)), np.asarray(self.grid)
         end, asked = _deadlines(X)[:, None], np.asarray(times, np.float64)
         slip = np.clip(X["days_to_slip"].to_numpy(np.float64)[:, None], 0.0, end)
         at = np.minimum(asked, end)
@@ -151,6 +153,10 @@ class SurvivalRival(BaseEstimator, ABC):  # type: ignore[misc]
             failed=over * left * failed,
             retired=retired + over * left * (1.0 - failed),
         )
+
+    def _encoded(self, X: pd.DataFrame) -> Floats:
+        """Give the columns as numbers, held within `_FAR`: hazards are exponential in them."""
+        return np.clip(np.asarray(self.columns_.transform(_texts(X)), np.float64), -_FAR, _FAR)
 
     def _failed_share(self, X: pd.DataFrame) -> Floats:
         """Give the probability of failing for what is open at the expiry; shape (n_rows,)."""
