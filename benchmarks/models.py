@@ -106,7 +106,8 @@ def main() -> None:
     given = parser.parse_args()
     if given.quick:
         given.rows, given.predict, given.fleets = *QUICK, 1
-    train, test = split(given.fleets, 80 if given.quick else 360)
+    size = {"lineages": 60, "years": 2.0} if given.quick else {"lineages": 360}
+    train, test = split(given.fleets, size)
     scored = test.sample(min(len(test), given.predict, SCORED), random_state=0)
     found: dict[str, dict[str, float]] = {}
     for name in given.only:
@@ -155,6 +156,7 @@ def near(found: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
         name: values["incidence_per_s"]
         for name, values in found.items()
         if name in RIVALS
+        and RIVALS[name].package  # of another library
         and any(
             values[key] <= 1.01 * ours[key]
             for key in ("ibs_failed", "ibs_late")
@@ -199,11 +201,11 @@ def table(found: Mapping[str, Mapping[str, float]]) -> None:
     Console(width=160).print(shown)
 
 
-def split(fleets: int, lineages: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+def split(fleets: int, size: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Play the fleets; give the rows to fit to, and those to predict."""
     early, late = [], []
     for seed in SEEDS[:fleets]:
-        frame = fleet_frame(Fleet(seed, lineages, rates=Rates.varied(seed, 0.6)))
+        frame = fleet_frame(Fleet(seed, **size, rates=Rates.varied(seed, 0.6)))
         rows = frame[trainable(frame, frame["resolved_at"].max(), POLICY)]
         rows = rows.assign(fingerprint=rows["fingerprint"] + f"-{seed}")
         cutoff = rows["as_of"].quantile(0.7, interpolation="nearest")
