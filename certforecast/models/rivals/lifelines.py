@@ -1,7 +1,7 @@
 """Survival models of lifelines: the Cox model of each cause, and the no-skill reference."""
 
 import warnings
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = ["AalenJohansen", "Cox"]
+
+#: Newton's method is there after a dozen steps, or never.
+_STEPS: Final = 30
 
 
 class Cox(CauseSpecific):
@@ -47,7 +50,8 @@ class Cox(CauseSpecific):
             # It asks for sandwich errors with weights; no errors are used here.
             warnings.simplefilter("ignore")
             fitter = needed("lifelines").CoxPHFitter(penalizer=self.penalizer)
-            return fitter.fit(rows, "days", "came", weights_col="weight")
+            steps = {"max_steps": _STEPS}
+            return fitter.fit(rows, "days", "came", weights_col="weight", fit_options=steps)
 
     def _hazard(self, model: Any, Z: Floats) -> Floats:
         found = model.predict_cumulative_hazard(_named(Z), times=self.grid)
