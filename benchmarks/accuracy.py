@@ -34,10 +34,11 @@ from certforecast.features import FEATURES, training_frame
 from certforecast.history import History
 from certforecast.history.sources.auto import recognise
 from certforecast.history.sources.options import make_source
-from certforecast.models import RULES, OutcomeClassifier, OutcomePool, PriorRate, RenewalHazard, landmarks
+from certforecast.models import RULES, OutcomeClassifier, OutcomePool, landmarks
 from certforecast.models.durations import durations
+from certforecast.models.rivals import RIVALS
 from certforecast.models.timing import RenewalTimes
-from certforecast.models.training import landmark_weights, settling, trainable
+from certforecast.models.training import fit_rows, landmark_weights, settling, trainable
 from certforecast.policy import RenewalPolicy
 from certforecast.renewals import OUTCOMES as FOUR
 from certforecast.simulation import Fleet, Rates
@@ -48,7 +49,10 @@ SPREAD = 0.6
 LINEAGES = 360
 DRAWS = 200
 OURS, LOCAL, TRUTH = "certforecast", "without the prior", "truth"
-HAZARD, SHARES = "own hazards alone", "shares by day"
+#: Left out: SurvivalBoost takes as long as all others together. benchmarks/models.py has it.
+RIVALS_HERE = {
+    name: rival for name, rival in RIVALS.items() if rival.available and rival.package != "hazardous"
+}
 #: The asymptote is the better of these, trained on many times the data.
 ASYMPTOTES: dict[str, dict[str, Any]] = {
     "asymptote": {"max_iter": 300, "max_leaf_nodes": 16},
@@ -59,12 +63,10 @@ MODELS: dict[str, Callable[[], Any]] = {
     LOCAL: lambda: OutcomePool(prior=None),
     "blended": OutcomeClassifier,
     "boosted": lambda: OutcomeClassifier("boosted"),
-    "logistic, all features": lambda: OutcomeClassifier("logistic", lean=False, C=0.002),
-    **RULES,
-    "overall rates": PriorRate,
+    **{name: rival.new for name, rival in RIVALS_HERE.items()},
 }
 OUTCOMES = {"failed": ["failed"], "slipped": ["slipped"], "late": ["slipped", "failed"]}
-COMPARED = [*RULES, "overall rates", "boosted", "blended", "logistic, all features"]
+COMPARED = [name for name in MODELS if name not in (OURS, LOCAL)]
 DAYS = [1.0, 2.0, 3.0, 5.0, 7.0, 10.0, 14.0, 21.0, 30.0, 45.0, 60.0, 75.0, 90.0]
 INPUTS = list(FEATURES)
 NUMBERS = [feature.name for feature in FEATURES.values() if feature.kind != "category"]
@@ -219,25 +221,19 @@ def measured(name: str, frame: pd.DataFrame, result: BacktestResult) -> dict[str
 def timed(frame: pd.DataFrame, result: BacktestResult) -> tuple[dict[str, dict[str, float]], float]:
     """Give the integrated Brier score by outcome and model, and how often intervals covered what came.
 
-    The rivals: the hazard model of own history alone, and the shares of the outcomes by day in training.
+    Rivals that tell no times have no such score.
     """
     rows = result.rows_of(OURS).merge(frame.drop(columns="outcome"), on=["as_of", "fingerprint"])
-    spread: dict[str, list[Any]] = {OURS: [], HAZARD: [], SHARES: []}
+    rivals = {name: rival for name, rival in RIVALS_HERE.items() if rival.tells_times}
+    spread: dict[str, list[Any]] = {name: [] for name in (OURS, *rivals)}
     intervals = []
     for start, window in rows.groupby("cutoff", sort=True):
         known = frame[trainable(frame, start, result.policy)]
         ended, X = durations(known, known["not_after"].max()), window[INPUTS]
         times = RenewalTimes().fit(known[INPUTS], ended, landmarks=settling(known, result.policy))
-        hazard = RenewalHazard().fit(known[INPUTS], ended, landmark_weights(known).to_numpy())
         spread[OURS].append(times.predict_incidence(X, window[PROBABILITIES], DAYS))
-        spread[HAZARD].append(hazard_incidence(hazard, X))
-        by = (ended["duration"].to_numpy()[:, None] <= DAYS).astype(float)
-        weights = landmark_weights(known).to_numpy()
-        share = [
-            np.average(by * (known["outcome"] == name).to_numpy()[:, None], axis=0, weights=weights)
-            for name in FOUR
-        ]
-        spread[SHARES].append(np.tile(np.stack(share), (len(window), 1, 1)))
+        for name, rival in rivals.items():
+            spread[name].append(fit_rows(rival.new(), known, result.policy).predict_incidence(X, DAYS))
         intervals.append(times.predict_interval(X))
     rows = rows.sort_values("cutoff", kind="stable", ignore_index=True)
     came = durations(rows, rows["not_after"].max())
@@ -259,23 +255,6 @@ def timed(frame: pd.DataFrame, result: BacktestResult) -> tuple[dict[str, dict[s
     return brier, coverage(
         interval["low"][meant], interval["high"][meant], came["duration"][meant], once[meant]
     )
-
-
-def hazard_incidence(hazard: RenewalHazard, X: pd.DataFrame) -> np.ndarray[Any, Any]:
-    """Tell the outcomes of a hazard model apart by the slip point; shape (n_rows, 4, n_days)."""
-    names, asked = list(hazard.events_), np.tile(DAYS, (len(X), 1))
-    slip = np.clip(X["days_to_slip"].to_numpy(float), 0.0, None)[:, None]
-    at = hazard.predict_cumulative_incidence(X, asked)
-    early = hazard.predict_cumulative_incidence(X, np.minimum(asked, slip))
-    nothing = np.zeros(asked.shape)
-
-    def of(event: str, found: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        return found[:, names.index(event)] if event in names else nothing
-
-    on_time = of("renewed", early)
-    parts = {"on_time": on_time, "slipped": of("renewed", at) - on_time}
-    parts |= {event: of(event, at) for event in ("failed", "retired")}
-    return np.stack([parts[name] for name in FOUR], axis=1)
 
 
 def worst_fold(result: BacktestResult, outcome: str) -> float:

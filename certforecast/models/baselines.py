@@ -23,7 +23,19 @@ from certforecast.models.transforming import ProbabilityColumns
 if TYPE_CHECKING:
     from sklearn.utils import Tags
 
-__all__ = ["RULES", "FewestDaysLeft", "IssuerRate", "PastDue", "PriorRate"]
+__all__ = [
+    "RULES",
+    "DomainLateRate",
+    "DomainRate",
+    "FewestDaysLeft",
+    "IssuerRate",
+    "LineageLateRate",
+    "LineageRate",
+    "OwnerRate",
+    "PastDue",
+    "PreviousMargin",
+    "PriorRate",
+]
 
 #: Weight, in rows, of the overall rate in an issuer's smoothed one. An assumption.
 PRIOR_ROWS = 50.0
@@ -156,6 +168,64 @@ class IssuerRate(_Rule):
         self.rates_ = {str(name): float(rate) for name, rate in rates.items()}
 
 
+class _Record(_Rule):
+    """What has the worst record is the most urgent; where there is none, the middle one is assumed."""
+
+    #: 1.0 where more is worse, -1.0 where less is.
+    worse: ClassVar[float] = 1.0
+
+    def risk(self, X: pd.DataFrame) -> npt.NDArray[np.float64]:
+        """Give the record, negated where less is worse, or the median one for unknown; shape (n_rows,)."""
+        score = self.worse * X[self.column].astype("float64")
+        return cast("npt.NDArray[np.float64]", score.fillna(self.middle_).to_numpy(dtype=np.float64))
+
+    def _learn(
+        self,
+        X: pd.DataFrame,
+        failed: npt.NDArray[np.bool_],  # noqa: ARG002 (a record is of the past)
+        weights: npt.NDArray[np.float64],  # noqa: ARG002
+    ) -> None:
+        known = X[self.column].dropna()
+        self.middle_ = self.worse * float(known.median()) if len(known) else 0.0
+
+
+class DomainRate(_Record):
+    """The domain whose renewals failed most often is the most urgent."""
+
+    column = "domain_failed_rate"
+
+
+class DomainLateRate(_Record):
+    """The domain whose renewals came late or failed most often is the most urgent."""
+
+    column = "domain_late_rate"
+
+
+class OwnerRate(_Record):
+    """The owner whose renewals failed most often is the most urgent."""
+
+    column = "owner_failed_rate"
+
+
+class LineageRate(_Record):
+    """The lineage that failed most often is the most urgent."""
+
+    column = "lineage_failed_rate"
+
+
+class LineageLateRate(_Record):
+    """The lineage that came late or failed most often is the most urgent."""
+
+    column = "lineage_late_rate"
+
+
+class PreviousMargin(_Record):
+    """The lineage that was renewed latest the last time is the most urgent."""
+
+    column = "margin_last"
+    worse = -1.0
+
+
 class PriorRate(_Rule):
     """No skill: everything fails at the overall rate."""
 
@@ -165,4 +235,14 @@ class PriorRate(_Rule):
 
 
 #: The rules by the name under which they are compared.
-RULES = {"fewest days left": FewestDaysLeft, "past due": PastDue, "issuer's rate": IssuerRate}
+RULES = {
+    "fewest days left": FewestDaysLeft,
+    "past due": PastDue,
+    "issuer's rate": IssuerRate,
+    "domain's rate": DomainRate,
+    "domain's late rate": DomainLateRate,
+    "owner's rate": OwnerRate,
+    "lineage's rate": LineageRate,
+    "lineage's late rate": LineageLateRate,
+    "previous margin": PreviousMargin,
+}

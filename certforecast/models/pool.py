@@ -43,6 +43,9 @@ _TRUST: Final = {"boosted": 0.15, "lean": 0.15, "wide": 0.15}
 _TRUST_RULE: Final = 0.0625
 _TRUST_PRIOR: Final = 0.75
 
+#: The rules among the members. The others of `RULES` are features of the models already.
+_RULES: Final = ("fewest days left", "past due", "issuer's rate")
+
 #: With so many own renewals, half of what is taken from the shipped model by and by has been taken from it.
 _HALF_FADED: Final = 100.0
 
@@ -265,7 +268,7 @@ class OutcomePool(ClassifierMixin, ProbabilityColumns, BaseEstimator):  # type: 
             "lean": OutcomeClassifier("logistic", random_state=seed),
             "wide": OutcomeClassifier("logistic", lean=False, C=0.002, random_state=seed),
         }
-        rules = {name: rule() for name, rule in RULES.items() if rule.column in frame}
+        rules = {name: RULES[name]() for name in _RULES if RULES[name].column in frame}
         return {**models, **rules, "overall rates": PriorRate()}
 
     def _informed(self, frame: pd.DataFrame) -> pd.DataFrame:

@@ -160,7 +160,9 @@ def new_model(settings: ModelSettings, *, timed: bool = False) -> "OutcomePool |
 
 
 def fit_rows(model: Any, rows: "pd.DataFrame", policy: RenewalPolicy) -> Any:
-    """Fit a model to rows that may be learned from; tell it when each was settled, if it wants to know.
+    """Fit a model to rows that may be learned from; tell it what else its `fit` wants to know.
+
+    That is ``landmarks``, when each row was settled, and ``durations``, when and how it ended.
 
     Parameters
     ----------
@@ -180,13 +182,17 @@ def fit_rows(model: Any, rows: "pd.DataFrame", policy: RenewalPolicy) -> Any:
 
     from certforecast.models.durations import durations
 
+    def ended() -> "pd.DataFrame":
+        # All are settled: nothing was heard of any after its expiry that counts.
+        return durations(rows, rows["not_after"].max() if len(rows) else datetime(1970, 1, 1, tzinfo=UTC))
+
     known = {}
     if has_fit_parameter(model, "landmarks"):
         known["landmarks"] = settling(rows, policy)
         if getattr(model, "times", None) is not None:
-            # All are settled: nothing was heard of any after its expiry that counts.
-            until = rows["not_after"].max() if len(rows) else datetime(1970, 1, 1, tzinfo=UTC)
-            known["landmarks"] = known["landmarks"].join(durations(rows, until))
+            known["landmarks"] = known["landmarks"].join(ended())
+    if has_fit_parameter(model, "durations"):
+        known["durations"] = ended()
     inputs = rows[[name for name in FEATURES if name in rows]]
     y = rows["outcome"].to_numpy(dtype=object).astype(str)
     return model.fit(inputs, y, sample_weight=landmark_weights(rows).to_numpy(), **known)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from certforecast.models import RULES, OutcomeClassifier, PriorRate
+from certforecast.models import OutcomeClassifier
 from certforecast.models.training import landmark_weights, trainable
 from certforecast.policy import RenewalPolicy
 from tests.timeline import day
@@ -84,29 +84,6 @@ def test_one_class_or_an_unknown_method_is_refused() -> None:
         OutcomeClassifier().fit(X, np.full(50, "on_time"))
     with pytest.raises(ValueError, match="choose blended, boosted or logistic"):
         OutcomeClassifier(method="magic").fit(X, y)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("name", [*RULES])
-def test_a_rule_ranks_by_its_score_and_learns_its_rate(name: str) -> None:
-    X, y = example()
-    rule = RULES[name]().fit(X, y)
-    p = rule.proba_frame(X)
-    assert np.allclose(p.sum(axis=1), 1.0)
-    assert p["p_failed"].mean() == pytest.approx((y == "failed").mean(), abs=0.01)
-    score = pd.Series(rule.risk(X), index=X.index)
-    assert p["p_failed"].rank().corr(score.rank()) > 0.999
-
-
-def test_the_rules_say_what_their_names_say() -> None:
-    X, y = example()
-    sooner = X.assign(days_left=X["days_left"] - 5, days_past_due=X["days_past_due"] + 5)
-    for name in ("fewest days left", "past due"):
-        rule = RULES[name]().fit(X, y)
-        assert (rule.risk(sooner) > rule.risk(X)).all()
-    rates = RULES["issuer's rate"]().fit(X, y)
-    assert rates.rates_["Bad"] > rates.rates_["Good"]
-    assert rates.risk(X.head(1).assign(issuer_org="New"))[0] == rates.overall_
-    assert PriorRate().fit(X, y).proba_frame(X)["p_failed"].nunique() == 1
 
 
 def landmark_rows() -> pd.DataFrame:
