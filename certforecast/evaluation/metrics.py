@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,6 +13,7 @@ __all__ = [
     "auprc",
     "auprc_resampled",
     "auroc",
+    "auroc_resampled",
     "brier",
     "brier_multiclass",
     "calibration_bins",
@@ -21,6 +23,9 @@ __all__ = [
     "log_loss",
     "ranks_by_moment",
 ]
+
+#: Bins of a calibration error.
+BINS: Final = 15
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -92,7 +97,7 @@ def log_loss(outcome: ArrayLike, probabilities: ArrayLike, labels: Sequence[str]
     return float(-np.mean(np.log(forecast[came])))
 
 
-def calibration_bins(p: ArrayLike, bins: int = 15) -> Ints:
+def calibration_bins(p: ArrayLike, bins: int = BINS) -> Ints:
     """Sort forecasts into bins of about equal mass.
 
     Equal forecasts share a bin, so the order of the rows has no say; a bin may thus be larger than the
@@ -110,7 +115,7 @@ def calibration_bins(p: ArrayLike, bins: int = 15) -> Ints:
     return np.asarray(middle * bins, dtype=np.int64)
 
 
-def calibration_error(y: ArrayLike, p: ArrayLike, bins: int = 15) -> float:
+def calibration_error(y: ArrayLike, p: ArrayLike, bins: int = BINS) -> float:
     """Expected calibration error: mean distance of the observed share from the forecast, by bins.
 
     The bins have equal mass, as rare outcomes put nearly all rows into the first of equally wide ones
@@ -202,6 +207,31 @@ def auprc_resampled(y: ArrayLike, p: ArrayLike, weights: Iterator[Floats]) -> Fl
             return np.nan
         precision = np.divide(caught, taken, out=np.zeros_like(caught), where=taken > 0)
         return float(np.diff(caught, prepend=0.0) @ precision / caught[-1])
+
+    return np.array([area(drawn[order]) for drawn in weights])
+
+
+def auroc_resampled(y: ArrayLike, p: ArrayLike, weights: Iterator[Floats]) -> Floats:
+    """Compute the area under the ROC curve anew for each set of row weights; as :func:`auprc_resampled`.
+
+    Returns
+    -------
+    ndarray of float, shape (n_resamples,)
+        NaN for a resample without both classes.
+    """
+    came, forecast = _pair(y, p)
+    order = np.argsort(-forecast, kind="stable")
+    came = came[order]
+    last_of_ties = np.append(np.flatnonzero(np.diff(forecast[order])), len(order) - 1)
+
+    def area(drawn: Floats) -> float:
+        hits = np.cumsum(drawn * came)[last_of_ties]
+        alarms = np.cumsum(drawn)[last_of_ties] - hits
+        if not len(came) or not hits[-1] or not alarms[-1]:
+            return np.nan
+        # Of equal forecasts, half are taken to be in order.
+        middle = hits - np.diff(hits, prepend=0.0) / 2
+        return float(np.diff(alarms, prepend=0.0) @ middle / (hits[-1] * alarms[-1]))
 
     return np.array([area(drawn[order]) for drawn in weights])
 
