@@ -22,8 +22,10 @@ __all__ = [
     "BacktestResult",
     "Difference",
     "Timing",
+    "as_records",
     "came",
     "chance",
+    "pair",
     "require_outcome",
 ]
 
@@ -50,6 +52,14 @@ def came(rows: pd.DataFrame, outcome: str) -> "pd.Series[bool]":
 def chance(rows: pd.DataFrame, outcome: str) -> "pd.Series[float]":
     """Give the forecast probabilities of an outcome, or of late; shape (n_rows,)."""
     return rows[[f"p_{name}" for name in SCORED[outcome]]].sum(axis=1)
+
+
+def pair(rows: pd.DataFrame, outcome: str) -> tuple[metrics.Floats, metrics.Floats]:
+    """Give what came about, as 0 and 1, and what was forecast for it; shape (n_rows,) each."""
+    return (
+        np.asarray(came(rows, outcome), dtype=np.float64),
+        np.asarray(chance(rows, outcome), dtype=np.float64),
+    )
 
 
 class Difference(NamedTuple):
@@ -154,7 +164,8 @@ class BacktestResult:
             ``model``; ``auprc``; ``auroc``; ``brier``; ``log_loss`` of the outcome against all others;
             ``calibration_error``; ``caught`` (:func:`~certforecast.evaluation.caught_at_k` with the `k` of the
             backtest, ranked among all renewals open at the moment). Each is followed by ``..._low`` and
-            ``..._high``, a 90 % interval by resampling whole lineages, the same for each model. NaN where the
+            ``..._high``, a 90 % interval by resampling whole lineages, the same for each model; that of the
+            calibration error is free of the measure's bias, so it may lie below the error. NaN where the
             outcome did not come about.
         """
         require_outcome(outcome)
@@ -352,18 +363,10 @@ class BacktestResult:
             "cutoffs": [cutoff.isoformat() for cutoff in self.cutoffs],
             "k": self.k,
             "grace_days": self.policy.grace_days,
-            "summary": {
-                outcome: [
-                    {name: None if value != value else value for name, value in record.items()}
-                    for record in self.summary(outcome).to_dict("records")
-                ]
-                for outcome in SCORED
-            },
+            "summary": {outcome: as_records(self.summary(outcome)) for outcome in SCORED},
         }
 
-    def _scores(
-        self, rows: pd.DataFrame, outcome: str, ranks: "pd.Series[int] | None"
-    ) -> dict[str, float]:
+    def _scores(self, rows: pd.DataFrame, outcome: str, ranks: "pd.Series[int] | None") -> dict[str, float]:
         y, p = came(rows, outcome), chance(rows, outcome)
         found = {
             "auprc": metrics.auprc(y, p),
@@ -379,7 +382,7 @@ class BacktestResult:
     def _resampled(
         self, rows: pd.DataFrame, outcome: str, ranks: "pd.Series[int] | None"
     ) -> dict[str, metrics.Floats]:
-        y, p = came(rows, outcome).to_numpy(dtype=bool), chance(rows, outcome).to_numpy(dtype=np.float64)
+        y, p = pair(rows, outcome)
         lineages = Lineages(rows["lineage"])
         number = lineages.totals(np.ones(len(rows)))
         found = {
@@ -387,12 +390,15 @@ class BacktestResult:
             "auroc": metrics.auroc_resampled(y, p, lineages.weights()),
             "brier": ratio(lineages.totals((p - y) ** 2), number),
             "log_loss": ratio(lineages.totals(_loss(y, p)), number),
-            "calibration_error": calibration_errors(y, p, lineages),
+            # Resampling adds the bias of the measure once more: reflected, it is taken out.
+            "calibration_error": np.maximum(
+                0.0, 2 * metrics.calibration_error(y, p) - calibration_errors(y, p, lineages)
+            ),
         }
         if ranks is not None:
             ids = rows["fingerprint"]
-            best = ranks.where(pd.Series(y, rows.index)).groupby(ids).transform("min")
-            once = ~ids.duplicated().to_numpy() & y
+            best = ranks.where(pd.Series(y == 1, rows.index)).groupby(ids).transform("min")
+            once = ~ids.duplicated().to_numpy() & (y == 1)
             caught = once & (best <= self.k).to_numpy()
             found["caught"] = ratio(lineages.totals(caught), lineages.totals(once))
         return found
@@ -408,13 +414,21 @@ class BacktestResult:
         }
 
 
+def as_records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Give the rows of a table as plain values; NaN becomes None."""
+    return [
+        {str(name): None if value != value else value for name, value in row.items()}
+        for row in table.to_dict("records")
+    ]
+
+
 def require_outcome(outcome: str) -> None:
     """Raise `InputError` unless an outcome can be scored."""
     if outcome not in SCORED:
         raise InputError(f"{outcome!r} is no outcome; choose one of {', '.join(SCORED)}")
 
 
-def calibration_errors(y: metrics.Floats | Any, p: metrics.Floats, lineages: Lineages) -> metrics.Floats:
+def calibration_errors(y: metrics.Floats, p: metrics.Floats, lineages: Lineages) -> metrics.Floats:
     """Compute the calibration error anew for each resample, in the same bins; shape (n_resamples,)."""
     bins = metrics.calibration_bins(p)
     excess = np.zeros((len(p), metrics.BINS))
@@ -423,7 +437,7 @@ def calibration_errors(y: metrics.Floats | Any, p: metrics.Floats, lineages: Lin
 
 
 def _with_intervals(found: Mapping[str, float], drawn: Mapping[str, metrics.Floats]) -> dict[str, float]:
-    record = {}
+    record: dict[str, float] = {}
     for name, figure in found.items():
         low, high = interval(drawn[name])
         record |= {name: figure, f"{name}_low": low, f"{name}_high": high}

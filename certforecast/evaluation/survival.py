@@ -5,7 +5,14 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["brier_by_time", "censoring_survival", "coverage", "integrated_brier", "weighted_misses"]
+__all__ = [
+    "brier_by_time",
+    "censoring_survival",
+    "coverage",
+    "integrated_brier",
+    "mean_over_time",
+    "weighted_misses",
+]
 
 Floats = NDArray[np.float64]
 
@@ -87,9 +94,12 @@ def integrated_brier(
     times: Sequence[float],
 ) -> float:
     """Give the mean of :func:`brier_by_time` over the span of `times`, by trapezia; parameters as there."""
-    scores = brier_by_time(came, duration, censored, incidence, times)
-    asked = np.asarray(times, np.float64)
-    return float(np.trapezoid(scores, asked) / (asked[-1] - asked[0]))
+    return float(mean_over_time(brier_by_time(came, duration, censored, incidence, times), times))
+
+
+def mean_over_time(scores: Floats, times: Sequence[float]) -> Floats:
+    """Average scores of shape (..., n_times) over the span of `times`, by trapezia."""
+    return np.asarray(np.trapezoid(scores, times, axis=-1) / (times[-1] - times[0]))
 
 
 def censoring_survival(duration: Floats, censored: ArrayLike, at: Floats, *, before: bool = False) -> Floats:

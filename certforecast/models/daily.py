@@ -29,7 +29,7 @@ class DailyShares:
     #: It learns from durations, so :func:`certforecast.models.training.fit_rows` gives them.
     times: Final = True
 
-    def fit(self, X: pd.DataFrame, y: Any, sample_weight: Any = None, *, landmarks: pd.DataFrame) -> Self:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, *, landmarks: pd.DataFrame) -> Self:
         """Learn from outcomes, and from the ``duration`` of each row in `landmarks`; `X` is not looked at."""
         weights = np.ones(len(y)) if sample_weight is None else np.asarray(sample_weight, np.float64)
         self._weights = weights / weights.sum()
