@@ -36,14 +36,14 @@ def backtest(
     times: Annotated[
         bool,
         typer.Option(
-            "--times", help="Score when renewals come, too. Training takes two or three times as long."
+            "--times", help="Score when renewals come, too. Fitting takes two to three times as long."
         ),
     ] = False,
     page: Annotated[
         Path | None,
         typer.Option(
-            help="Write a page that compares everything to this file (HTML). Implies --times; needs the extra "
-            "'plots'."
+            help="Write a page that compares everything to this file (HTML). Implies --times; needs the "
+            "extra 'plots'."
         ),
     ] = None,
     as_json: Json = False,
@@ -119,6 +119,10 @@ def _show(result: "BacktestResult", settings: "Settings", outcome: str) -> None:
         result.summary(outcome).to_dict("records"),
         caption=result.describe(),
     )
+
+    def lead(row: dict[str, Any]) -> str:
+        return f"{row['money_lead']:+,.0f} ({row['money_lead_low']:+,.0f} to {row['money_lead_high']:+,.0f})"
+
     worth = money(result, settings.costs, settings.effects).set_index("model").add_prefix("money_")
     found = at_capacity(result, outcome).set_index("model").join(worth).reset_index()
     print_table(
@@ -130,16 +134,11 @@ def _show(result: "BacktestResult", settings: "Settings", outcome: str) -> None:
             ("days of warning", lambda row: f"{row['warning_days']:.0f}"),
             ("7 days or more", lambda row: f"{row['in_time']:.0%}"),
             ("loss averted", lambda row: f"{row['money_averted']:,.0f}"),
-            (
-                f"lead of {result.models[0]}",
-                lambda row: (
-                    f"{row['money_lead']:+,.0f} ({row['money_lead_low']:+,.0f} to {row['money_lead_high']:+,.0f})"
-                ),
-            ),
+            (f"lead of {result.models[0]}", lead),
         ],
         found.to_dict("records"),
-        caption="days of warning: median over all that came about, 0 for those never looked into; losses rank by the "
-        "costs in the settings",
+        caption="days of warning: median over all that came about, 0 for those never looked into; "
+        "loss: by the costs in the settings",
     )
     say("AUPRC: area under the precision-recall curve. Every measure, with intervals: --json, or --page FILE")
 

@@ -227,7 +227,7 @@ def _timing(model: Any, X: pd.DataFrame) -> Timing:
 def _facts(rows: pd.DataFrame, known: datetime, policy: RenewalPolicy) -> pd.DataFrame:
     """Tell what there is to tell of each row beside its forecasts."""
     facts = rows[[*_KEY, "lineage", "outcome", "scored"]].assign(
-        **{name: rows[column] if column in rows else np.nan for name, column in _FACTS.items()}
+        **{name: rows.get(column, np.nan) for name, column in _FACTS.items()}
     )
     if "in_service_at" in rows:
         # Until then all is known, of what ended in any way: what is open is censored, whatever will end it.

@@ -1,4 +1,4 @@
-"""What a person who can look into so many renewals at a time would have found, how early, and what it is worth."""
+"""What somebody with time for so many renewals would have found, how early, and what that is worth."""
 
 from typing import Final
 
@@ -152,11 +152,11 @@ def money(
     Returns
     -------
     DataFrame of shape (n_models, 12)
-        ``model``; ``looks``; ``loss``, what all renewals came to cost; ``averted``, with its interval; ``share``
-        of what the same number of looks could have averted in hindsight; ``lead``, of the model `ahead` over
-        this one, on the same renewals, with its interval; ``paying_looks`` and ``net``: the looks that are
-        worth their cost by the forecast itself, as ``certforecast plan`` takes them, and what they avert
-        less what they cost. In the currency of `costs`.
+        ``model``; ``looks``; ``loss``, what all renewals came to cost; ``averted``, with its interval;
+        ``share`` of what the same number of looks could have averted in hindsight; ``lead``, of the model
+        `ahead` over this one, on the same renewals, with its interval; ``paying_looks`` and ``net``: the
+        looks that are worth their cost by the forecast itself, as ``certforecast plan`` takes them, and what
+        they avert less what they cost. In the currency of `costs`.
 
     Raises
     ------

@@ -95,10 +95,11 @@ class GroupCalibrationDisplay(Display):
                 places.append(place)
                 labels.append(row["value"])
         ax.text(1.02, 0.0, "forecast → observed   renewals", transform=told, va="center", fontsize="small")
+        who = self.outcome.replace("_", "-").capitalize()
         ax.set(
             ylim=(place - 0.8, 0.9),
             xlabel="observed less forecast, in percentage points, with 90 % interval",
-            title=f"{self.outcome.replace('_', '-').capitalize()} renewals: calibration of {self.model} by group",
+            title=f"{who} renewals: calibration of {self.model} by group",
         )
         ax.set_yticks(places, labels)
         ax.tick_params(axis="y", length=0)

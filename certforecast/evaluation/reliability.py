@@ -32,12 +32,12 @@ _BEYOND: Final = 0.95
 
 
 def calibration(result: BacktestResult, outcome: str = "failed") -> pd.DataFrame:
-    """Say of each model how far its probabilities are off, and how far they would seem to be if they were right.
+    """Say how far the probabilities of each model are off, and how far right ones would seem to be.
 
-    The calibration error is an average of distances, so it is above 0 for perfect forecasts, too, and the more
-    so the fewer renewals there are. Two remedies stand beside it: the error less its bias, estimated by
-    resampling as Kumar et al. (2019, "Verified uncertainty calibration") do, here of whole lineages; and
-    the floor, which forecasts that are right would show on the same rows.
+    The calibration error is an average of distances, so it is above 0 for perfect forecasts, too, and the
+    more so the fewer renewals there are. Two remedies stand beside it: the error less its bias, estimated by
+    resampling as Kumar et al. (2019, "Verified uncertainty calibration") do, here of whole lineages; and the
+    floor, which forecasts that are right would show on the same rows.
 
     Parameters
     ----------

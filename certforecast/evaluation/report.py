@@ -36,9 +36,9 @@ def backtest_report(
     Returns
     -------
     dict
-        What :meth:`BacktestResult.to_dict` gives, and tables as lists of records: ``differences``, ``horizons``,
-        ``calibration``, ``calibration_by_group`` and ``capacity``, each by outcome; ``money``; ``timing``, by
-        outcome, and ``coverage``, both empty unless a model says when. NaN becomes None.
+        What :meth:`BacktestResult.to_dict` gives, and tables as lists of records: ``differences``,
+        ``horizons``, ``calibration``, ``calibration_by_group`` and ``capacity``, each by outcome; ``money``;
+        ``timing``, by outcome, and ``coverage``, both empty unless a model says when. NaN becomes None.
 
     Raises
     ------

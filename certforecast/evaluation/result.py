@@ -162,8 +162,8 @@ class BacktestResult:
         -------
         DataFrame of shape (n_models, 19)
             ``model``; ``auprc``; ``auroc``; ``brier``; ``log_loss`` of the outcome against all others;
-            ``calibration_error``; ``caught`` (:func:`~certforecast.evaluation.caught_at_k` with the `k` of the
-            backtest, ranked among all renewals open at the moment). Each is followed by ``..._low`` and
+            ``calibration_error``; ``caught`` (:func:`~certforecast.evaluation.caught_at_k` with the `k` of
+            the backtest, ranked among all renewals open at the moment). Each is followed by ``..._low`` and
             ``..._high``, a 90 % interval by resampling whole lineages, the same for each model; that of the
             calibration error is free of the measure's bias, so it may lie below the error. NaN where the
             outcome did not come about.
@@ -194,9 +194,9 @@ class BacktestResult:
         Returns
         -------
         DataFrame of shape (n_horizons * n_models, n_columns)
-            ``horizon``, ``model``, ``rows``, ``renewals``, ``base_rate`` (share of the rows with the outcome),
-            and ``auprc``, ``auroc``, ``brier``, ``log_loss``, ``calibration_error`` with their intervals as in
-            :meth:`summary`.
+            ``horizon``, ``model``, ``rows``, ``renewals``, ``base_rate`` (share of the rows with the
+            outcome), and ``auprc``, ``auroc``, ``brier``, ``log_loss``, ``calibration_error`` with their
+            intervals as in :meth:`summary`.
         """
         require_outcome(outcome)
         records = []

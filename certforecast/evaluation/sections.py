@@ -47,26 +47,29 @@ def sections(report: Report) -> list[Section]:
     parts = [
         Section(
             "Who ranks best",
-            "AUPRC is the area under the precision-recall curve: how much of what is named as risky comes about, "
-            "over all lengths of the list. Guessing reaches the share of rows with the outcome. Brier score and "
-            "log loss judge the probabilities themselves; lower is better. In brackets stand 90 % intervals. The "
-            "lead is that of {ours} over the row, on the same draws: beyond noise if its interval leaves out 0.",
+            "AUPRC is the area under the precision-recall curve: how much of what is named as risky comes "
+            "about, over all lengths of the list. Guessing reaches the share of rows with the outcome. "
+            "Brier score and log loss judge the probabilities themselves; lower is better. In brackets "
+            "stand 90 % intervals. The lead is that of {ours} over the row, on the same draws: beyond "
+            "noise if its interval leaves out 0.",
             tuple(_skill(report, outcome) for outcome in report["differences"]),
             ("precision-recall",),
         ),
         Section(
             "What a person would have found",
-            "At each moment somebody looks into the {k} likeliest renewals that were not looked into before. Found "
-            "is what was looked into before it was too late: before the expiry, or before the slip point for "
-            "late ones. Days of warning are the median over all that came about, 0 for those never looked into.",
+            "At each moment somebody looks into the {k} likeliest renewals that were not looked into "
+            "before. Found is what was looked into before it was too late: before the expiry, or before "
+            "the slip point for late ones. Days of warning are the median over all that came about, 0 for "
+            "those never looked into.",
             tuple(_capacity(report, outcome) for outcome in ("failed", "late")),
             ("caught",),
         ),
         Section(
             "What it is worth",
-            "All rank by the loss they expect, by the costs in the settings. A look averts a set share of what the "
-            "renewal came to cost. In hindsight is the share of what the same number of looks could have averted. "
-            "Net counts only looks that are worth their cost by the forecast itself, less what they cost.",
+            "All rank by the loss they expect, by the costs in the settings. A look averts a set share of "
+            "what the renewal came to cost. In hindsight is the share of what the same number of looks "
+            "could have averted. Net counts only looks that are worth their cost by the forecast itself, "
+            "less what they cost.",
             (_money(report),),
         ),
         Section(
@@ -77,10 +80,10 @@ def sections(report: Report) -> list[Section]:
         ),
         Section(
             "Are the probabilities right",
-            "The calibration error is the mean distance of the observed share from the forecast, over 15 bins. "
-            "It is above 0 for perfect forecasts, too: the floor is what they would show on the same rows, and 95 "
-            "of 100 such forecasts stay below the second figure. Less bias is the error with that effect taken out "
-            "by resampling lineages, with its interval.",
+            "The calibration error is the mean distance of the observed share from the forecast, over 15 "
+            "bins. It is above 0 for perfect forecasts, too: the floor is what they would show on the same "
+            "rows, and 95 of 100 such forecasts stay below the second figure. Less bias is the error with "
+            "that effect taken out by resampling lineages, with its interval.",
             tuple(_calibration(report, outcome) for outcome in report["differences"]),
             ("reliability", "groups"),
         ),
@@ -89,9 +92,9 @@ def sections(report: Report) -> list[Section]:
         parts.append(
             Section(
                 "Do they know when",
-                "The Brier score of whether the outcome has come about by a day, over the next 90 days and at some "
-                "of them. Renewals still open count as censored, made up for by weights. An interval should hold "
-                "nine of ten of the renewals that came before the expiry.",
+                "The Brier score of whether the outcome has come about by a day, over the next 90 days and "
+                "at some of them. Renewals still open count as censored, made up for by weights. An "
+                "interval should hold nine of ten of the renewals that came before the expiry.",
                 (
                     *(_timing(report, outcome) for outcome in report["timing"] if report["timing"][outcome]),
                     *((_coverage(report),) if report["coverage"] else ()),
@@ -123,16 +126,16 @@ def _finding(report: Report) -> str | None:
     if not ours["came"]:
         return None
     said = (
-        f"With {report['k']} looks at each moment, {report['ours']} finds {ours['found']} of {ours['came']} failures "
-        f"in time, with {ours['false_alarms']:,} looks at renewals that did not fail; half of all failures "
-        f"have {ours['warning_days']:.0f} days of warning or more"
+        f"With {report['k']} looks at each moment, {report['ours']} finds {ours['found']} of {ours['came']} "
+        f"failures in time, with {ours['false_alarms']:,} looks at renewals that did not fail; half of all "
+        f"failures have {ours['warning_days']:.0f} days of warning or more"
     )
     if not rows:
         return f"{said}."
     best = max(rows.values(), key=lambda row: row["found"])
     return (
-        f"{said}. {best['model'].capitalize()} finds {best['found']}, with {best['false_alarms']:,} other looks "
-        f"and {best['warning_days']:.0f} days."
+        f"{said}. {best['model'].capitalize()} finds {best['found']}, with {best['false_alarms']:,} other "
+        f"looks and {best['warning_days']:.0f} days."
     )
 
 
@@ -144,8 +147,8 @@ def _earning(report: Report) -> str | None:
     best = max(rows.values(), key=lambda row: row["averted"])
     verdict = _verdict(best["lead_low"], best["lead_high"])
     return (
-        f"Of a loss of {ours['loss']:,.0f} those looks avert {ours['averted']:,.0f}, {verdict} {best['model']} "
-        f"with {best['averted']:,.0f} (difference {_range(best, 'lead', _signed_money)})."
+        f"Of a loss of {ours['loss']:,.0f} those looks avert {ours['averted']:,.0f}, {verdict} "
+        f"{best['model']} with {best['averted']:,.0f} (difference {_range(best, 'lead', _signed_money)})."
     )
 
 
@@ -155,8 +158,8 @@ def _probabilities(report: Report) -> str | None:
         return None
     noise = "more than noise" if row["beyond_noise"] else "which noise alone explains"
     return (
-        f"Its probabilities of failure average {row['forecast']:.1%} where {row['observed']:.1%} came about. The "
-        f"calibration error is {row['error']:.3f}, {noise}: forecasts that are right would show "
+        f"Its probabilities of failure average {row['forecast']:.1%} where {row['observed']:.1%} came "
+        f"about. The calibration error is {row['error']:.3f}, {noise}: forecasts that are right would show "
         f"{row['floor']:.3f} on these renewals, and up to {row['floor_high']:.3f} by chance."
     )
 
@@ -166,8 +169,9 @@ def _covering(report: Report) -> str | None:
         return None
     row = report["coverage"][0]
     return (
-        f"Of {row['renewals']:,} renewals that came before the expiry, {_range(row, 'coverage', _percent)} came within the "
-        f"interval forecast for nine of ten; half of the intervals are {row['width']:.0f} days wide or less."
+        f"Of {row['renewals']:,} renewals that came before the expiry, {_range(row, 'coverage', _percent)} "
+        f"came within the interval forecast for nine of ten; half of the intervals are {row['width']:.0f} "
+        "days wide or less."
     )
 
 

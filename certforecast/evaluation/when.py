@@ -25,8 +25,9 @@ def timing(result: BacktestResult, outcome: str = "failed") -> pd.DataFrame:
     """Score the forecasts of whether an outcome has come about by each day of the next 90.
 
     All rows count, also those whose outcome is not known yet: they are censored when everything was last
-    known, and inverse weights make up for it (:func:`~certforecast.evaluation.brier_by_time`). A failure comes
-    at the expiry, so every model says when ``failed`` comes about; of other outcomes those only that do.
+    known, and inverse weights make up for it (:func:`~certforecast.evaluation.brier_by_time`). A failure
+    comes at the expiry, so every model says when ``failed`` comes about; of other outcomes those only that
+    do.
 
     Parameters
     ----------
@@ -78,7 +79,8 @@ def coverage_by_group(
     -------
     DataFrame of shape (n_groups, 7)
         ``group``, ``value``, ``renewals``, ``coverage`` with ``coverage_low`` and ``coverage_high``, its 90 %
-        interval by resampling lineages, and ``width``, the median width of the intervals in days. Largest first.
+        interval by resampling lineages, and ``width``, the median width of the intervals in days. Largest
+        first.
 
     Raises
     ------

@@ -29,8 +29,17 @@ class DailyShares:
     #: It learns from durations, so :func:`certforecast.models.training.fit_rows` gives them.
     times: Final = True
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None, *, landmarks: pd.DataFrame) -> Self:
+    def fit(
+        self,
+        X: Any,  # noqa: ARG002 (the interface of all)
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        landmarks: pd.DataFrame | None = None,
+    ) -> Self:
         """Learn from outcomes, and from the ``duration`` of each row in `landmarks`; `X` is not looked at."""
+        if landmarks is None or "duration" not in landmarks:
+            raise ValueError("landmarks with the duration of each row are needed")
         weights = np.ones(len(y)) if sample_weight is None else np.asarray(sample_weight, np.float64)
         self._weights = weights / weights.sum()
         self._outcomes, self._durations = np.asarray(y), landmarks["duration"].to_numpy(np.float64)
