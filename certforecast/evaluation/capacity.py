@@ -1,5 +1,6 @@
 """What somebody with time for so many renewals would have found, how early, and what that is worth."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -7,12 +8,13 @@ import numpy.typing as npt
 import pandas as pd
 
 from certforecast.errors import InputError
+from certforecast.evaluation.metrics import places
 from certforecast.evaluation.resampling import Lineages, interval, ratio
 from certforecast.evaluation.result import SCORED, BacktestResult, chance, require_outcome
 from certforecast.loss import expected_loss
 from certforecast.settings import CostSettings, EffectSettings
 
-__all__ = ["at_capacity", "looked_into", "money"]
+__all__ = ["at_capacity", "found_by_looks", "looked_into", "money"]
 
 Flags = npt.NDArray[np.bool_]
 
@@ -40,8 +42,7 @@ def looked_into(
         True once for each renewal at most.
     """
     values = score.to_numpy(dtype=np.float64)
-    codes = np.unique(ids.to_numpy(), return_inverse=True)[1]
-    when = np.unique(moments.to_numpy(), return_inverse=True)[1]
+    codes, when = places(ids), places(moments)
     order = np.lexsort((codes, -values, when))
     order = order[~np.isnan(values[order])]
     seen = np.zeros(codes.max(initial=-1) + 1, dtype=bool)
@@ -81,25 +82,7 @@ def at_capacity(result: BacktestResult, outcome: str = "failed", k: int | None =
     require_outcome(outcome)
     records = []
     for model in result.models:
-        table = result.described(model, every=True)
-        late = outcome in ("slipped", "late")
-        lead = table["days_to_slip" if late else "days_left"]
-        score = chance(table, outcome).where(lead > 0)
-        looks = looked_into(score, table["as_of"], table["fingerprint"], result.k if k is None else k)
-        looks &= table["scored"].to_numpy(dtype=bool)
-        event = table["outcome"].isin(SCORED[outcome]) & table["scored"]
-        renewals = pd.DataFrame(
-            {
-                "lineage": table["lineage"],
-                "event": event,
-                "look": looks,
-                "found": event & looks,
-                "warning": lead.where(event & looks, 0.0),
-            }
-        ).groupby(table["fingerprint"])
-        each = renewals.agg(
-            {"lineage": "first", **dict.fromkeys(["event", "look", "found", "warning"], "max")}
-        )
+        each = _by_renewal(result.described(model, every=True), outcome, result.k if k is None else k)
         lineages = Lineages(each["lineage"])
         came_about, taken = lineages.totals(each["event"]), lineages.totals(each["look"])
         found = lineages.totals(each["found"])
@@ -122,6 +105,34 @@ def at_capacity(result: BacktestResult, outcome: str = "failed", k: int | None =
             low, high = interval(drawn)
             record |= {name: figure, f"{name}_low": low, f"{name}_high": high}
         records.append(record)
+    return pd.DataFrame.from_records(records)
+
+
+def found_by_looks(
+    result: BacktestResult, outcome: str = "failed", looks: Sequence[int] = (1, 2, 5, 10, 20)
+) -> pd.DataFrame:
+    """Say what share each model finds in time, by how many renewals can be looked into at each moment.
+
+    Parameters
+    ----------
+    result : BacktestResult
+    outcome : str
+        As for :func:`at_capacity`.
+    looks : sequence of int
+
+    Returns
+    -------
+    DataFrame of shape (n_models * n_looks, 3)
+        ``model``, ``looks``, ``caught``.
+    """
+    require_outcome(outcome)
+    records = []
+    for model in result.models:
+        table = result.described(model, every=True)
+        for k in looks:
+            each = _by_renewal(table, outcome, k)
+            share = _share(each["found"].sum(), each["event"].sum())
+            records.append({"model": model, "looks": k, "caught": share})
     return pd.DataFrame.from_records(records)
 
 
@@ -152,11 +163,11 @@ def money(
     Returns
     -------
     DataFrame of shape (n_models, 12)
-        ``model``; ``looks``; ``loss``, what all renewals came to cost; ``averted``, with its interval;
-        ``share`` of what the same number of looks could have averted in hindsight; ``lead``, of the model
-        `ahead` over this one, on the same renewals, with its interval; ``paying_looks`` and ``net``: the
-        looks that are worth their cost by the forecast itself, as ``certforecast plan`` takes them, and what
-        they avert less what they cost. In the currency of `costs`.
+        ``model``; ``looks``; ``loss``, what all renewals came to cost; ``averted``, with its interval; its
+        ``share`` of what looks at everything would have averted; ``lead``, of the model `ahead` over this
+        one, on the same renewals, with its interval; ``paying_looks`` and ``net``: the looks that are worth
+        their cost by the forecast itself, as ``certforecast plan`` takes them, and what they avert less what
+        they cost. In the currency of `costs`.
 
     Raises
     ------
@@ -180,7 +191,6 @@ def money(
     def looks_by(score: "pd.Series[float]") -> Flags:
         return looked_into(score, first["as_of"], first["fingerprint"], k)
 
-    best = float(avertible[looks_by(avertible)].sum())
     averted, gains, records = {}, {}, []
     for model, table in tables.items():
         expected = effects.investigate * _loss(table, table["p_slipped"], table["p_failed"], costs)
@@ -197,7 +207,7 @@ def money(
                 "averted": gains[model],
                 "averted_low": low,
                 "averted_high": high,
-                "share": _share(gains[model], best),
+                "share": _share(gains[model], effects.investigate * loss),
                 "paying_looks": int(paying.sum()),
                 "net": float(avertible[paying].sum()) - costs.investigate * int(paying.sum()),
             }
@@ -206,6 +216,18 @@ def money(
         low, high = interval(averted[ahead] - averted[model])
         record |= {"lead": gains[ahead] - gains[model], "lead_low": low, "lead_high": high}
     return pd.DataFrame.from_records(records)
+
+
+def _by_renewal(table: pd.DataFrame, outcome: str, k: int) -> pd.DataFrame:
+    """Say of each renewal whether it came out so, was looked into, was found, and how long before."""
+    lead = table["days_to_slip" if outcome in ("slipped", "late") else "days_left"]
+    looks = looked_into(chance(table, outcome).where(lead > 0), table["as_of"], table["fingerprint"], k)
+    looks &= table["scored"].to_numpy(dtype=bool)
+    event = table["outcome"].isin(SCORED[outcome]) & table["scored"]
+    flags = {"event": event, "look": looks, "found": event & looks, "warning": lead.where(event & looks, 0.0)}
+    renewals = table[["lineage"]].assign(**flags).groupby(table["fingerprint"])
+    each: pd.DataFrame = renewals.agg({"lineage": "first", **dict.fromkeys(flags, "max")})
+    return each
 
 
 def _loss(

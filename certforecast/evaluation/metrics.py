@@ -21,6 +21,7 @@ __all__ = [
     "caught_at_k",
     "caught_by_rank",
     "log_loss",
+    "places",
     "ranks_by_moment",
 ]
 
@@ -134,13 +135,19 @@ def ranks_by_moment(p: ArrayLike, moments: ArrayLike, ids: ArrayLike) -> Ints:
     Ids are fingerprints, which have nothing to do with the outcome, so ties are broken as if by lot and yet
     the same each time.
     """
-    forecast, labels = np.asarray(p, dtype=np.float64), np.asarray(ids)
-    moment = np.unique(np.asarray(moments), return_inverse=True)[1]
-    order = np.lexsort((np.unique(labels, return_inverse=True)[1], -forecast, moment))
+    forecast, moment = np.asarray(p, dtype=np.float64), places(moments)
+    order = np.lexsort((places(ids), -forecast, moment))
     first = np.searchsorted(moment[order], moment[order])
     ranks = np.empty(len(order), dtype=np.int64)
     ranks[order] = np.arange(len(order)) - first + 1
     return ranks
+
+
+def places(values: ArrayLike) -> Ints:
+    """Number values from 0 by their order, equal ones alike; shape (n,)."""
+    import pandas as pd
+
+    return np.asarray(pd.factorize(pd.Series(values), sort=True)[0], dtype=np.int64)
 
 
 def caught_at_k(y: ArrayLike, p: ArrayLike, moments: ArrayLike, ids: ArrayLike, k: int) -> float:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["require_plots", "write_page"]
 
+#: Lines of other models in a plot.
+_DRAWN: Final = 5
+
 _TEMPLATE: Final = Path(__file__).with_name("page.html")
 
 
@@ -101,19 +104,16 @@ def _pictures(result: BacktestResult, ours: str) -> Iterator[tuple[str, Picture]
     from matplotlib.figure import Figure
 
     from certforecast.evaluation.groups import GroupCalibrationDisplay
-    from certforecast.evaluation.plots import CaughtDisplay, PrecisionRecallDisplay, ReliabilityDisplay
+    from certforecast.evaluation.plots import PrecisionRecallDisplay, ReliabilityDisplay
 
     if not (result.rows_of(ours)["outcome"] == "failed").any():
         return  # nothing of this can be drawn
     figure = Figure(figsize=(7.2, 4.2), layout="constrained")
-    PrecisionRecallDisplay.from_backtest(result).plot(figure.subplots())
+    PrecisionRecallDisplay.from_backtest(result, models=_best(result, ours)).plot(figure.subplots())
     yield (
         "precision-recall",
-        _picture(figure, "Precision against recall for failed renewals, a line for each model"),
+        _picture(figure, "Precision against recall for failed renewals, by model"),
     )
-    figure = Figure(figsize=(7.2, 4.2), layout="constrained")
-    CaughtDisplay.from_backtest(result).plot(figure.subplots())
-    yield "caught", _picture(figure, "Share of failures among the first of each moment, against their number")
     figure = Figure(figsize=(6.4, 5.4), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
     ReliabilityDisplay.from_backtest(result, models=[ours]).plot(upper, lower)
@@ -125,6 +125,12 @@ def _pictures(result: BacktestResult, ours: str) -> Iterator[tuple[str, Picture]
         "groups",
         _picture(figure, f"Observed less forecast failures of {ours} by issuer, owner and lifetime"),
     )
+
+
+def _best(result: BacktestResult, ours: str) -> list[str]:
+    """Give our model and the best of the others: more lines than that cannot be told apart."""
+    others = [model for model in result.summary("failed")["model"] if model != ours]
+    return [ours, *others[:_DRAWN]]
 
 
 def _picture(figure: "Figure", shows: str) -> Picture:

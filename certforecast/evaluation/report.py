@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from certforecast.evaluation.capacity import at_capacity, money
+from certforecast.evaluation.capacity import at_capacity, found_by_looks, money
 from certforecast.evaluation.reliability import GROUPS, calibration, calibration_by_group
 from certforecast.evaluation.result import SCORED, BacktestResult, as_records
 from certforecast.evaluation.when import coverage_by_group, timing
@@ -37,8 +37,9 @@ def backtest_report(
     -------
     dict
         What :meth:`BacktestResult.to_dict` gives, and tables as lists of records: ``differences``,
-        ``horizons``, ``calibration``, ``calibration_by_group`` and ``capacity``, each by outcome; ``money``;
-        ``timing``, by outcome, and ``coverage``, both empty unless a model says when. NaN becomes None.
+        ``horizons``, ``calibration``, ``calibration_by_group``, ``capacity`` and ``found_by_looks``, each by
+        outcome; ``money``; ``timing``, by outcome, and ``coverage``, both empty unless a model says when. NaN
+        becomes None.
 
     Raises
     ------
@@ -61,6 +62,7 @@ def backtest_report(
             for name in REPORTED
         },
         "capacity": {name: as_records(at_capacity(result, name)) for name in REPORTED},
+        "found_by_looks": {name: as_records(found_by_looks(result, name)) for name in REPORTED},
         "money": as_records(money(result, costs, effects, ahead=ours)),
         "timing": {name: as_records(timing(result, name)) for name in REPORTED},
         "coverage": [

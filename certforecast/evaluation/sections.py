@@ -61,22 +61,30 @@ def sections(report: Report) -> list[Section]:
             "before. Found is what was looked into before it was too late: before the expiry, or before "
             "the slip point for late ones. Days of warning are the median over all that came about, 0 for "
             "those never looked into.",
-            tuple(_capacity(report, outcome) for outcome in ("failed", "late")),
-            ("caught",),
+            tuple(
+                table
+                for outcome in ("failed", "late")
+                for table in (_capacity(report, outcome), _looks(report, outcome))
+            ),
         ),
         Section(
             "What it is worth",
             "All rank by the loss they expect, by the costs in the settings. A look averts a set share of "
-            "what the renewal came to cost. In hindsight is the share of what the same number of looks "
-            "could have averted. Net counts only looks that are worth their cost by the forecast itself, "
-            "less what they cost.",
+            "what the renewal came to cost; beside the sum stands its share of what looks at everything "
+            "would avert. Net counts only looks that are worth their cost by the forecast itself, less "
+            "what they cost.",
             (_money(report),),
         ),
         Section(
             "By horizon",
-            "Of renewals whose certificate expires within so many days: who knows which will come to it? Few "
-            "renewals are still open on the last days, so the first lines rest on little.",
-            tuple(_horizons(report, outcome) for outcome in ("failed", "late")),
+            "Of renewals whose certificate expires within so many days: who knows which will come to it? "
+            "The first line says how many there are, and the share of the rows with the outcome. Few "
+            "renewals are still open on the last days, so figures for one day rest on little.",
+            tuple(
+                _horizons(report, outcome, measure, name)
+                for outcome in ("failed", "late")
+                for measure, name in (("auprc", "AUPRC"), ("log_loss", "log loss"))
+            ),
         ),
         Section(
             "Are the probabilities right",
@@ -115,8 +123,8 @@ def _ranking(report: Report) -> str | None:
     verdict = _verdict(best["auprc_low"], best["auprc_high"])
     return (
         f"Which renewals will fail: {ours} ranks {verdict} {best['model']}, the best of the others: AUPRC "
-        f"{scores[ours]:.3f} and {scores[best['model']]:.3f} (difference "
-        f"{_range(best, 'auprc', _signed)})."
+        f"{scores[ours]:.3f} and {scores[best['model']]:.3f}, a "
+        f"difference of {_told(best, 'auprc', _signed)}."
     )
 
 
@@ -148,7 +156,7 @@ def _earning(report: Report) -> str | None:
     verdict = _verdict(best["lead_low"], best["lead_high"])
     return (
         f"Of a loss of {ours['loss']:,.0f} those looks avert {ours['averted']:,.0f}, {verdict} "
-        f"{best['model']} with {best['averted']:,.0f} (difference {_range(best, 'lead', _signed_money)})."
+        f"{best['model']} with {best['averted']:,.0f} (a difference of {_told(best, 'lead', _signed_money)})."
     )
 
 
@@ -221,6 +229,16 @@ def _capacity(report: Report, outcome: str) -> Table:
     return Table(_NAMES[outcome], headings, tuple(rows))
 
 
+def _looks(report: Report, outcome: str) -> Table:
+    cells: dict[str, dict[int, str]] = {}
+    for row in report["found_by_looks"][outcome]:
+        cells.setdefault(row["model"], {})[row["looks"]] = _said(row["caught"], "{:.0%}")
+    looks = next(iter(cells.values()))
+    headings = ("", *(f"{k} looks" if k > 1 else "1 look" for k in looks))
+    rows = tuple((model, *found.values()) for model, found in cells.items())
+    return Table(f"{_NAMES[outcome]}: share found in time, by looks at each moment", headings, rows)
+
+
 def _money(report: Report) -> Table:
     rows = [
         (
@@ -238,7 +256,7 @@ def _money(report: Report) -> Table:
         "",
         "looks",
         "averted",
-        "of hindsight",
+        "of what looks can",
         f"lead of {report['ours']}",
         "paying looks",
         "net of them",
@@ -247,19 +265,18 @@ def _money(report: Report) -> Table:
     return Table(f"Of a loss of {loss:,.0f} in all, in the currency of the settings", headings, tuple(rows))
 
 
-def _horizons(report: Report, outcome: str) -> Table:
-    rows = [
-        (
-            row["model"],
-            f"{row['horizon']:g}",
-            f"{row['renewals']:,}",
-            _said(row["base_rate"], "{:.0%}"),
-            *(_range(row, name, _three) for name in ("auprc", "brier", "log_loss")),
-        )
-        for row in report["horizons"][outcome]
-    ]
-    headings = ("", "days ahead", "renewals", "share of rows", "AUPRC", "Brier", "log loss")
-    return Table(_NAMES[outcome], headings, tuple(rows))
+def _horizons(report: Report, outcome: str, measure: str, name: str) -> Table:
+    cells: dict[str, dict[float, str]] = {}
+    asked: dict[float, Row] = {}
+    for row in report["horizons"][outcome]:
+        asked[row["horizon"]] = row
+        cells.setdefault(row["model"], {})[row["horizon"]] = _range(row, measure, _three)
+    shares = (
+        f"{row['renewals']:,} (of the rows {_said(row['base_rate'], '{:.0%}')})" for row in asked.values()
+    )
+    rows = [("renewals", *shares), *((model, *found.values()) for model, found in cells.items())]
+    headings = ("", *(f"{horizon:g} days ahead" for horizon in asked))
+    return Table(f"{_NAMES[outcome]}: {name}", headings, tuple(rows))
 
 
 def _calibration(report: Report, outcome: str) -> Table:
@@ -310,6 +327,11 @@ def _range(row: Row, name: str, form: Callable[[float], str]) -> str:
     low, high = row.get(f"{name}_low"), row.get(f"{name}_high")
     said = form(row[name])
     return said if low is None or high is None else f"{said} ({form(low)} to {form(high)})"
+
+
+def _told(row: Row, name: str, form: Callable[[float], str]) -> str:
+    """Say a figure with its interval, within a sentence."""
+    return f"{form(row[name])}, 90 % interval {form(row[f'{name}_low'])} to {form(row[f'{name}_high'])}"
 
 
 def _said(value: float | None, form: str) -> str:
