@@ -15,14 +15,17 @@ if TYPE_CHECKING:
 
 __all__ = ["GroupCalibrationDisplay"]
 
+#: The colour of what is to be expected.
+NOISE: Final = "#E3E8EC"
+
 _HEADINGS: Final = {"issuer": "by issuer", "owner": "by owner", "validity": "by lifetime"}
 
 
 class GroupCalibrationDisplay(Display):
-    """Observed share less mean forecast, a point with its interval for each group.
+    """Observed share less mean forecast: a point with its interval for each group, over what chance may do.
 
-    Where the interval leaves out 0, the group comes to the outcome more (right) or less (left) often than
-    forecast. Of as many groups as are drawn, one in ten does so by chance.
+    A point outside its grey band is more than noise: the group comes to the outcome more (right) or less
+    (left) often than forecast. Of as many groups as are drawn, one in ten does so by chance.
 
     Parameters
     ----------
@@ -88,20 +91,30 @@ class GroupCalibrationDisplay(Display):
             for row in self.groups[self.groups["group"] == kind].to_dict("records"):
                 place -= 1.0
                 colour = COLOURS[number % len(COLOURS)]
+                ax.hlines(
+                    place, 100 * row["noise_low"], 100 * row["noise_high"], color=NOISE, linewidth=9, zorder=0
+                )
                 ax.hlines(place, 100 * row["low"], 100 * row["high"], color=colour, linewidth=1.6, alpha=0.6)
                 ax.plot(100 * row["difference"], place, "o", color=colour, markersize=5)
-                note = f"{row['forecast']:.1%} → {row['observed']:.1%}   {row['renewals']:,}"
-                ax.text(1.02, place, note, transform=told, va="center", fontsize="small", color=GREY)
+                _note(ax, place, f"{row['forecast']:.1%} → {row['observed']:.1%}", f"{row['renewals']:,}")
                 places.append(place)
                 labels.append(row["value"])
-        ax.text(1.02, 0.0, "forecast → observed   renewals", transform=told, va="center", fontsize="small")
+        _note(ax, 0.0, "forecast → observed", "renewals")
         who = self.outcome.replace("_", "-").capitalize()
         ax.set(
             ylim=(place - 0.8, 0.9),
-            xlabel="observed less forecast, in percentage points, with 90 % interval",
+            xlabel="observed less forecast, in percentage points, with 90 % interval\n"
+            "(grey: where nine of ten would be if forecasts were right)",
             title=f"{who} renewals: calibration of {self.model} by group",
         )
         ax.set_yticks(places, labels)
         ax.tick_params(axis="y", length=0)
         ax.spines["left"].set_visible(False)
         return self
+
+
+def _note(ax: "Axes", place: float, shares: str, renewals: str) -> None:
+    """Write two columns right of the axes."""
+    told = ax.get_yaxis_transform()
+    for across, text in ((1.3, shares), (1.47, renewals)):
+        ax.text(across, place, text, transform=told, ha="right", va="center", fontsize="small", color=GREY)

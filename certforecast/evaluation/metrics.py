@@ -3,7 +3,7 @@
 `y` is 1 where the outcome in question came about and 0 elsewhere; `p` is the probability forecast for it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 import numpy as np
@@ -184,7 +184,7 @@ def caught_by_rank(y: ArrayLike, ranks: ArrayLike, ids: ArrayLike, k: int) -> fl
     return len(np.unique(labels[caught])) / len(np.unique(labels[failed]))
 
 
-def auprc_resampled(y: ArrayLike, p: ArrayLike, weights: Iterator[Floats]) -> Floats:
+def auprc_resampled(y: ArrayLike, p: ArrayLike, weights: Iterable[Floats]) -> Floats:
     """Compute the average precision anew for each set of row weights.
 
     The rows are sorted once, which is what makes hundreds of resamples cheap; for one set of weights the
@@ -194,31 +194,18 @@ def auprc_resampled(y: ArrayLike, p: ArrayLike, weights: Iterator[Floats]) -> Fl
     ----------
     y, p : array-like, shape (n,)
         As for :func:`auprc`.
-    weights : iterator of ndarray, shape (n,)
-        How often each row was drawn.
+    weights : iterable of ndarray, shape (n_some, n)
+        How often each row was drawn, some resamples at a time.
 
     Returns
     -------
     ndarray of float, shape (n_resamples,)
         NaN for a resample in which nothing came about.
     """
-    came, forecast = _pair(y, p)
-    order = np.argsort(-forecast, kind="stable")
-    came = came[order]
-    last_of_ties = np.append(np.flatnonzero(np.diff(forecast[order])), len(order) - 1)
-
-    def area(drawn: Floats) -> float:
-        taken = np.cumsum(drawn)[last_of_ties]
-        caught = np.cumsum(drawn * came)[last_of_ties]
-        if not len(came) or not caught[-1]:
-            return np.nan
-        precision = np.divide(caught, taken, out=np.zeros_like(caught), where=taken > 0)
-        return float(np.diff(caught, prepend=0.0) @ precision / caught[-1])
-
-    return np.array([area(drawn[order]) for drawn in weights])
+    return _resampled(y, p, weights, _areas_of_precision)
 
 
-def auroc_resampled(y: ArrayLike, p: ArrayLike, weights: Iterator[Floats]) -> Floats:
+def auroc_resampled(y: ArrayLike, p: ArrayLike, weights: Iterable[Floats]) -> Floats:
     """Compute the area under the ROC curve anew for each set of row weights; as :func:`auprc_resampled`.
 
     Returns
@@ -226,21 +213,42 @@ def auroc_resampled(y: ArrayLike, p: ArrayLike, weights: Iterator[Floats]) -> Fl
     ndarray of float, shape (n_resamples,)
         NaN for a resample without both classes.
     """
+    return _resampled(y, p, weights, _areas_of_roc)
+
+
+def _resampled(
+    y: ArrayLike, p: ArrayLike, weights: Iterable[Floats], areas: Callable[[Floats, Floats], Floats]
+) -> Floats:
     came, forecast = _pair(y, p)
     order = np.argsort(-forecast, kind="stable")
-    came = came[order]
     last_of_ties = np.append(np.flatnonzero(np.diff(forecast[order])), len(order) - 1)
+    found = []
+    for block in weights:
+        if not len(came):
+            found.append(np.full(len(block), np.nan))
+            continue
+        drawn = block[:, order]
+        taken = np.cumsum(drawn, axis=1)[:, last_of_ties]
+        hits = np.cumsum(drawn * came[order], axis=1)[:, last_of_ties]
+        found.append(areas(taken, hits))
+    return np.concatenate(found)
 
-    def area(drawn: Floats) -> float:
-        hits = np.cumsum(drawn * came)[last_of_ties]
-        alarms = np.cumsum(drawn)[last_of_ties] - hits
-        if not len(came) or not hits[-1] or not alarms[-1]:
-            return np.nan
-        # Of equal forecasts, half are taken to be in order.
-        middle = hits - np.diff(hits, prepend=0.0) / 2
-        return float(np.diff(alarms, prepend=0.0) @ middle / (hits[-1] * alarms[-1]))
 
-    return np.array([area(drawn[order]) for drawn in weights])
+def _areas_of_precision(taken: Floats, hits: Floats) -> Floats:
+    precision = np.divide(hits, taken, out=np.zeros_like(hits), where=taken > 0)
+    areas = (np.diff(hits, axis=1, prepend=0.0) * precision).sum(axis=1)
+    all_hits = hits[:, -1]
+    return np.divide(areas, all_hits, out=np.full(len(areas), np.nan), where=all_hits > 0)
+
+
+def _areas_of_roc(taken: Floats, hits: Floats) -> Floats:
+    alarms = taken - hits
+    middle = (
+        hits - np.diff(hits, axis=1, prepend=0.0) / 2
+    )  # of equal forecasts, half are taken to be in order
+    areas = (np.diff(alarms, axis=1, prepend=0.0) * middle).sum(axis=1)
+    pairs = hits[:, -1] * alarms[:, -1]
+    return np.divide(areas, pairs, out=np.full(len(areas), np.nan), where=pairs > 0)
 
 
 def _pair(y: ArrayLike, p: ArrayLike) -> tuple[Floats, Floats]:

@@ -19,6 +19,8 @@ Floats = npt.NDArray[np.float64]
 RESAMPLES: Final = 200
 _INTERVAL: Final = (0.05, 0.95)
 _SEED: Final = 0
+#: Rows times resamples in memory at a time: 8 MB.
+_CELLS: Final = 1_000_000
 
 
 class Lineages:
@@ -53,9 +55,11 @@ class Lineages:
         return np.asarray(_drawn(self._count) @ sums)
 
     def weights(self) -> Iterator[Floats]:
-        """Give how often each row was drawn, resample by resample; arrays of shape (n_rows,)."""
-        for drawn in _drawn(self._count):
-            yield drawn[self._codes].astype(np.float64)
+        """Give how often each row was drawn, some resamples at a time; shape (n_some, n_rows)."""
+        drawn = _drawn(self._count)
+        at_once = max(1, _CELLS // max(len(self._codes), 1))
+        for start in range(0, RESAMPLES, at_once):
+            yield drawn[start : start + at_once, self._codes].astype(np.float64)
 
 
 def interval(figures: Floats) -> tuple[float, float]:
