@@ -10,13 +10,14 @@ the script takes a quarter of an hour. A folder of real history is read as ``cer
 reads it.
 
 ``ibs`` is the integrated Brier score over 90 days of the probability that the outcome has come about;
-``coverage_90`` the share of renewals within their 90 % interval. Differences (``..._gain``) are to the best
+``coverage_90`` the share of renewals within their 90 % interval; ``calibration_error_floor`` what forecasts that
+are right would show. Differences (``..._gain``) are to the best
 rival, with their 90 % interval by resampling lineages.
 """
 
 import argparse
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -28,16 +29,23 @@ from report import report
 from rich.console import Console
 from rich.table import Table
 
-from certforecast.evaluation import BacktestResult, backtest, coverage, default_cutoffs, integrated_brier
+from certforecast.evaluation import (
+    BacktestResult,
+    backtest,
+    calibration,
+    coverage_by_group,
+    default_cutoffs,
+    timing,
+)
 from certforecast.evaluation.result import PROBABILITIES
 from certforecast.features import FEATURES, training_frame
 from certforecast.history import History
 from certforecast.history.sources.auto import recognise
 from certforecast.history.sources.options import make_source
 from certforecast.models import RULES, OutcomeClassifier, OutcomePool, PriorRate, RenewalHazard, landmarks
-from certforecast.models.durations import durations
+from certforecast.models.daily import DailyShares
 from certforecast.models.timing import RenewalTimes
-from certforecast.models.training import landmark_weights, settling, trainable
+from certforecast.models.training import landmark_weights, trainable
 from certforecast.policy import RenewalPolicy
 from certforecast.renewals import OUTCOMES as FOUR
 from certforecast.simulation import Fleet, Rates
@@ -55,18 +63,18 @@ ASYMPTOTES: dict[str, dict[str, Any]] = {
     "asymptote, larger": {"max_iter": 400, "max_leaf_nodes": 31},
 }
 MODELS: dict[str, Callable[[], Any]] = {
-    OURS: OutcomePool,
+    OURS: lambda: OutcomePool(times=RenewalTimes()),
     LOCAL: lambda: OutcomePool(prior=None),
     "blended": OutcomeClassifier,
     "boosted": lambda: OutcomeClassifier("boosted"),
     "logistic, all features": lambda: OutcomeClassifier("logistic", lean=False, C=0.002),
     **RULES,
     "overall rates": PriorRate,
+    HAZARD: lambda: HazardAlone(),
+    SHARES: DailyShares,
 }
-OUTCOMES = {"failed": ["failed"], "slipped": ["slipped"], "late": ["slipped", "failed"]}
+OUTCOMES = ["failed", "slipped", "late"]
 COMPARED = [*RULES, "overall rates", "boosted", "blended", "logistic, all features"]
-DAYS = [1.0, 2.0, 3.0, 5.0, 7.0, 10.0, 14.0, 21.0, 30.0, 45.0, 60.0, 75.0, 90.0]
-INPUTS = list(FEATURES)
 NUMBERS = [feature.name for feature in FEATURES.values() if feature.kind != "category"]
 
 
@@ -83,12 +91,12 @@ def main() -> None:
     figures: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
         for number, seed in enumerate(SEEDS[: given.fleets], start=1):
-            frame, result = fleet_backtest(seed, given.asymptote, given.cache or Path(folder))
-            figures |= measured(f"fleet{number}", frame, result)
+            result = fleet_backtest(seed, given.asymptote, given.cache or Path(folder))
+            figures |= measured(f"fleet{number}", result)
     real = []
     for folder in given.history:
         real.append(folder.name.replace("-", ""))
-        figures |= measured(real[-1], *real_backtest(folder))
+        figures |= measured(real[-1], real_backtest(folder))
     for outcome in OUTCOMES:
         names = [f"{name}_{outcome}_real_skill" for name in real]
         if skills := [figures[name] for name in names if name in figures]:
@@ -107,7 +115,7 @@ def real_data() -> list[Path]:
     return sorted(path for path in found.glob("*") if path.is_dir())
 
 
-def fleet_backtest(seed: int, times: int, cache: Path) -> tuple[pd.DataFrame, BacktestResult]:
+def fleet_backtest(seed: int, times: int, cache: Path) -> BacktestResult:
     """Backtest on one fleet, with its ceilings."""
     rates, policy = Rates.varied(seed, SPREAD), RenewalPolicy()
     fleet = Fleet(seed, LINEAGES, rates=rates)
@@ -126,7 +134,7 @@ def fleet_backtest(seed: int, times: int, cache: Path) -> tuple[pd.DataFrame, Ba
         for name, size in ASYMPTOTES.items():
             best = OutcomeClassifier("boosted", **size).fit(much[NUMBERS], y, much["weight"])
             ceilings[name] = pd.concat([keys, best.proba_frame(asked[NUMBERS])], axis=1)
-    return frame, backtest(frame, MODELS, cutoffs, policy=policy, given=ceilings)
+    return backtest(frame, MODELS, cutoffs, policy=policy, given=ceilings)
 
 
 def played(seed: int, times: int, rates: Rates, cache: Path) -> pd.DataFrame:
@@ -151,7 +159,7 @@ def play(fleet: Fleet, path: Path) -> None:
     fleet_frame(fleet).to_parquet(path)
 
 
-def real_backtest(folder: Path) -> tuple[pd.DataFrame, BacktestResult]:
+def real_backtest(folder: Path) -> BacktestResult:
     """Backtest on a folder of history as it is."""
     with tempfile.TemporaryDirectory() as home, History(Path(home) / "history.duckdb") as store:
         for known in recognise(folder):
@@ -160,22 +168,22 @@ def real_backtest(folder: Path) -> tuple[pd.DataFrame, BacktestResult]:
         if last is None:
             raise SystemExit(f"{folder} holds no certificates")
         frame = training_frame(store, landmarks(store, last, 14.0), last)
-    return frame, backtest(frame, MODELS, default_cutoffs(frame))
+    return backtest(frame, MODELS, default_cutoffs(frame))
 
 
-def measured(name: str, frame: pd.DataFrame, result: BacktestResult) -> dict[str, float]:
+def measured(name: str, result: BacktestResult) -> dict[str, float]:
     """Print how the models compare on one data set, and give its figures."""
-    brier, covered = timed(frame, result)
+    covered = coverage_by_group(result, model=OURS)["coverage"].iloc[0]
     figures = {}
     for outcome in OUTCOMES:
         scores = result.summary(outcome).set_index("model")
+        brier = timing(result, outcome).set_index("model")["ibs"]
+        calibrated = calibration(result, outcome).set_index("model")
         table = Table("model", "AUPRC", "log loss", "calibration error", "IBS", title=f"{name}, {outcome}")
         for model, row in scores.iterrows():
-            ibs = brier[outcome].get(model, np.nan)
+            ibs = brier.get(model, np.nan)
             shown = (row["auprc"], row["log_loss"], row["calibration_error"], ibs)
             table.add_row(str(model), *(f"{value:.4f}" for value in shown))
-        for model in brier[outcome].keys() - set(scores.index):
-            table.add_row(model, "", "", "", f"{brier[outcome][model]:.4f}")
         Console().print(table)
         ours, best = scores.loc[OURS, "auprc"], scores.loc[list(RULES), "auprc"].max()
         rival_loss = scores.loc[COMPARED, "log_loss"].idxmin()
@@ -195,8 +203,10 @@ def measured(name: str, frame: pd.DataFrame, result: BacktestResult) -> dict[str
             "log_loss_gain_low": loss.low,
             "log_loss_gain_high": loss.high,
             "calibration_error": scores.loc[OURS, "calibration_error"],
-            "ibs": brier[outcome][OURS],
-            "ibs_best_rival": min(value for model, value in brier[outcome].items() if model != OURS),
+            "calibration_error_floor": calibrated.loc[OURS, "floor"],
+            "calibration_error_debiased": calibrated.loc[OURS, "debiased"],
+            "ibs": brier[OURS],
+            "ibs_best_rival": brier.drop([OURS, LOCAL, TRUTH, *ASYMPTOTES], errors="ignore").min(),
             "coverage_90": covered,
         }
         if TRUTH in scores.index:
@@ -216,66 +226,46 @@ def measured(name: str, frame: pd.DataFrame, result: BacktestResult) -> dict[str
     return figures
 
 
-def timed(frame: pd.DataFrame, result: BacktestResult) -> tuple[dict[str, dict[str, float]], float]:
-    """Give the integrated Brier score by outcome and model, and how often intervals covered what came.
+class HazardAlone:
+    """The hazard model of own history alone, as one that says what will become of a renewal, and when."""
 
-    The rivals: the hazard model of own history alone, and the shares of the outcomes by day in training.
-    """
-    rows = result.rows_of(OURS).merge(frame.drop(columns="outcome"), on=["as_of", "fingerprint"])
-    spread: dict[str, list[Any]] = {OURS: [], HAZARD: [], SHARES: []}
-    intervals = []
-    for start, window in rows.groupby("cutoff", sort=True):
-        known = frame[trainable(frame, start, result.policy)]
-        ended, X = durations(known, known["not_after"].max()), window[INPUTS]
-        times = RenewalTimes().fit(known[INPUTS], ended, landmarks=settling(known, result.policy))
-        hazard = RenewalHazard().fit(known[INPUTS], ended, landmark_weights(known).to_numpy())
-        spread[OURS].append(times.predict_incidence(X, window[PROBABILITIES], DAYS))
-        spread[HAZARD].append(hazard_incidence(hazard, X))
-        by = (ended["duration"].to_numpy()[:, None] <= DAYS).astype(float)
-        weights = landmark_weights(known).to_numpy()
-        share = [
-            np.average(by * (known["outcome"] == name).to_numpy()[:, None], axis=0, weights=weights)
-            for name in FOUR
-        ]
-        spread[SHARES].append(np.tile(np.stack(share), (len(window), 1, 1)))
-        intervals.append(times.predict_interval(X))
-    rows = rows.sort_values("cutoff", kind="stable", ignore_index=True)
-    came = durations(rows, rows["not_after"].max())
-    interval, once = pd.concat(intervals, ignore_index=True), landmark_weights(rows)
-    brier = {}
-    for outcome, parts in OUTCOMES.items():
-        brier[outcome] = {
-            model: integrated_brier(
-                rows["outcome"].isin(parts),
-                came["duration"],
-                np.zeros(len(rows), dtype=bool),
-                np.concatenate(given)[:, [FOUR.index(name) for name in parts]].sum(axis=1),
-                DAYS,
-            )
-            for model, given in spread.items()
-        }
-    # What failed was not renewed before its expiry, and has no date to be covered.
-    meant = rows["outcome"].isin(["on_time", "slipped"])
-    return brier, coverage(
-        interval["low"][meant], interval["high"][meant], came["duration"][meant], once[meant]
-    )
+    times = True  # it is told when renewals ended
 
+    def fit(
+        self,
+        X: pd.DataFrame,
+        y: Any,  # noqa: ARG002 (the interface of all)
+        sample_weight: Any,
+        *,
+        landmarks: pd.DataFrame,
+    ) -> "HazardAlone":
+        """Learn; the outcomes `y` are not looked at, but what ended each row."""
+        self.hazard = RenewalHazard().fit(X, landmarks[["event", "duration"]], sample_weight)
+        return self
 
-def hazard_incidence(hazard: RenewalHazard, X: pd.DataFrame) -> np.ndarray[Any, Any]:
-    """Tell the outcomes of a hazard model apart by the slip point; shape (n_rows, 4, n_days)."""
-    names, asked = list(hazard.events_), np.tile(DAYS, (len(X), 1))
-    slip = np.clip(X["days_to_slip"].to_numpy(float), 0.0, None)[:, None]
-    at = hazard.predict_cumulative_incidence(X, asked)
-    early = hazard.predict_cumulative_incidence(X, np.minimum(asked, slip))
-    nothing = np.zeros(asked.shape)
+    def proba_frame(self, X: pd.DataFrame) -> pd.DataFrame:
+        """Give what has come about by the expiry."""
+        ends = np.clip(X["days_left"].to_numpy(float), 1e-6, None)[:, None]
+        given = self._spread(X, ends)[:, :, 0]
+        return pd.DataFrame(given / given.sum(axis=1, keepdims=True), X.index, PROBABILITIES)
 
-    def of(event: str, found: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        return found[:, names.index(event)] if event in names else nothing
+    def predict_incidence(self, X: pd.DataFrame, times: Sequence[float]) -> np.ndarray[Any, Any]:
+        """Tell the outcomes apart by the slip point; shape (n_rows, 4, n_times)."""
+        return self._spread(X, np.tile(times, (len(X), 1)))
 
-    on_time = of("renewed", early)
-    parts = {"on_time": on_time, "slipped": of("renewed", at) - on_time}
-    parts |= {event: of(event, at) for event in ("failed", "retired")}
-    return np.stack([parts[name] for name in FOUR], axis=1)
+    def _spread(self, X: pd.DataFrame, asked: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        names = list(self.hazard.events_)
+        slip = np.clip(X["days_to_slip"].to_numpy(float), 0.0, None)[:, None]
+        at = self.hazard.predict_cumulative_incidence(X, asked)
+        early = self.hazard.predict_cumulative_incidence(X, np.minimum(asked, slip))
+
+        def of(event: str, found: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+            return found[:, names.index(event)] if event in names else np.zeros(asked.shape)
+
+        on_time = of("renewed", early)
+        parts = {"on_time": on_time, "slipped": of("renewed", at) - on_time}
+        parts |= {event: of(event, at) for event in ("failed", "retired")}
+        return np.stack([parts[name] for name in FOUR], axis=1)
 
 
 def worst_fold(result: BacktestResult, outcome: str) -> float:
