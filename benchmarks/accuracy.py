@@ -10,9 +10,9 @@ the script takes a quarter of an hour. A folder of real history is read as ``cer
 reads it.
 
 ``ibs`` is the integrated Brier score over 90 days of the probability that the outcome has come about;
-``coverage_90`` the share of renewals within their 90 % interval; ``calibration_error_floor`` what forecasts that
-are right would show. Differences (``..._gain``) are to the best
-rival, with their 90 % interval by resampling lineages.
+``coverage_90`` the share of renewals within their 90 % interval; ``calibration_error_floor`` what forecasts
+that are right would show on the same rows. Differences (``..._gain``) are to the best rival, with their 90 %
+interval by resampling lineages.
 """
 
 import argparse

@@ -224,9 +224,16 @@ def _by_renewal(table: pd.DataFrame, outcome: str, k: int) -> pd.DataFrame:
     looks = looked_into(chance(table, outcome).where(lead > 0), table["as_of"], table["fingerprint"], k)
     looks &= table["scored"].to_numpy(dtype=bool)
     event = table["outcome"].isin(SCORED[outcome]) & table["scored"]
-    flags = {"event": event, "look": looks, "found": event & looks, "warning": lead.where(event & looks, 0.0)}
-    renewals = table[["lineage"]].assign(**flags).groupby(table["fingerprint"])
-    each: pd.DataFrame = renewals.agg({"lineage": "first", **dict.fromkeys(flags, "max")})
+    rows = pd.DataFrame(
+        {
+            "event": event,
+            "look": looks,
+            "found": event & looks,
+            "warning": lead.where(event & looks, 0.0),
+        }
+    )
+    names = table["fingerprint"]
+    each: pd.DataFrame = rows.groupby(names).max().join(table.groupby(names)["lineage"].first())
     return each
 
 

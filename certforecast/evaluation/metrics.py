@@ -238,7 +238,8 @@ def _areas_of_precision(taken: Floats, hits: Floats) -> Floats:
     precision = np.divide(hits, taken, out=np.zeros_like(hits), where=taken > 0)
     areas = (np.diff(hits, axis=1, prepend=0.0) * precision).sum(axis=1)
     all_hits = hits[:, -1]
-    return np.divide(areas, all_hits, out=np.full(len(areas), np.nan), where=all_hits > 0)
+    found: Floats = np.divide(areas, all_hits, out=np.full(len(areas), np.nan), where=all_hits > 0)
+    return found
 
 
 def _areas_of_roc(taken: Floats, hits: Floats) -> Floats:
@@ -248,7 +249,8 @@ def _areas_of_roc(taken: Floats, hits: Floats) -> Floats:
     )  # of equal forecasts, half are taken to be in order
     areas = (np.diff(alarms, axis=1, prepend=0.0) * middle).sum(axis=1)
     pairs = hits[:, -1] * alarms[:, -1]
-    return np.divide(areas, pairs, out=np.full(len(areas), np.nan), where=pairs > 0)
+    found: Floats = np.divide(areas, pairs, out=np.full(len(areas), np.nan), where=pairs > 0)
+    return found
 
 
 def _pair(y: ArrayLike, p: ArrayLike) -> tuple[Floats, Floats]:

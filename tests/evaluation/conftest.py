@@ -45,11 +45,10 @@ def make_frame(seed: int = 0, lineages: int = 60) -> pd.DataFrame:
     )
     renewals["lineage_failed_rate"] = danger
     renewals["in_service_at"] = renewals["resolved_at"].where(np.isin(outcome, ["on_time", "slipped"]))
-    issuer = np.where(number % 3 == 0, "Rare Trust", "Common Trust")
-    renewals["issuer_org"] = issuer.astype(object)
+    renewals["issuer_org"] = np.where(number % 3 == 0, "Rare Trust", "Common Trust")
     renewals["owner"] = np.where(danger > 0.7, "careless", np.where(danger < 0.1, None, "careful"))
     renewals["criticality"] = np.where(number % 2 == 0, 0.2, np.nan)
-    renewals["validity_profile"] = pd.Series("90 days", renewals.index, dtype=object)
+    renewals["validity_profile"] = "90 days"
     moments = pd.DataFrame({"as_of": START + days(np.arange(0, 600, 20.0))})
     frame = moments.merge(renewals, how="cross")
     frame = frame[(frame["as_of"] >= frame["not_before"]) & (frame["as_of"] < frame["resolved_at"])]
