@@ -68,10 +68,13 @@ def test_a_group_that_fails_more_often_than_forecast_is_found(result) -> None:
     assert table.loc["careless", "low"] > 0  # the constant forecast knows nothing of owners
     assert table.loc["careful", "high"] < 0
     assert table.loc["careless", "difference"] > table.loc["careless", "noise_high"] > 0
-    # Whoever never failed has not been shown to be better than forecast: the band says what chance may do.
+    # Of nineteen that never failed where a quarter were to, more is to be expected than chance may do.
     few = table.loc["unknown"]
     assert few["observed"] == 0
-    assert few["noise_low"] == pytest.approx(few["difference"])
+    assert few["difference"] < few["noise_low"] < 0
+    # The more renewals, the less chance may do.
+    widths = (table["noise_high"] - table["noise_low"]).loc[table["renewals"].sort_values().index]
+    assert widths.is_monotonic_decreasing
 
 
 def test_groups_are_named(result) -> None:
