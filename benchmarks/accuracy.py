@@ -6,12 +6,13 @@ Each fleet has rates of its own, drawn anew, and none of them made the shipped m
 beside the models: the fleet's true probabilities, which nobody can know who has only the tables; and the
 asymptote, the best of two models trained on many times the data of the same process: so many more fleets
 of the same rates and size. Playing them takes an hour or more, a cache keeps them; without the asymptote (0)
-the script takes a quarter of an hour. A folder of real history is read as ``certforecast backtest --history``
+and without the rivals of other libraries the script takes a quarter of an hour. A folder of real history is read as ``certforecast backtest --history``
 reads it.
 
 ``ibs`` is the integrated Brier score over 90 days of the probability that the outcome has come about;
-``coverage_90`` the share of renewals within their 90 % interval. Differences (``..._gain``) are to the best
-rival, with their 90 % interval by resampling lineages.
+``coverage_90`` the share of renewals within their 90 % interval; ``calibration_error_floor`` what forecasts
+that are right would show on the same rows. Differences (``..._gain``) are to the best rival, with their 90 %
+interval by resampling lineages.
 """
 
 import argparse
@@ -28,19 +29,23 @@ from report import report
 from rich.console import Console
 from rich.table import Table
 
-from certforecast.evaluation import BacktestResult, backtest, coverage, default_cutoffs, integrated_brier
-from certforecast.evaluation.result import PROBABILITIES
+from certforecast.evaluation import (
+    BacktestResult,
+    backtest,
+    calibration,
+    coverage_by_group,
+    default_cutoffs,
+    timing,
+)
 from certforecast.features import FEATURES, training_frame
 from certforecast.history import History
 from certforecast.history.sources.auto import recognise
 from certforecast.history.sources.options import make_source
 from certforecast.models import RULES, OutcomeClassifier, OutcomePool, landmarks
-from certforecast.models.durations import durations
 from certforecast.models.rivals import RIVALS
 from certforecast.models.timing import RenewalTimes
-from certforecast.models.training import fit_rows, landmark_weights, settling, trainable
+from certforecast.models.training import landmark_weights, trainable
 from certforecast.policy import RenewalPolicy
-from certforecast.renewals import OUTCOMES as FOUR
 from certforecast.simulation import Fleet, Rates
 from certforecast.simulation.frames import fleet_frame
 
@@ -53,22 +58,22 @@ OURS, LOCAL, TRUTH = "certforecast", "without the prior", "truth"
 RIVALS_HERE = {
     name: rival for name, rival in RIVALS.items() if rival.available and rival.package != "hazardous"
 }
+#: The landmarks of its data lie so many days apart, thrice as far as those of the fleet itself: it is renewals
+#: that it wants more of, not looks at the same ones.
+ASYMPTOTE_DAYS = 42.0
 #: The asymptote is the better of these, trained on many times the data.
 ASYMPTOTES: dict[str, dict[str, Any]] = {
     "asymptote": {"max_iter": 300, "max_leaf_nodes": 16},
     "asymptote, larger": {"max_iter": 400, "max_leaf_nodes": 31},
 }
 MODELS: dict[str, Callable[[], Any]] = {
-    OURS: OutcomePool,
+    OURS: lambda: OutcomePool(times=RenewalTimes()),
     LOCAL: lambda: OutcomePool(prior=None),
     "blended": OutcomeClassifier,
     "boosted": lambda: OutcomeClassifier("boosted"),
     **{name: rival.new for name, rival in RIVALS_HERE.items()},
 }
-OUTCOMES = {"failed": ["failed"], "slipped": ["slipped"], "late": ["slipped", "failed"]}
-COMPARED = [name for name in MODELS if name not in (OURS, LOCAL)]
-DAYS = [1.0, 2.0, 3.0, 5.0, 7.0, 10.0, 14.0, 21.0, 30.0, 45.0, 60.0, 75.0, 90.0]
-INPUTS = list(FEATURES)
+OUTCOMES = ["failed", "slipped", "late"]
 NUMBERS = [feature.name for feature in FEATURES.values() if feature.kind != "category"]
 
 
@@ -79,18 +84,22 @@ def main() -> None:
         "--history", type=Path, nargs="*", default=real_data(), help="folders of real history"
     )
     parser.add_argument("--asymptote", type=int, default=50, help="times the data for the asymptote; 0: none")
-    parser.add_argument("--cache", type=Path, help="folder to keep the fleets of the asymptote in")
+    parser.add_argument("--cache", type=Path, help="folder to keep the rows of played fleets in")
     parser.add_argument("--fleets", type=int, default=len(SEEDS), help="how many of the fleets")
+    parser.add_argument("--rules-only", action="store_true", help="leave out the rivals of other libraries")
     given = parser.parse_args()
+    if given.rules_only:
+        for name in [name for name, rival in RIVALS_HERE.items() if rival.extra]:
+            del MODELS[name]
     figures: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
         for number, seed in enumerate(SEEDS[: given.fleets], start=1):
-            frame, result = fleet_backtest(seed, given.asymptote, given.cache or Path(folder))
-            figures |= measured(f"fleet{number}", frame, result)
+            result = fleet_backtest(seed, given.asymptote, given.cache or Path(folder))
+            figures |= measured(f"fleet{number}", result)
     real = []
     for folder in given.history:
         real.append(folder.name.replace("-", ""))
-        figures |= measured(real[-1], *real_backtest(folder))
+        figures |= measured(real[-1], real_backtest(folder))
     for outcome in OUTCOMES:
         names = [f"{name}_{outcome}_real_skill" for name in real]
         if skills := [figures[name] for name in names if name in figures]:
@@ -109,11 +118,14 @@ def real_data() -> list[Path]:
     return sorted(path for path in found.glob("*") if path.is_dir())
 
 
-def fleet_backtest(seed: int, times: int, cache: Path) -> tuple[pd.DataFrame, BacktestResult]:
+def fleet_backtest(seed: int, times: int, cache: Path) -> BacktestResult:
     """Backtest on one fleet, with its ceilings."""
     rates, policy = Rates.varied(seed, SPREAD), RenewalPolicy()
-    fleet = Fleet(seed, LINEAGES, rates=rates)
-    frame = fleet_frame(fleet)
+    fleet, path = Fleet(seed, LINEAGES, rates=rates), cache / f"fleet-{seed}.parquet"
+    cache.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        fleet_frame(fleet).to_parquet(path)
+    frame = pd.read_parquet(path)
     cutoffs = default_cutoffs(frame)
     asked = frame[frame["as_of"] >= cutoffs[0]]
     truths = [
@@ -128,13 +140,13 @@ def fleet_backtest(seed: int, times: int, cache: Path) -> tuple[pd.DataFrame, Ba
         for name, size in ASYMPTOTES.items():
             best = OutcomeClassifier("boosted", **size).fit(much[NUMBERS], y, much["weight"])
             ceilings[name] = pd.concat([keys, best.proba_frame(asked[NUMBERS])], axis=1)
-    return frame, backtest(frame, MODELS, cutoffs, policy=policy, given=ceilings)
+    return backtest(frame, MODELS, cutoffs, policy=policy, given=ceilings)
 
 
 def played(seed: int, times: int, rates: Rates, cache: Path) -> pd.DataFrame:
     """Give the rows of many fleets of the same rates and size, kept in the cache once played."""
     cache.mkdir(parents=True, exist_ok=True)
-    paths = [cache / f"{seed}-{number}.parquet" for number in range(times)]
+    paths = [cache / f"asymptote-{seed}-{number}.parquet" for number in range(times)]
     Parallel(n_jobs=-1)(
         delayed(play)(Fleet(1000 * seed + number, LINEAGES, rates=rates), path)
         for number, path in enumerate(paths)
@@ -150,10 +162,10 @@ def played(seed: int, times: int, rates: Rates, cache: Path) -> pd.DataFrame:
 
 def play(fleet: Fleet, path: Path) -> None:
     """Play a fleet, and keep its rows."""
-    fleet_frame(fleet).to_parquet(path)
+    fleet_frame(fleet, ASYMPTOTE_DAYS).to_parquet(path)
 
 
-def real_backtest(folder: Path) -> tuple[pd.DataFrame, BacktestResult]:
+def real_backtest(folder: Path) -> BacktestResult:
     """Backtest on a folder of history as it is."""
     with tempfile.TemporaryDirectory() as home, History(Path(home) / "history.duckdb") as store:
         for known in recognise(folder):
@@ -162,26 +174,27 @@ def real_backtest(folder: Path) -> tuple[pd.DataFrame, BacktestResult]:
         if last is None:
             raise SystemExit(f"{folder} holds no certificates")
         frame = training_frame(store, landmarks(store, last, 14.0), last)
-    return frame, backtest(frame, MODELS, default_cutoffs(frame))
+    return backtest(frame, MODELS, default_cutoffs(frame))
 
 
-def measured(name: str, frame: pd.DataFrame, result: BacktestResult) -> dict[str, float]:
+def measured(name: str, result: BacktestResult) -> dict[str, float]:
     """Print how the models compare on one data set, and give its figures."""
-    brier, covered = timed(frame, result)
+    covered = coverage_by_group(result, model=OURS)["coverage"].iloc[0]
     figures = {}
     for outcome in OUTCOMES:
         scores = result.summary(outcome).set_index("model")
+        brier = timing(result, outcome).set_index("model")["ibs"]
+        calibrated = calibration(result, outcome).set_index("model")
         table = Table("model", "AUPRC", "log loss", "calibration error", "IBS", title=f"{name}, {outcome}")
         for model, row in scores.iterrows():
-            ibs = brier[outcome].get(model, np.nan)
+            ibs = brier.get(model, np.nan)
             shown = (row["auprc"], row["log_loss"], row["calibration_error"], ibs)
             table.add_row(str(model), *(f"{value:.4f}" for value in shown))
-        for model in brier[outcome].keys() - set(scores.index):
-            table.add_row(model, "", "", "", f"{brier[outcome][model]:.4f}")
         Console().print(table)
+        compared = [name for name in MODELS if name not in (OURS, LOCAL)]
         ours, best = scores.loc[OURS, "auprc"], scores.loc[list(RULES), "auprc"].max()
-        rival_loss = scores.loc[COMPARED, "log_loss"].idxmin()
-        rival_area = scores.loc[COMPARED, "auprc"].fillna(-1.0).idxmax()
+        rival_loss = scores.loc[compared, "log_loss"].idxmin()
+        rival_area = scores.loc[compared, "auprc"].fillna(-1.0).idxmax()
         area = result.difference(OURS, rival_area, outcome)
         loss = result.difference(OURS, rival_loss, outcome, "log_loss")
         found = {
@@ -197,8 +210,10 @@ def measured(name: str, frame: pd.DataFrame, result: BacktestResult) -> dict[str
             "log_loss_gain_low": loss.low,
             "log_loss_gain_high": loss.high,
             "calibration_error": scores.loc[OURS, "calibration_error"],
-            "ibs": brier[outcome][OURS],
-            "ibs_best_rival": min(value for model, value in brier[outcome].items() if model != OURS),
+            "calibration_error_floor": calibrated.loc[OURS, "floor"],
+            "calibration_error_debiased": calibrated.loc[OURS, "debiased"],
+            "ibs": brier[OURS],
+            "ibs_best_rival": brier.drop([OURS, LOCAL, TRUTH, *ASYMPTOTES], errors="ignore").min(),
             "coverage_90": covered,
         }
         if TRUTH in scores.index:
@@ -216,45 +231,6 @@ def measured(name: str, frame: pd.DataFrame, result: BacktestResult) -> dict[str
             if value == value  # what never came about has no figure
         }
     return figures
-
-
-def timed(frame: pd.DataFrame, result: BacktestResult) -> tuple[dict[str, dict[str, float]], float]:
-    """Give the integrated Brier score by outcome and model, and how often intervals covered what came.
-
-    Rivals that tell no times have no such score.
-    """
-    rows = result.rows_of(OURS).merge(frame.drop(columns="outcome"), on=["as_of", "fingerprint"])
-    rivals = {name: rival for name, rival in RIVALS_HERE.items() if rival.tells_times}
-    spread: dict[str, list[Any]] = {name: [] for name in (OURS, *rivals)}
-    intervals = []
-    for start, window in rows.groupby("cutoff", sort=True):
-        known = frame[trainable(frame, start, result.policy)]
-        ended, X = durations(known, known["not_after"].max()), window[INPUTS]
-        times = RenewalTimes().fit(known[INPUTS], ended, landmarks=settling(known, result.policy))
-        spread[OURS].append(times.predict_incidence(X, window[PROBABILITIES], DAYS))
-        for name, rival in rivals.items():
-            spread[name].append(fit_rows(rival.new(), known, result.policy).predict_incidence(X, DAYS))
-        intervals.append(times.predict_interval(X))
-    rows = rows.sort_values("cutoff", kind="stable", ignore_index=True)
-    came = durations(rows, rows["not_after"].max())
-    interval, once = pd.concat(intervals, ignore_index=True), landmark_weights(rows)
-    brier = {}
-    for outcome, parts in OUTCOMES.items():
-        brier[outcome] = {
-            model: integrated_brier(
-                rows["outcome"].isin(parts),
-                came["duration"],
-                np.zeros(len(rows), dtype=bool),
-                np.concatenate(given)[:, [FOUR.index(name) for name in parts]].sum(axis=1),
-                DAYS,
-            )
-            for model, given in spread.items()
-        }
-    # What failed was not renewed before its expiry, and has no date to be covered.
-    meant = rows["outcome"].isin(["on_time", "slipped"])
-    return brier, coverage(
-        interval["low"][meant], interval["high"][meant], came["duration"][meant], once[meant]
-    )
 
 
 def worst_fold(result: BacktestResult, outcome: str) -> float:

@@ -1,9 +1,6 @@
-"""Commands around models: train, promote, predict, backtest."""
+"""Commands around models: train, promote, predict."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,10 +10,6 @@ from certforecast.cli.output import print_json, print_table, progress, say, word
 
 if TYPE_CHECKING:
     from datetime import datetime
-
-    from certforecast.evaluation import BacktestResult
-    from certforecast.history import History
-    from certforecast.settings import Settings
 
 
 @app.command()
@@ -134,86 +127,9 @@ def predict(
         raise typer.Exit(1)
 
 
-@app.command()
-def backtest(
-    context: typer.Context,
-    as_of: AsOf = None,
-    cutoffs: Annotated[int, typer.Option(min=1, help="How many times to train and look ahead.")] = 5,
-    outcome: Annotated[
-        str, typer.Option(help="The outcome to score: failed, slipped, late (either), on_time or retired.")
-    ] = "failed",
-    k: Annotated[int, typer.Option(min=1, help="Capacity: renewals that can be looked into at a time.")] = 10,
-    history: Annotated[
-        Path | None,
-        typer.Option(
-            help="Score on this file or folder instead of the store: whatever 'ingest auto' recognises. "
-            "Outcomes are then taken, without --as-of, as known when the last of it was."
-        ),
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Score the model and the rules on the past.
-
-    Trains on what was known at a moment, scores on what came after, and again at later moments.
-    """
-    from certforecast.errors import InputError
-    from certforecast.evaluation import SCORED, backtest_history
-
-    if outcome not in SCORED:
-        raise InputError(f"--outcome {outcome} is none of {', '.join(SCORED)}")
-    with _history(settings_of(context), history) as (store, settings):
-        last = store.tables().last_known() if history is not None and as_of is None else None
-        at = last or moment(as_of)
-        with progress("Backtesting", cutoffs) as advance:
-            result = backtest_history(store, at, settings, cutoffs=cutoffs, k=k, progress=advance)
-    if as_json:
-        print_json(result.to_dict())
-    else:
-        show_backtest(result, outcome)
-
-
-@contextmanager
-def _history(settings: "Settings", path: Path | None) -> "Iterator[tuple[History, Settings]]":
-    """Open the store; or read a path into one that is gone afterwards, with all that is made of it."""
-    from certforecast.history import History
-    from certforecast.history.sources.auto import recognise
-    from certforecast.history.sources.options import make_source
-
-    if path is None:
-        with open_history(settings) as store:
-            yield store, settings
-        return
-    with TemporaryDirectory() as home, History(None) as store:
-        for known in recognise(path):
-            say(f"{known.path}: {known.what} ({known.kind.name})")
-            with progress(f"Reading {known.path}") as advance:
-                store.ingest(make_source(known.kind.name, str(known.path), {}), progress=advance)
-        yield store, settings.model_copy(update={"home": Path(home)})
-
-
-def show_backtest(result: "BacktestResult", outcome: str) -> None:
-    """Print how the models and rules compare for one outcome, best first."""
-    summary = result.summary(outcome)
-    names = [name for name in summary.columns if name != "model"]
-    print_table(
-        f"Backtest, outcome {outcome}",
-        [
-            ("model", lambda row: row["model"]),
-            *((name.replace("_", " "), _figure(name)) for name in names),
-        ],
-        summary.to_dict("records"),
-        caption=result.describe(),
-    )
-    say("AUPRC: area under the precision-recall curve; caught: share of failures in the top k of each moment")
-
-
 def _span(row: "dict[str, datetime]") -> str:
     return f"{row['renewal_low']:%Y-%m-%d} to {row['renewal_high']:%Y-%m-%d}"
 
 
 def _share(name: str):  # type: ignore[no-untyped-def]
     return lambda row: f"{row[name]:.1%}"
-
-
-def _figure(name: str):  # type: ignore[no-untyped-def]
-    return lambda row: f"{row[name]:.3f}" if isinstance(row[name], float) else str(row[name])

@@ -1,19 +1,24 @@
 """Rolling-origin backtests: train on what was known, score on what came after, and go on."""
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
-from typing import Any, Protocol
+from datetime import datetime, timedelta
+from typing import Any, Final, Protocol
 
+import numpy as np
 import pandas as pd
 
 from certforecast.clock import as_utc
 from certforecast.errors import InputError, ModelError, SchemaError
-from certforecast.evaluation.result import PROBABILITIES, BacktestResult
+from certforecast.evaluation.result import PROBABILITIES, BacktestResult, Timing
 from certforecast.features import FEATURES
+from certforecast.models.durations import CENSORED, durations
 from certforecast.models.training import fit_rows, settling, trainable
 from certforecast.policy import RenewalPolicy
 
-__all__ = ["Forecaster", "backtest", "default_cutoffs"]
+__all__ = ["DAYS", "Forecaster", "backtest", "default_cutoffs"]
+
+#: Days ahead for which models that say when are asked.
+DAYS: Final = (1.0, 2.0, 3.0, 5.0, 7.0, 10.0, 14.0, 21.0, 30.0, 45.0, 60.0, 75.0, 90.0)
 
 #: The part of the rows, at their end, over which default cutoffs are spread.
 _TESTED_SHARE = 0.4
@@ -22,8 +27,21 @@ _KEY = ["as_of", "fingerprint"]
 _LABELS = ["lineage", "not_after", "outcome", "resolved_at", "intervention"]
 
 
+#: What is told of a row beside its forecasts, and the column of the frame that it comes from.
+_FACTS = {
+    **{name: name for name in ("not_after", "days_left", "days_to_slip", "owner", "criticality")},
+    "issuer": "issuer_org",
+    "validity": "validity_profile",
+}
+
+
 class Forecaster(Protocol):
-    """A model or a rule."""
+    """A model or a rule.
+
+    One that says when, too, has ``predict_incidence(X, times)``, giving the probability that each outcome has
+    come about by some days ahead, of shape (n, 4, n_times), and may have ``predict_interval(X)``, giving
+    ``low``, ``median`` and ``high``; both as :class:`certforecast.OutcomePool`.
+    """
 
     def fit(self, X: pd.DataFrame, y: Any, sample_weight: Any = None) -> Any:
         """Learn from features of shape (n, n_features) and outcomes of shape (n,)."""
@@ -90,30 +108,51 @@ def backtest(
     ready = {name: _keyed(name, table) for name, table in given.items()}
     rows = _rows_to_forecast(frame, starts[0], policy, ready)
     inputs = [name for name in FEATURES if name in frame]
-    tables = []
+    tables: list[pd.DataFrame] = []
+    windows: list[pd.DataFrame] = []
+    timings: list[dict[str, Timing]] = []
     for number, start in enumerate(starts):
         window = rows[rows["as_of"] >= start]
         if number + 1 < len(starts):
             window = window[window["as_of"] < starts[number + 1]]
         key = pd.MultiIndex.from_frame(window[_KEY])
         forecasts = {name: table.loc[key].set_axis(window.index) for name, table in ready.items()}
+        timed: dict[str, Timing] = {}
         if models and len(window):
             known = _training_rows(frame, start, policy)
             for done, (name, make) in enumerate(models.items(), 1):
                 model = fit_rows(make(), known, policy)
                 forecasts[name] = model.proba_frame(window[inputs])
+                if says_when(model):
+                    timed[name] = _timing(model, window[inputs])
                 progress(number + done / len(models))
         labels = window[[*_KEY, "lineage", "outcome", "scored"]].assign(cutoff=start)
         tables += [
             pd.concat([labels.assign(model=name), forecast[PROBABILITIES]], axis=1)
             for name, forecast in forecasts.items()
         ]
+        if len(window):
+            windows.append(window)
+            timings.append(timed)
         progress(number + 1)
     table = pd.concat(tables, ignore_index=True)
     columns = ["cutoff", *_KEY, "lineage", "model", *PROBABILITIES]
     predictions = table.loc[table["scored"], [*columns, "outcome"]].reset_index(drop=True)
     unscored = table.loc[~table["scored"], columns].reset_index(drop=True)
-    return BacktestResult(predictions, unscored, cutoffs=tuple(starts), k=k, policy=policy)
+    return BacktestResult(
+        predictions,
+        unscored,
+        cutoffs=tuple(starts),
+        k=k,
+        policy=policy,
+        facts=_facts(pd.concat(windows), _last_known(frame), policy),
+        timing={name: Timing.joined([part[name] for part in timings]) for name in timings[0]},
+    )
+
+
+def says_when(model: Any) -> bool:
+    """Whether a fitted model gives incidences; an `OutcomePool` does if it was fitted with `times`."""
+    return hasattr(model, "predict_incidence") and getattr(model, "times_", model) is not None
 
 
 def default_cutoffs(frame: pd.DataFrame, n: int = 5, policy: RenewalPolicy | None = None) -> list[datetime]:
@@ -177,6 +216,26 @@ def _rows_to_forecast(
                 "moments of the frame at or after the first cutoff, to the microsecond"
             )
     return rows[rows["as_of"].isin(rows.loc[rows["scored"], "as_of"])]
+
+
+def _timing(model: Any, X: pd.DataFrame) -> Timing:
+    incidence = np.asarray(model.predict_incidence(X, DAYS), dtype=np.float32)
+    interval = model.predict_interval(X) if hasattr(model, "predict_interval") else None
+    return Timing(DAYS, incidence, None if interval is None else interval.reset_index(drop=True))
+
+
+def _facts(rows: pd.DataFrame, known: datetime, policy: RenewalPolicy) -> pd.DataFrame:
+    """Tell what there is to tell of each row beside its forecasts."""
+    facts = rows[[*_KEY, "lineage", "outcome", "scored"]].assign(
+        **{name: rows.get(column, np.nan) for name, column in _FACTS.items()}
+    )
+    if "in_service_at" in rows:
+        # Until then all is known, of what ended in any way: what is open is censored, whatever will end it.
+        seen = (known - timedelta(days=policy.grace_days) - rows["as_of"]).dt.total_seconds() / 86_400
+        ended = durations(rows, known)
+        facts["event"] = ended["event"].where(ended["duration"] <= seen, CENSORED)
+        facts["duration"] = np.minimum(ended["duration"], seen).where(seen > 0)
+    return facts.reset_index(drop=True)
 
 
 def _training_rows(frame: pd.DataFrame, cutoff: datetime, policy: RenewalPolicy) -> pd.DataFrame:

@@ -3,7 +3,8 @@
 `y` is 1 where the outcome in question came about and 0 elsewhere; `p` is the probability forecast for it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,6 +13,7 @@ __all__ = [
     "auprc",
     "auprc_resampled",
     "auroc",
+    "auroc_resampled",
     "brier",
     "brier_multiclass",
     "calibration_bins",
@@ -19,8 +21,12 @@ __all__ = [
     "caught_at_k",
     "caught_by_rank",
     "log_loss",
+    "places",
     "ranks_by_moment",
 ]
+
+#: Bins of a calibration error.
+BINS: Final = 15
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -92,7 +98,7 @@ def log_loss(outcome: ArrayLike, probabilities: ArrayLike, labels: Sequence[str]
     return float(-np.mean(np.log(forecast[came])))
 
 
-def calibration_bins(p: ArrayLike, bins: int = 15) -> Ints:
+def calibration_bins(p: ArrayLike, bins: int = BINS) -> Ints:
     """Sort forecasts into bins of about equal mass.
 
     Equal forecasts share a bin, so the order of the rows has no say; a bin may thus be larger than the
@@ -110,7 +116,7 @@ def calibration_bins(p: ArrayLike, bins: int = 15) -> Ints:
     return np.asarray(middle * bins, dtype=np.int64)
 
 
-def calibration_error(y: ArrayLike, p: ArrayLike, bins: int = 15) -> float:
+def calibration_error(y: ArrayLike, p: ArrayLike, bins: int = BINS) -> float:
     """Expected calibration error: mean distance of the observed share from the forecast, by bins.
 
     The bins have equal mass, as rare outcomes put nearly all rows into the first of equally wide ones
@@ -129,13 +135,19 @@ def ranks_by_moment(p: ArrayLike, moments: ArrayLike, ids: ArrayLike) -> Ints:
     Ids are fingerprints, which have nothing to do with the outcome, so ties are broken as if by lot and yet
     the same each time.
     """
-    forecast, labels = np.asarray(p, dtype=np.float64), np.asarray(ids)
-    moment = np.unique(np.asarray(moments), return_inverse=True)[1]
-    order = np.lexsort((np.unique(labels, return_inverse=True)[1], -forecast, moment))
+    forecast, moment = np.asarray(p, dtype=np.float64), places(moments)
+    order = np.lexsort((places(ids), -forecast, moment))
     first = np.searchsorted(moment[order], moment[order])
     ranks = np.empty(len(order), dtype=np.int64)
     ranks[order] = np.arange(len(order)) - first + 1
     return ranks
+
+
+def places(values: ArrayLike) -> Ints:
+    """Number values from 0 by their order, equal ones alike; shape (n,)."""
+    import pandas as pd
+
+    return np.asarray(pd.factorize(pd.Series(values), sort=True)[0], dtype=np.int64)
 
 
 def caught_at_k(y: ArrayLike, p: ArrayLike, moments: ArrayLike, ids: ArrayLike, k: int) -> float:
@@ -172,7 +184,7 @@ def caught_by_rank(y: ArrayLike, ranks: ArrayLike, ids: ArrayLike, k: int) -> fl
     return len(np.unique(labels[caught])) / len(np.unique(labels[failed]))
 
 
-def auprc_resampled(y: ArrayLike, p: ArrayLike, weights: Iterator[Floats]) -> Floats:
+def auprc_resampled(y: ArrayLike, p: ArrayLike, weights: Iterable[Floats]) -> Floats:
     """Compute the average precision anew for each set of row weights.
 
     The rows are sorted once, which is what makes hundreds of resamples cheap; for one set of weights the
@@ -182,28 +194,63 @@ def auprc_resampled(y: ArrayLike, p: ArrayLike, weights: Iterator[Floats]) -> Fl
     ----------
     y, p : array-like, shape (n,)
         As for :func:`auprc`.
-    weights : iterator of ndarray, shape (n,)
-        How often each row was drawn.
+    weights : iterable of ndarray, shape (n_some, n)
+        How often each row was drawn, some resamples at a time.
 
     Returns
     -------
     ndarray of float, shape (n_resamples,)
         NaN for a resample in which nothing came about.
     """
+    return _resampled(y, p, weights, _areas_of_precision)
+
+
+def auroc_resampled(y: ArrayLike, p: ArrayLike, weights: Iterable[Floats]) -> Floats:
+    """Compute the area under the ROC curve anew for each set of row weights; as :func:`auprc_resampled`.
+
+    Returns
+    -------
+    ndarray of float, shape (n_resamples,)
+        NaN for a resample without both classes.
+    """
+    return _resampled(y, p, weights, _areas_of_roc)
+
+
+def _resampled(
+    y: ArrayLike, p: ArrayLike, weights: Iterable[Floats], areas: Callable[[Floats, Floats], Floats]
+) -> Floats:
     came, forecast = _pair(y, p)
     order = np.argsort(-forecast, kind="stable")
-    came = came[order]
     last_of_ties = np.append(np.flatnonzero(np.diff(forecast[order])), len(order) - 1)
+    found = []
+    for block in weights:
+        if not len(came):
+            found.append(np.full(len(block), np.nan))
+            continue
+        drawn = block[:, order]
+        taken = np.cumsum(drawn, axis=1)[:, last_of_ties]
+        hits = np.cumsum(drawn * came[order], axis=1)[:, last_of_ties]
+        found.append(areas(taken, hits))
+    return np.concatenate(found)
 
-    def area(drawn: Floats) -> float:
-        taken = np.cumsum(drawn)[last_of_ties]
-        caught = np.cumsum(drawn * came)[last_of_ties]
-        if not len(came) or not caught[-1]:
-            return np.nan
-        precision = np.divide(caught, taken, out=np.zeros_like(caught), where=taken > 0)
-        return float(np.diff(caught, prepend=0.0) @ precision / caught[-1])
 
-    return np.array([area(drawn[order]) for drawn in weights])
+def _areas_of_precision(taken: Floats, hits: Floats) -> Floats:
+    precision = np.divide(hits, taken, out=np.zeros_like(hits), where=taken > 0)
+    areas = (np.diff(hits, axis=1, prepend=0.0) * precision).sum(axis=1)
+    all_hits = hits[:, -1]
+    found: Floats = np.divide(areas, all_hits, out=np.full(len(areas), np.nan), where=all_hits > 0)
+    return found
+
+
+def _areas_of_roc(taken: Floats, hits: Floats) -> Floats:
+    alarms = taken - hits
+    middle = (
+        hits - np.diff(hits, axis=1, prepend=0.0) / 2
+    )  # of equal forecasts, half are taken to be in order
+    areas = (np.diff(alarms, axis=1, prepend=0.0) * middle).sum(axis=1)
+    pairs = hits[:, -1] * alarms[:, -1]
+    found: Floats = np.divide(areas, pairs, out=np.full(len(areas), np.nan), where=pairs > 0)
+    return found
 
 
 def _pair(y: ArrayLike, p: ArrayLike) -> tuple[Floats, Floats]:

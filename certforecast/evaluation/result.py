@@ -1,19 +1,33 @@
 """What a backtest found: every forecast it made, and how good they were."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
 
 from certforecast.errors import InputError
 from certforecast.evaluation import metrics
+from certforecast.evaluation.resampling import Lineages, interval, ratio
 from certforecast.policy import RenewalPolicy
 from certforecast.renewals import OUTCOMES
 
-__all__ = ["PROBABILITIES", "SCORED", "BacktestResult", "Difference", "came", "chance"]
+__all__ = [
+    "HORIZONS",
+    "MEASURES",
+    "PROBABILITIES",
+    "SCORED",
+    "BacktestResult",
+    "Difference",
+    "Timing",
+    "as_records",
+    "came",
+    "chance",
+    "pair",
+    "require_outcome",
+]
 
 #: The columns of forecasts.
 PROBABILITIES = [f"p_{name}" for name in OUTCOMES]
@@ -21,9 +35,13 @@ PROBABILITIES = [f"p_{name}" for name in OUTCOMES]
 #: What can be scored, and the outcomes that count as it: each by itself, and late of either kind.
 SCORED: Final = {**{name: (name,) for name in OUTCOMES}, "late": ("slipped", "failed")}
 
-_RESAMPLES = 200
-_INTERVAL = (0.05, 0.95)
-_SEED = 0
+#: The measures of a summary.
+MEASURES: Final = ("auprc", "auroc", "brier", "log_loss", "calibration_error", "caught")
+
+#: Days ahead by which :meth:`BacktestResult.by_horizon` asks.
+HORIZONS: Final = (1, 3, 7, 14, 30)
+
+_KEY: Final = ["as_of", "fingerprint"]
 
 
 def came(rows: pd.DataFrame, outcome: str) -> "pd.Series[bool]":
@@ -34,6 +52,14 @@ def came(rows: pd.DataFrame, outcome: str) -> "pd.Series[bool]":
 def chance(rows: pd.DataFrame, outcome: str) -> "pd.Series[float]":
     """Give the forecast probabilities of an outcome, or of late; shape (n_rows,)."""
     return rows[[f"p_{name}" for name in SCORED[outcome]]].sum(axis=1)
+
+
+def pair(rows: pd.DataFrame, outcome: str) -> tuple[metrics.Floats, metrics.Floats]:
+    """Give what came about, as 0 and 1, and what was forecast for it; shape (n_rows,) each."""
+    return (
+        np.asarray(came(rows, outcome), dtype=np.float64),
+        np.asarray(chance(rows, outcome), dtype=np.float64),
+    )
 
 
 class Difference(NamedTuple):
@@ -57,6 +83,32 @@ class Difference(NamedTuple):
         return self.low > 0
 
 
+class Timing(NamedTuple):
+    """What a model said of when.
+
+    Attributes
+    ----------
+    days : tuple of float
+        Days ahead that it was asked for.
+    incidence : ndarray of shape (n_rows, 4, n_days)
+        Probability that each outcome has come about by then, in the order of the outcomes.
+    interval : DataFrame of shape (n_rows, 3) or None
+        ``low``, ``median``, ``high``: when the renewal is to be expected, in days ahead; low to high is to
+        cover 90 %.
+    """
+
+    days: tuple[float, ...]
+    incidence: "np.ndarray[Any, np.dtype[np.float32]]"
+    interval: pd.DataFrame | None
+
+    @classmethod
+    def joined(cls, parts: "Sequence[Timing]") -> Self:
+        """Put those of several windows together."""
+        tables = [part.interval for part in parts if part.interval is not None]
+        whole = pd.concat(tables, ignore_index=True) if len(tables) == len(parts) else None
+        return cls(parts[0].days, np.concatenate([part.incidence for part in parts]), whole)
+
+
 @dataclass(frozen=True, slots=True)
 class BacktestResult:
     """The result of :func:`certforecast.evaluation.backtest`.
@@ -75,6 +127,14 @@ class BacktestResult:
         Renewals that can be looked into at each moment.
     policy : RenewalPolicy
         By which outcomes count as known.
+    facts : DataFrame of shape (n_rows + n_other_rows, 14)
+        Of every row, scored or not, once: ``as_of``, ``fingerprint``, ``lineage``, ``outcome``, ``scored``,
+        ``not_after``, ``days_left``, ``days_to_slip``, ``owner``, ``criticality``, ``issuer``, ``validity``
+        (class of lifetime, as the feature ``validity_profile``); ``event`` and ``duration`` as
+        :func:`certforecast.models.durations.durations` gives them, censored where what ends could not be
+        known yet whatever it is. What the frame did not tell is null.
+    timing : mapping of str to Timing
+        Of the models that say when, row by row as `facts`.
     """
 
     predictions: pd.DataFrame
@@ -82,6 +142,8 @@ class BacktestResult:
     cutoffs: tuple[datetime, ...]
     k: int
     policy: RenewalPolicy
+    facts: pd.DataFrame = field(default_factory=pd.DataFrame)
+    timing: Mapping[str, Timing] = field(default_factory=dict)
 
     @property
     def models(self) -> list[str]:
@@ -98,32 +160,62 @@ class BacktestResult:
 
         Returns
         -------
-        DataFrame of shape (n_models, 9)
-            ``model``; ``auprc`` with ``auprc_low`` and ``auprc_high``, a 90 % interval by resampling whole
-            lineages, the same for each model; ``auroc``; ``brier``; ``log_loss`` of the outcome against all
-            others; ``calibration_error``; ``caught``
-            (:func:`~certforecast.evaluation.caught_at_k` with the `k` of the backtest, ranked among all
-            renewals open at the moment). NaN where the outcome did not come about.
+        DataFrame of shape (n_models, 19)
+            ``model``; ``auprc``; ``auroc``; ``brier``; ``log_loss`` of the outcome against all others;
+            ``calibration_error``; ``caught`` (:func:`~certforecast.evaluation.caught_at_k` with the `k` of
+            the backtest, ranked among all renewals open at the moment). Each is followed by ``..._low`` and
+            ``..._high``, a 90 % interval by resampling whole lineages, the same for each model; that of the
+            calibration error is free of the measure's bias, so it may lie below the error. NaN where the
+            outcome did not come about.
         """
-        _require_outcome(outcome)
-        records = [
-            {"model": model, **self._scores(rows, outcome, ranks), **_interval(rows, outcome)}
-            for model in self.models
-            for rows, ranks in [(self.rows_of(model), self.ranks_of(model, outcome))]
-        ]
-        columns = [
-            "model",
-            "auprc",
-            "auprc_low",
-            "auprc_high",
-            "auroc",
-            "brier",
-            "log_loss",
-            "calibration_error",
-            "caught",
-        ]
-        table = pd.DataFrame.from_records(records)[columns]
+        require_outcome(outcome)
+        records = []
+        for model in self.models:
+            rows, ranks = self.rows_of(model), self.ranks_of(model, outcome)
+            found, drawn = self._scores(rows, outcome, ranks), self._resampled(rows, outcome, ranks)
+            records.append({"model": model, **_with_intervals(found, drawn)})
+        table = pd.DataFrame.from_records(records)
         return table.sort_values("auprc", ascending=False, ignore_index=True, kind="stable")
+
+    def by_horizon(self, outcome: str = "failed", horizons: Sequence[float] = HORIZONS) -> pd.DataFrame:
+        """Compare the models on what comes about within some days.
+
+        Asked is whether the outcome comes about by some days after ``as_of``, of renewals whose certificate
+        expires by then: their end lies within the horizon whatever it is, so a forecast of the end is one of
+        the horizon. Of those that expire later nearly none can fail by then, and no model would miss that.
+
+        Parameters
+        ----------
+        outcome : str
+            As for :meth:`summary`.
+        horizons : sequence of float
+            In days.
+
+        Returns
+        -------
+        DataFrame of shape (n_horizons * n_models, n_columns)
+            ``horizon``, ``model``, ``rows``, ``renewals``, ``base_rate`` (share of the rows with the
+            outcome), and ``auprc``, ``auroc``, ``brier``, ``log_loss``, ``calibration_error`` with their
+            intervals as in :meth:`summary`.
+        """
+        require_outcome(outcome)
+        records = []
+        for model in self.models:
+            table = self.described(model)
+            for horizon in horizons:
+                rows = table[table["days_left"] <= horizon]
+                found = self._scores(rows, outcome, None)
+                counts = {
+                    "rows": len(rows),
+                    "renewals": rows["fingerprint"].nunique(),
+                    "base_rate": float(came(rows, outcome).mean()) if len(rows) else np.nan,
+                }
+                drawn = self._resampled(rows, outcome, None)
+                records.append(
+                    {"horizon": horizon, "model": model, **counts, **_with_intervals(found, drawn)}
+                )
+        table = pd.DataFrame.from_records(records)
+        return table.sort_values("horizon", ignore_index=True, kind="stable")
 
     def by_cutoff(self, outcome: str = "failed") -> pd.DataFrame:
         """Compare the models window by window.
@@ -135,7 +227,7 @@ class BacktestResult:
             ``brier``, ``log_loss``, ``calibration_error``, ``caught``. Windows without rows to score are left
             out.
         """
-        _require_outcome(outcome)
+        require_outcome(outcome)
         ranks = {model: self.ranks_of(model, outcome) for model in self.models}
         records = [
             {
@@ -162,6 +254,26 @@ class BacktestResult:
             raise InputError(f"{model!r} was not part of the backtest; there are {', '.join(self.models)}")
         return rows
 
+    def described(self, model: str, *, every: bool = False) -> pd.DataFrame:
+        """Give the predictions of one model with the facts of their rows, in the order of `facts`.
+
+        Parameters
+        ----------
+        model : str
+            Its name.
+        every : bool
+            With the rows that cannot be scored yet.
+
+        Raises
+        ------
+        InputError
+            If it was not part of the backtest.
+        """
+        given = [self.rows_of(model), self.unscored[self.unscored["model"] == model]]
+        forecasts = pd.concat([rows[[*_KEY, "cutoff", *PROBABILITIES]] for rows in given])
+        table = self.facts.merge(forecasts, on=_KEY, how="left", validate="one_to_one")
+        return table if every else table[table["scored"]]
+
     def ranks_of(self, model: str, outcome: str = "failed") -> "pd.Series[int]":
         """Give the place of each row of one model at its moment, from 1, among all renewals then open.
 
@@ -181,7 +293,7 @@ class BacktestResult:
 
     def auprc(self, model: str, outcome: str = "failed") -> float:
         """Give the area under the precision-recall curve of one model for one outcome."""
-        _require_outcome(outcome)
+        require_outcome(outcome)
         rows = self.rows_of(model)
         return metrics.auprc(came(rows, outcome), chance(rows, outcome))
 
@@ -216,12 +328,10 @@ class BacktestResult:
         InputError
             If a model was not part of the backtest, or there is no such outcome.
         """
-        _require_outcome(outcome)
-        if measure == "auprc":
-            apart = np.subtract(*(_resampled(self.rows_of(model), outcome) for model in (model_a, model_b)))
-        else:
-            apart = np.subtract(*(_losses(self.rows_of(model), outcome) for model in (model_b, model_a)))
-        low, high = _quantiles(apart)
+        require_outcome(outcome)
+        better, worse = (_resampled(self.rows_of(model), outcome, measure) for model in (model_a, model_b))
+        apart = better - worse if measure == "auprc" else worse - better
+        low, high = interval(apart)
         known = apart[~np.isnan(apart)]
         return Difference(float(known.mean()) if len(known) else np.nan, low, high)
 
@@ -253,25 +363,45 @@ class BacktestResult:
             "cutoffs": [cutoff.isoformat() for cutoff in self.cutoffs],
             "k": self.k,
             "grace_days": self.policy.grace_days,
-            "summary": {
-                outcome: [
-                    {name: None if value != value else value for name, value in record.items()}
-                    for record in self.summary(outcome).to_dict("records")
-                ]
-                for outcome in SCORED
-            },
+            "summary": {outcome: as_records(self.summary(outcome)) for outcome in SCORED},
         }
 
-    def _scores(self, rows: pd.DataFrame, outcome: str, ranks: "pd.Series[int]") -> dict[str, float]:
+    def _scores(self, rows: pd.DataFrame, outcome: str, ranks: "pd.Series[int] | None") -> dict[str, float]:
         y, p = came(rows, outcome), chance(rows, outcome)
-        return {
+        found = {
             "auprc": metrics.auprc(y, p),
             "auroc": metrics.auroc(y, p),
             "brier": metrics.brier(y, p),
             "log_loss": float(np.mean(_loss(y, p))) if len(rows) else np.nan,
             "calibration_error": metrics.calibration_error(y, p),
-            "caught": metrics.caught_by_rank(y, ranks, rows["fingerprint"], self.k),
         }
+        if ranks is not None:
+            found["caught"] = metrics.caught_by_rank(y, ranks, rows["fingerprint"], self.k)
+        return found
+
+    def _resampled(
+        self, rows: pd.DataFrame, outcome: str, ranks: "pd.Series[int] | None"
+    ) -> dict[str, metrics.Floats]:
+        y, p = pair(rows, outcome)
+        lineages = Lineages(rows["lineage"])
+        number = lineages.totals(np.ones(len(rows)))
+        found = {
+            "auprc": metrics.auprc_resampled(y, p, lineages.weights()),
+            "auroc": metrics.auroc_resampled(y, p, lineages.weights()),
+            "brier": ratio(lineages.totals((p - y) ** 2), number),
+            "log_loss": ratio(lineages.totals(_loss(y, p)), number),
+            # Resampling adds the bias of the measure once more: reflected, it is taken out.
+            "calibration_error": np.maximum(
+                0.0, 2 * metrics.calibration_error(y, p) - calibration_errors(y, p, lineages)
+            ),
+        }
+        if ranks is not None:
+            ids = rows["fingerprint"]
+            best = ranks.where(pd.Series(y == 1, rows.index)).groupby(ids).transform("min")
+            once = ~ids.duplicated().to_numpy() & (y == 1)
+            caught = once & (best <= self.k).to_numpy()
+            found["caught"] = ratio(lineages.totals(caught), lineages.totals(once))
+        return found
 
     def _counts(self) -> dict[str, Any]:
         rows = self.rows_of(self.models[0])
@@ -284,47 +414,46 @@ class BacktestResult:
         }
 
 
-def _require_outcome(outcome: str) -> None:
+def as_records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Give the rows of a table as plain values; NaN becomes None."""
+    return [
+        {str(name): None if value != value else value for name, value in row.items()}
+        for row in table.to_dict("records")
+    ]
+
+
+def require_outcome(outcome: str) -> None:
+    """Raise `InputError` unless an outcome can be scored."""
     if outcome not in SCORED:
         raise InputError(f"{outcome!r} is no outcome; choose one of {', '.join(SCORED)}")
 
 
-def _interval(rows: pd.DataFrame, outcome: str) -> dict[str, float]:
-    low, high = _quantiles(_resampled(rows, outcome))
-    return {"auprc_low": low, "auprc_high": high}
+def calibration_errors(y: metrics.Floats, p: metrics.Floats, lineages: Lineages) -> metrics.Floats:
+    """Compute the calibration error anew for each resample, in the same bins; shape (n_resamples,)."""
+    bins = metrics.calibration_bins(p)
+    excess = np.zeros((len(p), metrics.BINS))
+    excess[np.arange(len(p)), bins] = p - y
+    return ratio(np.abs(lineages.totals(excess)).sum(axis=1), lineages.totals(np.ones(len(p))))
 
 
-def _quantiles(figures: metrics.Floats) -> tuple[float, float]:
-    known = figures[~np.isnan(figures)]
-    low, high = np.quantile(known, _INTERVAL) if len(known) else (np.nan, np.nan)
-    return float(low), float(high)
+def _with_intervals(found: Mapping[str, float], drawn: Mapping[str, metrics.Floats]) -> dict[str, float]:
+    record: dict[str, float] = {}
+    for name, figure in found.items():
+        low, high = interval(drawn[name])
+        record |= {name: figure, f"{name}_low": low, f"{name}_high": high}
+    return record
 
 
-def _resampled(rows: pd.DataFrame, outcome: str) -> metrics.Floats:
-    return metrics.auprc_resampled(came(rows, outcome), chance(rows, outcome), _draws(rows))
+def _resampled(rows: pd.DataFrame, outcome: str, measure: str) -> metrics.Floats:
+    y, p, lineages = came(rows, outcome), chance(rows, outcome), Lineages(rows["lineage"])
+    if measure == "auprc":
+        return metrics.auprc_resampled(y, p, lineages.weights())
+    whole = lineages.totals(np.ones(len(rows))) * float(y.any())
+    return ratio(lineages.totals(_loss(y, p)), whole)
 
 
-def _losses(rows: pd.DataFrame, outcome: str) -> metrics.Floats:
-    if not came(rows, outcome).any():
-        return np.full(_RESAMPLES, np.nan)
-    loss = _loss(came(rows, outcome), chance(rows, outcome))
-    return np.array([float(np.average(loss, weights=drawn)) for drawn in _draws(rows)])
-
-
-def _loss(y: "pd.Series[bool]", p: "pd.Series[float]") -> metrics.Floats:
+def _loss(y: Any, p: Any) -> metrics.Floats:
     """Give the log loss of each row, in nats; probabilities are kept off 0, as metrics.log_loss does."""
     least = np.finfo(np.float64).eps
     told = np.where(y, p, 1.0 - p)
     return np.asarray(-np.log(np.clip(told, least, 1.0)), dtype=np.float64)
-
-
-def _draws(rows: pd.DataFrame) -> Iterator[metrics.Floats]:
-    """Resample lineages, as the renewals of one are alike and its rows more so.
-
-    Every model of a backtest has rows of the same lineages, and so the same draws.
-    """
-    lineages, names = pd.factorize(rows["lineage"], sort=True)
-    rng = np.random.default_rng(_SEED)
-    for _ in range(_RESAMPLES):
-        drawn = np.bincount(rng.integers(0, len(names), len(names)), minlength=len(names))
-        yield drawn[lineages].astype(np.float64)

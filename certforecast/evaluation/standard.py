@@ -25,6 +25,9 @@ __all__ = ["MODEL", "backtest_history", "history_frame"]
 #: The name under which the model of the settings is compared.
 MODEL = "certforecast"
 
+#: The name of the reference for forecasts of when.
+SHARES = "shares by day"
+
 
 def backtest_history(
     history: HasTables,
@@ -33,6 +36,7 @@ def backtest_history(
     *,
     cutoffs: int = 5,
     k: int = 10,
+    times: bool = False,
     progress: Callable[[float], None] | None = None,
 ) -> BacktestResult:
     """Backtest the model of the settings and the rules it must beat on what a store knows, and log the run.
@@ -49,6 +53,9 @@ def backtest_history(
         How many times to train and look ahead; see :func:`~certforecast.evaluation.default_cutoffs`.
     k : int
         Renewals that can be looked into at each moment.
+    times : bool
+        Score when renewals come, too, beside how past ones were spread over the days. Training takes two or
+        three times as long.
     progress : callable, optional
         Called with the number of cutoffs done so far.
 
@@ -58,13 +65,16 @@ def backtest_history(
         If there is too little history.
     """
     from certforecast.models import RULES
+    from certforecast.models.daily import DailyShares
 
     frame = history_frame(history, as_of, settings)
 
     def model() -> Forecaster:
-        return new_model(settings.model)
+        return new_model(settings.model, timed=times)
 
     models: dict[str, Callable[[], Forecaster]] = {MODEL: model, **RULES}
+    if times:
+        models[SHARES] = DailyShares
     chosen = default_cutoffs(frame, cutoffs, settings.policy)
     result = backtest(frame, models, chosen, policy=settings.policy, k=k, progress=progress)
     _log(result, settings, as_of, data_fingerprint(frame[["as_of", "fingerprint", *FEATURES, "outcome"]]))

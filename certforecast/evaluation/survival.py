@@ -5,7 +5,14 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["brier_by_time", "censoring_survival", "coverage", "integrated_brier"]
+__all__ = [
+    "brier_by_time",
+    "censoring_survival",
+    "coverage",
+    "integrated_brier",
+    "mean_over_time",
+    "weighted_misses",
+]
 
 Floats = NDArray[np.float64]
 
@@ -45,24 +52,38 @@ def brier_by_time(
     ValueError
         If the shapes do not fit together.
     """
+    weights, missed = weighted_misses(came, duration, censored, incidence, times)
+    total = weights.sum(axis=0)
+    scored: Floats = np.divide(
+        (weights * missed).sum(axis=0), total, out=np.full(len(total), np.nan), where=total > 0
+    )
+    return scored
+
+
+def weighted_misses(
+    came: ArrayLike,
+    duration: ArrayLike,
+    censored: ArrayLike,
+    incidence: ArrayLike,
+    times: Sequence[float],
+) -> tuple[Floats, Floats]:
+    """Give what :func:`brier_by_time` averages: weights and squared differences; parameters as there.
+
+    Returns
+    -------
+    weights, missed : ndarray of float, shape (n, n_times)
+    """
     event, ends, lost = np.asarray(came, bool), np.asarray(duration, np.float64), np.asarray(censored, bool)
     given, asked = np.asarray(incidence, np.float64), np.asarray(times, np.float64)
     if given.shape != (len(ends), len(asked)):
         raise ValueError(f"incidence has shape {given.shape}; ({len(ends)}, {len(asked)}) is needed")
-    if not len(ends):
-        return np.full(len(asked), np.nan)
     # Just before the end of each row: who ends at the moment of another's censoring was still seen.
     at_end = censoring_survival(ends, lost, ends, before=True)
     at_time = censoring_survival(ends, lost, asked)
     over = ends[:, None] <= asked
     seen = np.where(over & ~lost[:, None], 1.0 / np.maximum(at_end, 1e-12)[:, None], 0.0)
     weights = np.where(over, seen, 1.0 / np.maximum(at_time, 1e-12))
-    missed = (given - (over & event[:, None])) ** 2
-    total = weights.sum(axis=0)
-    scored: Floats = np.divide(
-        (weights * missed).sum(axis=0), total, out=np.full(len(asked), np.nan), where=total > 0
-    )
-    return scored
+    return weights, (given - (over & event[:, None])) ** 2
 
 
 def integrated_brier(
@@ -73,9 +94,12 @@ def integrated_brier(
     times: Sequence[float],
 ) -> float:
     """Give the mean of :func:`brier_by_time` over the span of `times`, by trapezia; parameters as there."""
-    scores = brier_by_time(came, duration, censored, incidence, times)
-    asked = np.asarray(times, np.float64)
-    return float(np.trapezoid(scores, asked) / (asked[-1] - asked[0]))
+    return float(mean_over_time(brier_by_time(came, duration, censored, incidence, times), times))
+
+
+def mean_over_time(scores: Floats, times: Sequence[float]) -> Floats:
+    """Average scores of shape (..., n_times) over the span of `times`, by trapezia."""
+    return np.asarray(np.trapezoid(scores, times, axis=-1) / (times[-1] - times[0]))
 
 
 def censoring_survival(duration: Floats, censored: ArrayLike, at: Floats, *, before: bool = False) -> Floats:

@@ -40,8 +40,11 @@ FEATURES: dict[str, Feature] = {
 #: Rows of certificates and observations, each counted once a moment, that one pass takes: some 2 GB.
 _ROWS_AT_ONCE = 4_000_000
 
-#: Columns that say which renewal a row is about; never given to a model.
-IDENTIFIERS = ("as_of", "fingerprint", "lineage", "name", "not_before", "not_after", "due")
+#: Columns that say which renewal a row is about, and whose it is; never given to a model.
+IDENTIFIERS = (
+    *("as_of", "fingerprint", "lineage", "name", "owner", "criticality"),
+    *("not_before", "not_after", "due"),
+)
 
 
 def features(
@@ -145,7 +148,7 @@ def feature_table(known: "Known", country: str = "US") -> "ir.Table":
     groups = (issuer, validity, lag, churn, operations, neighbours, calendar)
     rows = context.targets
     identified = rows.select(
-        *("as_of", "fingerprint", "lineage", "name"),
+        *("as_of", "fingerprint", "lineage", "name", "owner", "criticality"),
         # Times come as days, exact to a fraction of a second.
         **{
             column: (rows[time] * DAY).round().cast("int64").as_timestamp("s").cast("timestamp('UTC', 6)")
@@ -198,8 +201,9 @@ def _computed(
     )
     times = ["as_of", "not_before", "not_after", "due"]
     computed[times] = computed[times].apply(lambda column: column.dt.tz_convert("UTC").dt.as_unit("us"))
-    categories = [feature.name for feature in FEATURES.values() if feature.kind == "category"]
-    computed[categories] = computed[categories].astype("str")
+    texts = ["owner", *(feature.name for feature in FEATURES.values() if feature.kind == "category")]
+    computed[texts] = computed[texts].astype("str")
+    computed["criticality"] = computed["criticality"].astype("float64")
     return computed.sort_values(["as_of", "fingerprint"], ignore_index=True)
 
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from certforecast.clock import Clock, as_utc, system_clock
-from certforecast.planning.loss import expected_loss
+from certforecast.loss import expected_loss
 from certforecast.planning.plan import Action, ActionKind, Endpoint, Plan, Probabilities, action_id, plan_id
 from certforecast.planning.reasons import reasons
 from certforecast.policy import RenewalPolicy

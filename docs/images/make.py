@@ -1,4 +1,4 @@
-"""Makes the pictures of README and docs/models.md, from the embedded sample.
+"""Makes the pictures of README, docs/models.md and docs/evaluation.md, from the embedded sample.
 
 python docs/images/make.py
 """
@@ -12,7 +12,12 @@ import matplotlib.pyplot as plt  # noqa: TID253 (a script of its own)
 import pandas as pd
 
 from certforecast import History, OutcomePool, Settings, backtest, forecast, train, training_frame
-from certforecast.evaluation import PrecisionRecallDisplay, ReliabilityDisplay, default_cutoffs
+from certforecast.evaluation import (
+    GroupCalibrationDisplay,
+    PrecisionRecallDisplay,
+    ReliabilityDisplay,
+    default_cutoffs,
+)
 from certforecast.history.sources.tables import TablesSource
 from certforecast.models import RULES, landmarks
 from certforecast.simulation.sample import SAMPLE_END, sample_folder
@@ -96,6 +101,7 @@ def draw_backtest(rows: pd.DataFrame) -> None:
     save(PrecisionRecallDisplay.from_backtest(result).plot().figure_, "precision-recall")
     compared = ["certforecast", "fewest days left"]
     save(ReliabilityDisplay.from_backtest(result, models=compared).plot().figure_, "reliability")
+    save(GroupCalibrationDisplay.from_backtest(result).plot().figure_, "calibration-by-group")
 
 
 def save(figure: plt.Figure, name: str) -> None:

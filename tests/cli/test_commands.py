@@ -16,7 +16,7 @@ END = "2026-10-01"
 
 
 @pytest.mark.timeout(900)
-def test_the_whole_road(shell: Shell, home: Path) -> None:
+def test_the_whole_road(shell: Shell, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One test, as each command needs what the ones before it made."""
     made = shell.json("simulate", str(home / "tables"), "--seed", "3", "--lineages", "60", "--years", "2")
     assert made["rows"]["certificates"] > 300
@@ -88,6 +88,14 @@ def test_the_whole_road(shell: Shell, home: Path) -> None:
 
     beside = shell.json("backtest", "--history", str(home / "tables"), "--as-of", END, "--cutoffs", "2")
     assert beside["summary"] == scores["summary"]
+
+    with monkeypatch.context() as quicker:
+        quicker.setenv("CERTFORECAST_MODEL__METHOD", "logistic")
+        page = home / "page.html"
+        shown = shell("backtest", "--as-of", END, "--cutoffs", "1", "--k", "3", "--page", str(page))
+    assert "Looking into 3 at each moment, each renewal once" in shown
+    assert f"written: {page}" in shell.errors
+    assert "shares by day" in page.read_text()
 
     plan = shell.json("plan", "--as-of", END)
     assert plan == json.loads((home / "plan.json").read_text())

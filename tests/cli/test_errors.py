@@ -211,6 +211,7 @@ def test_a_place_that_cannot_be_written_is_named(empty: Shell, tmp_path: Path) -
         (["status", "--as-of", "0001-01-01T00:00+14:00"], "is not an ISO 8601 time"),
         (["status", "--as-of", ""], "is not an ISO 8601 time"),
         (["backtest", "--outcome", "odd"], "is none of on_time"),
+        (["backtest", "--page", "nowhere/page.html"], "there is no folder nowhere"),
         (["scan", "a.example", "--file", "list.txt"], "not both"),
         (["act", "."], "plan . cannot be read: Is a directory"),
     ],

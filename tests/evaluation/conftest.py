@@ -1,5 +1,6 @@
 """A made-up fleet whose failures depend on two features, and plain models of it."""
 
+from collections.abc import Sequence
 from typing import Self
 
 import numpy as np
@@ -43,15 +44,21 @@ def make_frame(seed: int = 0, lineages: int = 60) -> pd.DataFrame:
         }
     )
     renewals["lineage_failed_rate"] = danger
+    renewals["in_service_at"] = renewals["resolved_at"].where(np.isin(outcome, ["on_time", "slipped"]))
+    renewals["issuer_org"] = np.where(number % 3 == 0, "Rare Trust", "Common Trust")
+    renewals["owner"] = np.where(danger > 0.7, "careless", np.where(danger < 0.1, None, "careful"))
+    renewals["criticality"] = np.where(number % 2 == 0, 0.2, np.nan)
+    renewals["validity_profile"] = "90 days"
     moments = pd.DataFrame({"as_of": START + days(np.arange(0, 600, 20.0))})
     frame = moments.merge(renewals, how="cross")
     frame = frame[(frame["as_of"] >= frame["not_before"]) & (frame["as_of"] < frame["resolved_at"])]
     frame["days_left"] = (frame["not_after"] - frame["as_of"]) / pd.Timedelta(days=1)
+    frame["days_to_slip"] = frame["days_left"] - 9
     until = START + days([560])[0]
     frame = frame[frame["as_of"] <= until].reset_index(drop=True)
     unknown = frame["resolved_at"] > until
     frame.loc[unknown, "outcome"] = "open"
-    frame.loc[unknown, "resolved_at"] = pd.NaT
+    frame.loc[unknown, ["resolved_at", "in_service_at"]] = pd.NaT
     return frame
 
 
@@ -78,6 +85,21 @@ class Constant(Shares):
         return pd.DataFrame(np.tile(self.shares, (len(X), 1)), X.index, P_COLUMNS)
 
 
+class Timed(Shares):
+    """As often as `Shares` says; what is renewed is so between 10 and 30 days before the expiry, evenly."""
+
+    def predict_incidence(self, X: pd.DataFrame, times: Sequence[float]) -> np.ndarray:
+        left = X["days_left"].to_numpy()[:, None]
+        renewed = np.clip((np.asarray(times) - (left - 30)) / np.minimum(20, left), 0, 1)
+        over = np.asarray(times) >= left
+        parts = np.stack([renewed, over, over, over], axis=1)
+        return self.proba_frame(X).to_numpy()[:, :, None] * parts
+
+    def predict_interval(self, X: pd.DataFrame) -> pd.DataFrame:
+        left = X["days_left"]
+        return pd.DataFrame({"low": (left - 29).clip(0), "median": left - 20, "high": left - 11})
+
+
 @pytest.fixture(scope="session")
 def frame() -> pd.DataFrame:
     return make_frame()
@@ -86,3 +108,8 @@ def frame() -> pd.DataFrame:
 @pytest.fixture(scope="session")
 def result(frame: pd.DataFrame) -> BacktestResult:
     return backtest(frame, {"danger": Shares, "constant": Constant}, default_cutoffs(frame, 3), k=5)
+
+
+@pytest.fixture(scope="session")
+def timed(frame: pd.DataFrame) -> BacktestResult:
+    return backtest(frame, {"timed": Timed, "constant": Constant}, default_cutoffs(frame, 3), k=5)

@@ -110,5 +110,8 @@ def test_resampled_auprc_is_the_weighted_one_of_scikit_learn(rows):
     rng = np.random.default_rng(5)
     weights = rng.poisson(1.0, (5, len(y))).astype(float)
     expected = [reference.average_precision_score(y, p, sample_weight=row) for row in weights]
-    assert metrics.auprc_resampled(y, p, iter(weights)) == pytest.approx(expected)
-    assert np.isnan(metrics.auprc_resampled(y, p, iter([np.zeros(len(y))])))[0]
+    assert metrics.auprc_resampled(y, p, [np.array(weights)]) == pytest.approx(expected)
+    assert np.isnan(metrics.auprc_resampled(y, p, [np.zeros((1, len(y)))]))[0]
+    expected = [reference.roc_auc_score(y, p, sample_weight=row) for row in weights]
+    assert metrics.auroc_resampled(y, p, [weights[:2], weights[2:]]) == pytest.approx(expected)
+    assert np.isnan(metrics.auroc_resampled(y, p, [np.asarray(y, float)[None]]))[0]

@@ -18,8 +18,11 @@ def test_a_store_is_backtested_beside_every_rule_and_the_run_is_logged(tmp_path:
     settings = Settings(home=tmp_path, model=ModelSettings(method="logistic", landmark_every_days=28))
     with History(None) as history:
         history.append(Batch(**{name: fleet.tables()[name].to_pylist() for name in TABLES}))
-        result = backtest_history(history, fleet.end, settings, cutoffs=2)
-    assert set(result.models) == {"certforecast", *RULES}
+        result = backtest_history(history, fleet.end, settings, cutoffs=2, times=True)
+    assert set(result.models) == {"certforecast", *RULES, "shares by day"}
+    assert set(result.timing) == {"shares by day"}  # a logistic regression does not say when
+    assert result.facts["owner"].notna().any()
+    assert result.facts["criticality"].between(0, 1).any()
     client = MlflowClient(tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}")
     (run,) = client.search_runs([client.get_experiment_by_name("certforecast").experiment_id])
     assert run.data.metrics["certforecast/auprc"] == result.auprc("certforecast")

@@ -1,0 +1,60 @@
+"""Forecasts of when: scores over time with censoring, and coverage."""
+
+import numpy as np
+import pytest
+
+from certforecast.errors import InputError
+from certforecast.evaluation import brier_by_time, coverage_by_group, integrated_brier, timing
+from certforecast.evaluation.backtesting import DAYS
+
+
+def test_scores_are_those_of_the_measure_on_all_rows(timed) -> None:
+    facts = timed.facts[timed.facts["duration"].notna()]
+    lost = facts["event"] == "censored"
+    assert 0 < lost.sum() < len(facts)
+    assert (~facts["scored"]).any()
+    for outcome, parts in (("failed", [2]), ("late", [1, 2])):
+        found = timing(timed, outcome).set_index("model").loc["timed"]
+        given = timed.timing["timed"].incidence[facts.index][:, parts].sum(axis=1, dtype=float)
+        came = facts["outcome"].isin(["slipped", "failed"][2 - len(parts) :]) & ~lost
+        shown = (came, facts["duration"], lost, given, DAYS)
+        assert found["ibs"] == pytest.approx(integrated_brier(*shown))
+        assert found["brier_7"] == pytest.approx(brier_by_time(*shown)[DAYS.index(7)])
+        assert found["ibs_low"] <= found["ibs"] <= found["ibs_high"]
+
+
+def test_every_model_says_when_a_failure_comes_and_only_some_say_more(timed, result) -> None:
+    failed = timing(timed, "failed")
+    assert list(failed["model"]) == ["timed", "constant"]  # the better first
+    assert list(timing(timed, "late")["model"]) == ["timed"]
+    table = timed.described("constant", every=True)
+    table = table[table["duration"].notna()]
+    given = table["p_failed"].to_numpy()[:, None] * (table["days_left"].to_numpy()[:, None] <= DAYS)
+    lost = table["event"] == "censored"
+    expected = integrated_brier((table["outcome"] == "failed") & ~lost, table["duration"], lost, given, DAYS)
+    assert failed.set_index("model").loc["constant", "ibs"] == pytest.approx(expected)
+    assert timing(result).empty
+    with pytest.raises(InputError, match="'soon' is no outcome"):
+        timing(timed, "soon")
+
+
+def test_coverage_gives_each_renewal_one_vote(timed) -> None:
+    whole = coverage_by_group(timed).iloc[0]
+    rows = timed.described("timed").join(timed.timing["timed"].interval)
+    rows = rows[rows["outcome"].isin(["on_time", "slipped"])]
+    within = rows["duration"].between(rows["low"], rows["high"])
+    assert whole["coverage"] == pytest.approx(within.groupby(rows["fingerprint"]).mean().mean())
+    assert 0.6 < whole["coverage"] < 0.95
+    assert whole["coverage_low"] < whole["coverage"] < whole["coverage_high"]
+    assert whole["renewals"] == rows["fingerprint"].nunique()
+    for group in ("issuer", "owner", "validity"):
+        table = coverage_by_group(timed, group)
+        assert table["renewals"].sum() == whole["renewals"]
+        assert np.average(table["coverage"], weights=table["renewals"]) == pytest.approx(whole["coverage"])
+
+
+def test_without_intervals_there_is_nothing_to_cover(timed, result) -> None:
+    with pytest.raises(InputError, match="'danger' gave no intervals"):
+        coverage_by_group(result)
+    with pytest.raises(InputError, match="'constant' gave no intervals"):
+        coverage_by_group(timed, model="constant")
