@@ -40,6 +40,12 @@ FEATURES: dict[str, Feature] = {
 #: Rows of certificates and observations, each counted once a moment, that one pass takes: some 2 GB.
 _ROWS_AT_ONCE = 4_000_000
 
+#: What became of a renewal; never given to a model as a feature.
+_LABELS = (
+    *("outcome", "resolved_at", "in_service_at"),
+    *("intervention", "intervened_at", "held_out_at", "holdout_share"),
+)
+
 #: Columns that say which renewal a row is about; never given to a model.
 IDENTIFIERS = ("as_of", "fingerprint", "lineage", "name", "not_before", "not_after", "due")
 
@@ -100,16 +106,17 @@ def training_frame(
 
     Returns
     -------
-    DataFrame, shape (n_rows, n_identifiers + n_features + 4)
+    DataFrame, shape (n_rows, n_identifiers + n_features + 7)
         As :func:`features`, with ``outcome`` (``open`` if not resolved by `until`), ``resolved_at``,
-        ``in_service_at`` (of the successor) and ``intervention`` (our own action changed it: censored, never
-        to be trained on or scored).
+        ``in_service_at`` (of the successor), ``intervention`` (our own action changed it: censored, never
+        to be trained on or scored) and ``intervened_at``; ``held_out_at`` and ``holdout_share`` for what we
+        left alone on purpose.
     """
     policy = policy or RenewalPolicy()
     frame = _features(history, [moment for moment in as_of if moment <= until], policy, country, cache)
     known = renewals_at(history, [until], policy)
     return frame.merge(
-        known[["fingerprint", "outcome", "resolved_at", "in_service_at", "intervention"]],
+        known[["fingerprint", *_LABELS]],
         on="fingerprint",
         how="left",
     )

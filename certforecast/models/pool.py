@@ -17,6 +17,7 @@ from sklearn.utils.validation import (  # noqa: TID253
 from certforecast.errors import ModelError
 from certforecast.models.baselines import RULES, PriorRate
 from certforecast.models.classifier import SLIP_COLUMN, OutcomeClassifier, outcome_frame
+from certforecast.models.interventions import votes
 from certforecast.models.recalibration import Recalibrated
 
 if TYPE_CHECKING:
@@ -133,11 +134,11 @@ class OutcomePool(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             Outcomes.
         sample_weight : array-like of shape (n_rows,), optional
             For example one over the number of rows of the renewal.
-        landmarks : DataFrame of shape (n_rows, 3 or 5), optional
+        landmarks : DataFrame of shape (n_rows, 3 to 6), optional
             ``as_of``; ``settled``, from when on the row's outcome is known whatever it is; ``fingerprint``;
             as given by :func:`certforecast.models.training.settling`. Without it the weights stay what they
-            are before anything was seen. With ``event`` and ``duration``, as given by
-            :func:`certforecast.models.durations.durations`, `times` is fitted, too.
+            are before anything was seen. With ``weight``, a renewal counts for so many. With ``event`` and
+            ``duration``, as given by :func:`certforecast.models.durations.durations`, `times` is fitted, too.
 
         Raises
         ------
@@ -158,7 +159,7 @@ class OutcomePool(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             found = ", ".join(map(repr, seen)) or "none"
             raise ValueError(f"y has one class only ({found}); at least two outcomes are needed")
         self.classes_ = np.unique([*seen, *prior.classes_]) if prior is not None else seen
-        once = weights if landmarks is None else _once(landmarks["fingerprint"])
+        once = weights if landmarks is None else votes(landmarks)
         self.models_ = self._fitted(frame, y, weights, once, prior)
         self.weights_, self.judged_ = self._trust(list(self.models_), float(once.sum())), 0
         if landmarks is not None and len(self.models_) > 1:
@@ -287,8 +288,8 @@ class OutcomePool(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             chances.append(np.stack(given))
         if not judged:
             return
-        names = landmarks["fingerprint"].iloc[np.concatenate(judged)]
-        counts, likelihood = _once(names), np.concatenate(chances, axis=1)
+        told = landmarks.iloc[np.concatenate(judged)]
+        counts, likelihood = votes(told), np.concatenate(chances, axis=1)
         # What seemed past its slip point may turn out on time once more is known: nobody foresaw that.
         foreseen = likelihood.any(axis=0)
         counts, likelihood = counts[foreseen], likelihood[:, foreseen]
@@ -298,7 +299,7 @@ class OutcomePool(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             drawn = (share / share.sum(axis=0) * counts).sum(axis=1) + self.pseudo_renewals * before
             found = drawn / drawn.sum()
         self.weights_ = dict(zip(self.weights_, map(float, found), strict=True))
-        self.judged_ = int(names.nunique())
+        self.judged_ = int(told["fingerprint"].nunique())
 
     def _folds(
         self, landmarks: pd.DataFrame
@@ -331,11 +332,6 @@ class OutcomePool(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             return X.rename(columns=str).reset_index(drop=True)
         values = validate_data(self, X, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan")
         return pd.DataFrame(values, columns=[f"x{number}" for number in range(values.shape[1])])
-
-
-def _once(names: "pd.Series[str]") -> Floats:
-    """Weigh rows so that those of one renewal sum to 1."""
-    return 1.0 / names.groupby(names.to_numpy()).transform("size").to_numpy(dtype=np.float64)
 
 
 def _some(rows: npt.NDArray[np.int64], rng: np.random.Generator) -> npt.NDArray[np.int64]:
