@@ -41,6 +41,7 @@ from certforecast.policy import RenewalPolicy
 SEED = 21
 NAIVE, DROPPED, OURS, HIDDEN = "naive", "dropped", "ours", "nothing hidden"
 UNWEIGHTED, ESTIMATED = "hold-out, no weights", "no hold-out, estimated weights"
+WAYS = (NAIVE, DROPPED, OURS, UNWEIGHTED, ESTIMATED, HIDDEN)
 NATURAL_QUARTERS = 4
 THRESHOLD = 0.1
 MENDED = 0.9
@@ -96,7 +97,7 @@ def play(seed: int, rows: pd.DataFrame, asked: pd.DataFrame, given: argparse.Nam
     """Play one fleet under each way to learn; give the scores after each quarter."""
     rng = np.random.default_rng(seed)
     by_renewal = list(rows.groupby("fingerprint").indices.values())
-    records = {name: Record() for name in (NAIVE, DROPPED, OURS, UNWEIGHTED, ESTIMATED, HIDDEN)}
+    records = {name: Record() for name in WAYS}
     scores = []
     for quarter in range(given.quarters):
         # All meet the same renewals, so that only what they learned tells them apart.
@@ -201,8 +202,8 @@ def draw(results: pd.DataFrame, path: Path) -> None:
     colours = {NAIVE: "#D55E00", DROPPED: "#E69F00", OURS: "#0072B2", HIDDEN: "#999999"}
     shown = {
         "auprc": "how well failures are ranked\n(AUPRC, higher is better)",
-        "risk_ratio": "forecast over true risk\nof the riskiest tenth (1 is right)",
-        "failures": "renewals that fail all the same",
+        "log_loss": "how far forecasts of failure are off\n(log loss, lower is better)",
+        "failures": "renewals that fail all the same\n(mean of a year)",
     }
     figure, axes = plt.subplots(1, 3, figsize=(12.4, 3.9))
     years = results.assign(year=(results["quarter"] + 1) / 4)
@@ -225,7 +226,6 @@ def draw(results: pd.DataFrame, path: Path) -> None:
         place.set_title(shown[metric], fontsize=10, loc="left")
         place.set_xlabel("years")
         place.spines[["top", "right"]].set_visible(False)
-    axes[1].axhline(1.0, color="black", linewidth=0.8)
     axes[2].yaxis.set_major_formatter(plt.matplotlib.ticker.PercentFormatter(1.0))
     axes[0].annotate(
         "the first actions",

@@ -37,11 +37,11 @@ def fleet_rows(
     cache.mkdir(parents=True, exist_ok=True)
     rates = Rates.varied(seed, SPREAD)
     paths = [cache / f"{seed}-{number}.parquet" for number in range(count)]
-    Parallel(n_jobs=-1)(
-        delayed(_play)(1000 * seed + number, lineages, rates, every_days, path)
-        for number, path in enumerate(paths)
-        if not path.exists()
-    )
+    missing = [(1000 * seed + number, path) for number, path in enumerate(paths) if not path.exists()]
+    if missing:
+        Parallel(n_jobs=-1)(
+            delayed(_play)(own, lineages, rates, every_days, path) for own, path in missing
+        )
     return [pd.read_parquet(path) for path in paths]
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certforecast.features import FEATURES, training_frame
+from certforecast.features import FEATURES
 from certforecast.models import OutcomeClassifier, OutcomePool, RenewalHazard
 from certforecast.models.baselines import PriorRate
 from certforecast.models.interventions import (
@@ -171,7 +171,9 @@ def test_estimated_weights_help_where_acting_was_a_matter_of_chance() -> None:
     failed = frame["outcome"] == "failed"
     assert np.average(failed[left], weights=weights[left]) == pytest.approx(TRUE_RATE, abs=0.025)
     assert failed[left].mean() < TRUE_RATE - 0.05
-    nobody = frame.assign(intervention=False, intervened_at=frame["intervened_at"].where(False))
+    nobody = frame.assign(
+        intervention=False, intervened_at=frame["as_of"].where(frame["intervention"] & False)
+    )
     assert (estimated_weights(nobody, ["days_left", "past_usual"]) == 1.0).all()
 
 
@@ -194,9 +196,8 @@ def test_events_of_the_store_become_columns_when_they_are_known() -> None:
     timeline.event(92, "c.shop.example", "order_created", fingerprint=mended, **said)
 
     with timeline.history() as history:
-        known = renewals_at(history, [day(65), day(72)]).set_index("fingerprint")
-        last = training_frame(history, [day(60)], day(130)).set_index("fingerprint")
-    early, later = (known[known["as_of"] == day(until)] for until in (65, 72))
+        known = renewals_at(history, [day(65), day(72), day(130)]).set_index("fingerprint")
+    early, later, last = (known[known["as_of"] == day(until)] for until in (65, 72, 130))
     assert early["holdout_share"].isna().all()
     assert (later.loc[held, "holdout_share"], later.loc[held, "held_out_at"]) == (0.2, day(70))
     assert (last.loc[held, "holdout_share"], last.loc[held, "held_out_at"]) == (0.1, day(70))

@@ -1,87 +1,86 @@
-"""The hold-out: by lot alone, never of what matters, in the plan for all to see, and on record."""
+"""The hold-out: by lot alone, never of what matters, in the plan for all to see."""
 
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from certforecast.planning import Plan
-from certforecast.planning.holdout import drawn
+from certforecast.planning import Action, HeldOut, Plan, Probabilities
+from certforecast.planning.holdout import drawn, hold_out
+from certforecast.settings import CostSettings, PlanningSettings
+from tests.planning.test_plan import NOW, action
 from tests.planning.test_ranking import propose
 from tests.timeline import Timeline, day
 
-#: Everything of little importance is held out.
-ALL = {"holdout_share": 0.5, "holdout_max_criticality": 1.0}
+
+def actions(count: int = 40, **others: Any) -> list[Action]:
+    values = {"criticality": 0.1} | others
+    return [action(id=f"a{number}", fingerprint=f"{number:064x}", **values) for number in range(count)]
 
 
-def fleet(count: int, criticality: float | None = 0.1) -> Timeline:
-    timeline = Timeline()
-    for number in range(count):
-        host = f"h{number}"
-        timeline.looks(1, 100, timeline.certificate(host, f"{host}.shop.example", 0), step=14.0, host=host)
-        row = {"host": host, "criticality": criticality, "valid_from": day(0), "known_at": day(0)}
-        timeline.batch.hosts.append(row)
-    return timeline
+def split(
+    given: list[Action], share: float = 0.5, limit: float = 0.3, seed: int = 0
+) -> tuple[list[Action], list[HeldOut]]:
+    chosen = PlanningSettings(holdout_share=share, holdout_max_criticality=limit, holdout_seed=seed)
+    return hold_out(given, NOW, chosen, CostSettings())
 
 
-def held(plan: Plan) -> set[str]:
-    return {left.fingerprint for left in plan.held_out}
+def held(given: list[Action], **others: Any) -> set[str]:
+    return {left.fingerprint for left in split(given, **others)[1]}
 
 
 def test_it_is_off_unless_asked_for() -> None:
-    plan = propose(fleet(12), 75)
-    assert (plan.held_out, len(plan.actions)) == ((), 12)
+    assert hold_out(actions(), NOW, PlanningSettings(), CostSettings()) == (actions(), [])
 
 
-def test_what_is_held_out_is_in_the_plan_and_not_among_its_actions() -> None:
-    plan = propose(fleet(24), 75, planning=ALL)
-    assert 4 < len(plan.held_out) < 20
-    assert len(plan.held_out) + len(plan.actions) == 24
-    assert not held(plan) & {action.fingerprint for action in plan.actions}
-    for left in plan.held_out:
-        assert (left.kind, left.share, left.criticality) == ("renew", 0.5, 0.1)
-        assert drawn(left.fingerprint, 0) < 0.5
-        assert left.expected_loss_averted > 0
-        assert "left alone to learn from" in left.why
-        assert "50%" in left.why
-    assert Plan.model_validate_json(plan.model_dump_json()) == plan
+def test_what_is_held_out_is_no_action_and_says_what_and_why() -> None:
+    todo, left = split(actions())
+    assert 10 < len(left) < 30
+    assert {one.fingerprint for one in left} | {one.fingerprint for one in todo} == {
+        one.fingerprint for one in actions()
+    }
+    assert len(left) + len(todo) == 40
+    for one in left:
+        assert (one.kind, one.share, one.criticality) == ("renew", 0.5, 0.1)
+        assert (one.name, one.host, one.expected_loss_averted) == (
+            "www.shop.example",
+            "www.shop.example",
+            104.5,
+        )
+        assert "criticality 0.1 is at most 0.3" in one.why
+        assert "50%" in one.why
 
 
-def test_the_lot_stays_the_same_from_day_to_day_whatever_the_forecast() -> None:
-    timeline = fleet(24)
-    first = held(propose(timeline, 70, planning=ALL))
-    again = held(propose(timeline, 70, planning=ALL))
-    later = held(propose(timeline, 80, planning=ALL))
-    worse = held(propose(timeline, 70, planning=ALL, default=(0.1, 0.1, 0.8, 0.0)))
-    other = held(propose(timeline, 70, planning=ALL | {"holdout_seed": 1}))
-    assert first == again == later == worse
-    assert first != other
-    # A greater share spares these, and others besides.
-    assert held(propose(timeline, 70, planning=ALL | {"holdout_share": 0.2})) < first
+def test_the_lot_stays_the_same_whatever_the_forecast_and_grows_with_the_share() -> None:
+    first = held(actions())
+    worse = actions(
+        probabilities=Probabilities(on_time=0.1, slipped=0.0, failed=0.9, retired=0.0),
+        expected_loss_averted=900.0,
+        not_after=NOW + timedelta(days=30),
+    )
+    assert held(actions()) == held(worse) == held(worse[::-1]) == first
+    assert held(actions(), share=0.2) < first
+    assert held(actions(), seed=1) != first
 
 
-@pytest.mark.parametrize(("criticality", "spared"), [(0.3, True), (0.31, False), (None, False)])
-def test_nothing_more_critical_than_allowed_is_held_out(criticality: float | None, spared: bool) -> None:
-    plan = propose(fleet(12, criticality), 75, planning={"holdout_share": 0.5})
-    assert bool(plan.held_out) is spared
-    assert len(plan.held_out) + len(plan.actions) == 12
-
-
-def test_what_has_expired_is_mended_though_it_was_held_out_before() -> None:
-    timeline = fleet(12)
-    before = held(propose(timeline, 85, planning=ALL))
-    plan = propose(timeline, 95, planning=ALL)
-    assert before
-    assert not plan.held_out
-    assert before <= {action.fingerprint for action in plan.actions}
-
-
-def test_what_is_for_people_is_not_held_out_for_nobody_records_what_they_do() -> None:
-    plan = propose(fleet(12), 75, planning=ALL, issuers={}, installers={}, executor={})
-    assert {action.kind for action in plan.actions} == {"investigate"}
-    assert not plan.held_out
+@given(
+    criticality=st.none() | st.floats(0, 1),
+    limit=st.floats(0, 1),
+    kind=st.sampled_from(["renew", "install", "investigate", "retire"]),
+    days=st.integers(-5, 5),
+)
+def test_only_what_the_executor_would_do_about_something_minor_before_its_expiry(
+    criticality: float | None, limit: float, kind: str, days: int
+) -> None:
+    given = actions(kind=kind, criticality=criticality, not_after=NOW + timedelta(days=days))
+    todo, left = split(given, limit=limit)
+    counted = CostSettings().default_criticality if criticality is None else criticality
+    assert bool(left) == (counted <= limit and kind in ("renew", "install") and days > 0)
+    assert len(todo) + len(left) == len(given)
 
 
 @given(st.integers(0, 2**31), st.floats(0.05, 0.5))
@@ -93,5 +92,20 @@ def test_lots_are_even(seed: int, share: float) -> None:
 
 @pytest.mark.parametrize("wrong", [{"holdout_share": 0.6}, {"holdout_share": -0.1}, {"holdout": 1}])
 def test_a_wrong_setting_is_refused(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="holdout"):
-        propose(fleet(1), 75, planning=wrong)
+    with pytest.raises(ValidationError, match="holdout"):
+        PlanningSettings(**wrong)
+
+
+def test_the_plan_shows_what_it_holds_out_and_ranks_the_rest() -> None:
+    timeline = Timeline()
+    for number in range(12):
+        host = f"h{number}"
+        timeline.looks(1, 100, timeline.certificate(host, f"{host}.shop.example", 0), step=14.0, host=host)
+        row = {"host": host, "criticality": 0.2, "valid_from": day(0), "known_at": day(0)}
+        timeline.batch.hosts.append(row)
+    plan = propose(timeline, 75, planning={"holdout_share": 0.5})
+    assert 0 < len(plan.held_out) < 12
+    assert [one.rank for one in plan.actions] == list(range(1, 13 - len(plan.held_out)))
+    assert all(drawn(left.fingerprint, 0) < 0.5 for left in plan.held_out)
+    assert all(drawn(one.fingerprint, 0) >= 0.5 for one in plan.actions)
+    assert Plan.model_validate_json(plan.model_dump_json()) == plan
