@@ -226,7 +226,7 @@ def draw(results: pd.DataFrame, path: Path) -> None:
         place.set_title(shown[metric], fontsize=10, loc="left")
         place.set_xlabel("years")
         place.spines[["top", "right"]].set_visible(False)
-    axes[2].yaxis.set_major_formatter(plt.matplotlib.ticker.PercentFormatter(1.0))
+    axes[2].yaxis.set_major_formatter(plt.matplotlib.ticker.PercentFormatter(1.0, decimals=0))
     axes[0].annotate(
         "the first actions",
         (NATURAL_QUARTERS / 4, 0.02),

@@ -39,9 +39,7 @@ def fleet_rows(
     paths = [cache / f"{seed}-{number}.parquet" for number in range(count)]
     missing = [(1000 * seed + number, path) for number, path in enumerate(paths) if not path.exists()]
     if missing:
-        Parallel(n_jobs=-1)(
-            delayed(_play)(own, lineages, rates, every_days, path) for own, path in missing
-        )
+        Parallel(n_jobs=-1)(delayed(_play)(own, lineages, rates, every_days, path) for own, path in missing)
     return [pd.read_parquet(path) for path in paths]
 
 

@@ -165,8 +165,8 @@ def estimated_weights(
         left += sign * np.log(np.clip(model.predict_proba(ordered[columns])[:, 0], 1e-6, 1.0))
     # What lies ahead of a row counts: the product over this landmark and the later ones.
     logs = pd.Series(left, index=ordered.index)[::-1].groupby(ordered["fingerprint"][::-1]).cumsum()
-    weights = np.exp(logs).clip(1.0 / limit, limit)
-    return weights.reindex(frame.index).where(~frame["intervention"])
+    weights: pd.Series[float] = logs.map(np.exp).clip(1.0 / limit, limit).reindex(frame.index)
+    return weights.where(~frame["intervention"])
 
 
 def votes(landmarks: "pd.DataFrame") -> "npt.NDArray[np.float64]":

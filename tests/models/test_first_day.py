@@ -4,11 +4,12 @@ from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
+from certforecast.features import FEATURES
 from certforecast.history import History
 from certforecast.history.sources.tables import TablesSource
-from certforecast.models import forecast, load_model, train
-from certforecast.settings import Settings
+from certforecast.models import OutcomePool, forecast
 from certforecast.simulation import Fleet
 
 
@@ -16,13 +17,10 @@ def test_thirty_services_nobody_knows_anything_of_are_forecast_sanely(tmp_path: 
     fleet = Fleet(41, 30, years=0.4)
     first = fleet.start + timedelta(days=21)
     fleet.write(tmp_path / "tables")
-    # One moment is enough: nothing is settled yet.
-    settings = Settings(home=tmp_path / "home", model={"landmark_every_days": 1000.0})
     with History(None) as history:
         history.ingest(TablesSource(tmp_path / "tables"))
-        trained = train(history, first, settings)
-        rows = forecast(history, load_model(trained.path, key=settings.home), first)
-    assert trained.renewals == 0
+        nothing = pd.DataFrame(columns=list(FEATURES), dtype="float64")
+        rows = forecast(history, OutcomePool().fit(nothing, []), first)
     assert len(rows) >= 25
     truth = fleet.truth(first, 100, settled=True).set_index("fingerprint").reindex(rows["fingerprint"])
     late, truly = rows["p_slipped"] + rows["p_failed"], truth["p_slipped"] + truth["p_failed"]
