@@ -72,7 +72,7 @@ def main() -> None:
     parser.add_argument("--picture", type=Path, help="file to draw the curves to")
     given = parser.parse_args()
     if given.quick:
-        given.fleets, given.seeds, given.quarters, given.renewals = 4, 3, 10, 400
+        given.fleets, given.seeds, given.quarters, given.renewals = 3, 2, 8, 400
     with tempfile.TemporaryDirectory() as folder:
         size = 60 if given.quick and not given.cache else 360
         frames = fleet_rows(SEED, given.fleets, size, given.cache or Path(folder))
