@@ -5,9 +5,9 @@
 Each fleet has rates of its own, drawn anew, and none of them made the shipped model. Two ceilings stand
 beside the models: the fleet's true probabilities, which nobody can know who has only the tables; and the
 asymptote, the best of two models trained on many times the data of the same process: so many more fleets
-of the same rates and size. Playing them takes an hour or more, a cache keeps them; without the asymptote (0)
-and without the rivals of other libraries the script takes a quarter of an hour. A folder of real history is read as ``certforecast backtest --history``
-reads it.
+of the same rates and size. Playing them takes an hour or more, a cache keeps them. Without the asymptote (0)
+and the rivals of other libraries the script takes a quarter of an hour. A folder of real history is read as
+``certforecast backtest --history`` reads it.
 
 ``ibs`` is the integrated Brier score over 90 days of the probability that the outcome has come about;
 ``coverage_90`` the share of renewals within their 90 % interval; ``calibration_error_floor`` what forecasts
@@ -58,8 +58,8 @@ OURS, LOCAL, TRUTH = "certforecast", "without the prior", "truth"
 RIVALS_HERE = {
     name: rival for name, rival in RIVALS.items() if rival.available and rival.package != "hazardous"
 }
-#: The landmarks of its data lie so many days apart, thrice as far as those of the fleet itself: it is renewals
-#: that it wants more of, not looks at the same ones.
+#: The landmarks of its data lie so many days apart, thrice as far as those of the fleet itself: it wants more
+#: renewals, not more looks at the same ones.
 ASYMPTOTE_DAYS = 42.0
 #: The asymptote is the better of these, trained on many times the data.
 ASYMPTOTES: dict[str, dict[str, Any]] = {

@@ -31,6 +31,7 @@ __all__ = [
     "IssuerSettings",
     "ModelSettings",
     "NginxInstallerSettings",
+    "PlanningSettings",
     "Settings",
     "load_settings",
 ]
@@ -71,6 +72,21 @@ class ModelSettings(_Section):
     method: Literal["pooled", "blended", "boosted", "logistic"] = "pooled"
     landmark_every_days: float = Field(14.0, gt=0)
     seed: int = 0
+
+
+class PlanningSettings(_Section):
+    """How plans are made."""
+
+    holdout_share: float = Field(
+        0.0,
+        ge=0,
+        le=0.5,
+        description="probability with which a renewal of little importance is left alone, to learn from",
+    )
+    holdout_max_criticality: float = Field(
+        0.3, ge=0, le=1, description="nothing more critical is ever left alone"
+    )
+    holdout_seed: int = Field(0, description="another seed, another lot")
 
 
 class EmbeddedIssuerSettings(_Section):
@@ -158,6 +174,7 @@ class Settings(BaseSettings):
     costs: CostSettings = CostSettings()
     effects: EffectSettings = EffectSettings()
     model: ModelSettings = ModelSettings()
+    planning: PlanningSettings = PlanningSettings()
     executor: ExecutorSettings = ExecutorSettings()
     sources: dict[str, SourceSettings] = {}
     issuers: dict[str, IssuerSettings] = {}

@@ -64,3 +64,16 @@ def show_plan(made: "Plan", limit: int) -> None:
         shown,
         caption=f"{len(shown)} of {len(made.actions)} actions shown",
     )
+    if made.held_out:
+        print_table(
+            "Left alone on purpose, to learn from",
+            [
+                ("would", lambda left: left.kind),
+                ("expires", lambda left: f"{left.not_after:%Y-%m-%d}"),
+                ("P(failed)", lambda left: f"{left.probabilities.failed:.0%}"),
+                ("may cost", lambda left: f"{left.expected_loss_averted:,.0f}"),
+                ("name, and why", lambda left: f"{left.name}\n{left.why}"),
+            ],
+            made.held_out[:limit],
+            caption=f"{len(made.held_out[:limit])} of {len(made.held_out)} held out",
+        )

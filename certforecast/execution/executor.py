@@ -9,6 +9,7 @@ from certforecast.clock import Clock, system_clock
 from certforecast.errors import ExecutionError, PlanError
 from certforecast.execution.durable import Durable, durable
 from certforecast.execution.preflight import preflight
+from certforecast.execution.record import held_out_rows
 from certforecast.execution.results import ActionResult, Status
 from certforecast.execution.steps import Done, Steps
 from certforecast.execution.workflow import carry_out, run_step
@@ -73,7 +74,8 @@ class Executor:
         Raises
         ------
         PlanError
-            If the plan has expired, or an action's id is not one that planning gives.
+            If the plan has expired, an action's id is not one that planning gives, or it acts on what it
+            holds out.
         ExecutionError
             If another process is carrying out a plan with the same home folder.
         """
@@ -81,13 +83,26 @@ class Executor:
         for action in actions:
             if not _HARMLESS.fullmatch(action.id):  # it names the staging folder
                 raise PlanError(f"plan {plan.id}: {action.id!r} is no action's id; make the plan again")
+        held_out = {left.fingerprint for left in plan.held_out}
+        for action in actions:
+            if action.fingerprint in held_out:
+                raise PlanError(
+                    f"plan {plan.id} both acts on {action.name} and holds it out; make the plan again"
+                )
         if not execute:
             plan.check_fresh(self._clock())
             return [self._rehearse(action) for action in actions]
         with durable(self._settings, partial(self._carry_out, on_step)) as runs:
             runs.finish()
             plan.check_fresh(self._clock())
+            self._record_held_out(plan)
             return self._line(plan, actions, runs)
+
+    def _record_held_out(self, plan: Plan) -> None:
+        """Log what is left alone before anything is done: a plan cut off half-way was begun all the same."""
+        if self._steps.history is not None and plan.held_out:
+            batch = held_out_rows(plan, self._settings.executor.actor, self._clock())
+            self._steps.history.append(batch, source="executor")
 
     def _line(self, plan: Plan, actions: list[Action], runs: Durable) -> list[ActionResult]:
         results: list[ActionResult] = []

@@ -11,9 +11,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from certforecast.history.sources import Batch
 from certforecast.history.x509 import certificate_row, fingerprint
-from certforecast.planning.plan import Action
+from certforecast.planning.plan import Action, Plan
 
-__all__ = ["rows"]
+__all__ = ["held_out_rows", "rows"]
 
 _SOURCE = "executor"
 
@@ -88,6 +88,37 @@ def rows(action: Action, done: dict[str, dict[str, Any]], actor: str) -> Batch:
     if der := _issued(done):
         known_at = datetime.fromisoformat(done["issue"]["at"])
         batch.certificates.append(certificate_row(der, source=_SOURCE, known_at=known_at))
+    return batch
+
+
+def held_out_rows(plan: Plan, actor: str, at: datetime) -> Batch:
+    """Give the rows that say what a plan left alone on purpose, and how likely that was.
+
+    Parameters
+    ----------
+    plan : Plan
+        Carried out.
+    actor : str
+        Who left it alone.
+    at : datetime
+        When the rest of the plan was carried out: from then on it is known.
+    """
+    batch = Batch()
+    for left in plan.held_out:
+        batch.events.append(
+            {
+                "at": plan.as_of,
+                "lineage": left.name,
+                "kind": "held_out",
+                "host": left.host,
+                "code": left.kind,
+                "detail": repr(left.share),
+                "fingerprint": left.fingerprint,
+                "actor": actor,
+                "source": _SOURCE,
+                "known_at": at,
+            }
+        )
     return batch
 
 

@@ -46,6 +46,12 @@ IDENTIFIERS = (
     *("not_before", "not_after", "due"),
 )
 
+#: What became of a renewal; never given to a model as a feature.
+_LABELS = (
+    *("outcome", "resolved_at", "in_service_at"),
+    *("intervention", "intervened_at", "held_out_at", "holdout_share"),
+)
+
 
 def features(
     history: HasTables, as_of: datetime, policy: RenewalPolicy | None = None, *, country: str = "US"
@@ -103,16 +109,17 @@ def training_frame(
 
     Returns
     -------
-    DataFrame, shape (n_rows, n_identifiers + n_features + 4)
+    DataFrame, shape (n_rows, n_identifiers + n_features + 7)
         As :func:`features`, with ``outcome`` (``open`` if not resolved by `until`), ``resolved_at``,
-        ``in_service_at`` (of the successor) and ``intervention`` (our own action changed it: censored, never
-        to be trained on or scored).
+        ``in_service_at`` (of the successor), ``intervention`` (our own action changed it: censored, never
+        to be trained on or scored) and ``intervened_at``; ``held_out_at`` and ``holdout_share`` for what we
+        left alone on purpose.
     """
     policy = policy or RenewalPolicy()
     frame = _features(history, [moment for moment in as_of if moment <= until], policy, country, cache)
     known = renewals_at(history, [until], policy)
     return frame.merge(
-        known[["fingerprint", "outcome", "resolved_at", "in_service_at", "intervention"]],
+        known[["fingerprint", *_LABELS]],
         on="fingerprint",
         how="left",
     )

@@ -51,6 +51,7 @@ EVENT_KINDS: Final = frozenset(
         "rolled_back",
         "revoked",
         "config_changed",
+        "held_out",
         "retired",
     }
 )
@@ -151,7 +152,8 @@ OBSERVATIONS: Final = Table(
 #: Something happened to a lineage, known by the name its client gives it (certbot's lineage name; else the
 #: first name of the certificate). `kind` is one of `EVENT_KINDS`; `code` is the short machine-readable cause.
 #: `fingerprint` is the certificate it is about, where that is known: for ``issued`` the new one, for what the
-#: executor does the one it acts upon.
+#: executor does the one it acts upon. ``held_out``: the executor left a renewal alone on purpose; `code` says
+#: what it would have done, `detail` with which probability such a renewal is left alone.
 EVENTS: Final = Table(
     "events",
     _schema(

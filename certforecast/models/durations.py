@@ -48,8 +48,10 @@ def durations(frame: "pd.DataFrame", until: datetime) -> "pd.DataFrame":
         "failed": left,
         "retired": days(frame["resolved_at"]),
     }
-    # An action of ours, too, ended the waiting when its certificate was in service.
+    # An action of ours ends what can be seen, at the latest when its certificate was in service.
     heard = days(frame["in_service_at"]).fillna(days(pd.Series(pd.Timestamp(until), index=frame.index)))
+    if "intervened_at" in frame:
+        heard = days(frame["intervened_at"]).fillna(heard)
     duration = np.select([event == name for name in ended], list(ended.values()), heard)
     return pd.DataFrame(
         {

@@ -121,7 +121,8 @@ class RenewalHazard(RegressorMixin, TransformerMixin, BaseEstimator):  # type: i
             As for :class:`OutcomeClassifier`.
         y : DataFrame or structured array of shape (n_rows,), or array-like of float of shape (n_rows,)
             ``event`` and ``duration`` as given by :func:`certforecast.models.durations.durations`. Durations
-            alone stand for rows that all ended, in one way.
+            alone stand for rows that all ended, in one way. With ``entry``, a row is seen from that day ahead
+            on only: see :func:`certforecast.models.interventions.at_risk`.
         sample_weight : array-like of shape (n_rows,), optional
             For example one over the number of rows of the renewal.
 
@@ -142,7 +143,8 @@ class RenewalHazard(RegressorMixin, TransformerMixin, BaseEstimator):  # type: i
         deadline = self._deadlines(frame)
         reached = (duration >= deadline - 1e-6) & (event != CENSORED)
         self._fit_last(frame[reached], event[reached], weights[reached])
-        seen = list(self._by_period(np.where(reached, CENSORED, event), duration, deadline))
+        entry = _entries(y, duration)
+        seen = list(self._by_period(np.where(reached, CENSORED, event), duration, deadline, entry))
         rows, periods, what, counts = (np.concatenate(parts) for parts in zip(*seen, strict=True))
         kept, scale = self._sampled(what)
         rows, periods, what, counts = rows[kept], periods[kept], what[kept], counts[kept] * scale
@@ -290,16 +292,17 @@ class RenewalHazard(RegressorMixin, TransformerMixin, BaseEstimator):  # type: i
         return given
 
     def _by_period(
-        self, event: npt.NDArray[Any], duration: Floats, deadline: Floats
+        self, event: npt.NDArray[Any], duration: Floats, deadline: Floats, entry: Floats
     ) -> Iterator[tuple[npt.NDArray[Any], ...]]:
         """List for each period the rows open in it, its number, what happened, and how much was seen."""
         last = len(self.edges_) - 2
         for number, (begin, end) in enumerate(zip(self.edges_[:-1], self.edges_[1:], strict=True)):
-            rows = np.flatnonzero((duration > begin) & (deadline > begin))
+            rows = np.flatnonzero((duration > begin) & (deadline > begin) & (entry < end))
             ends = np.minimum(end, deadline[rows])
             by = duration[rows] <= (np.inf if number == last else ends)
             what = np.where(by & (event[rows] != CENSORED), event[rows], _NONE)
-            share = np.clip((duration[rows] - begin) / (ends - begin), 0.0, 1.0)
+            seen = np.minimum(duration[rows], ends) - np.maximum(entry[rows], begin)
+            share = np.clip(seen / (ends - begin), 0.0, 1.0)
             yield rows, np.full(len(rows), number), what, np.where(what == _NONE, share, 1.0)
 
     def _sampled(self, what: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int64], Floats]:
@@ -371,3 +374,13 @@ def _ends(y: Any) -> tuple[npt.NDArray[Any], Floats]:
     if not (np.isfinite(duration).all() and (duration > 0).all()):
         raise ValueError("y has durations that are not numbers over 0")
     return event, duration
+
+
+def _entries(y: Any, duration: Floats) -> Floats:
+    names = y.dtype.names if isinstance(y, np.ndarray) else getattr(y, "columns", None)
+    if names is None or "entry" not in names:
+        return np.zeros(len(duration))
+    entry = np.asarray(y["entry"], dtype=np.float64)
+    if not ((entry >= 0) & (entry < duration)).all():
+        raise ValueError("y has entries that are not between 0 and the duration")
+    return entry

@@ -17,6 +17,7 @@ from sklearn.utils.validation import (  # noqa: TID253
 from certforecast.errors import ModelError
 from certforecast.models.baselines import RULES, PriorRate
 from certforecast.models.classifier import SLIP_COLUMN, OutcomeClassifier, outcome_frame
+from certforecast.models.interventions import votes
 from certforecast.models.recalibration import Recalibrated, TemperatureScaling
 from certforecast.models.told import Told, told
 from certforecast.models.transforming import ProbabilityColumns
@@ -155,11 +156,11 @@ class OutcomePool(ClassifierMixin, ProbabilityColumns, BaseEstimator):  # type: 
             Outcomes.
         sample_weight : array-like of shape (n_rows,), optional
             For example one over the number of rows of the renewal.
-        landmarks : DataFrame of shape (n_rows, 3 or 5), optional
+        landmarks : DataFrame of shape (n_rows, 3 to 6), optional
             ``as_of``; ``settled``, from when on the row's outcome is known whatever it is; ``fingerprint``;
             as given by :func:`certforecast.models.training.settling`. Without it the weights stay what they
-            are before anything was seen. With ``event`` and ``duration``, as given by
-            :func:`certforecast.models.durations.durations`, `times` is fitted, too.
+            are before anything was seen. With ``weight``, a renewal counts for so many. With ``event`` and
+            ``duration``, as given by :func:`certforecast.models.durations.durations`, `times` is fitted, too.
 
         Raises
         ------
@@ -183,7 +184,7 @@ class OutcomePool(ClassifierMixin, ProbabilityColumns, BaseEstimator):  # type: 
         self.prior_ = prior
         self.columns_ = list(frame)
         frame = self._informed(frame)
-        once = weights if landmarks is None else _once(landmarks["fingerprint"])
+        once = weights if landmarks is None else votes(landmarks)
         self.models_ = self._fitted(frame, y, weights, once)
         self.weights_, self.judged_ = self._trust(list(self.models_), float(once.sum())), 0
         self.calibration_ = None
@@ -319,17 +320,17 @@ class OutcomePool(ClassifierMixin, ProbabilityColumns, BaseEstimator):  # type: 
         if not judged:
             return
         rows, given = np.concatenate(judged), np.concatenate(told, axis=1)
-        came, names = np.searchsorted(self.classes_, y[rows]), landmarks["fingerprint"].iloc[rows]
+        came, looks = np.searchsorted(self.classes_, y[rows]), landmarks.iloc[rows]
         chances = given[:, np.arange(len(rows)), came]
         # What seemed past its slip point may turn out on time once more is known: nobody foresaw that.
         foreseen = chances.any(axis=0)
-        counts = _once(names)[foreseen]
+        counts = votes(looks)[foreseen]
         before = np.array(list(self.weights_.values()))
         found = _mixed(chances[:, foreseen], counts, self.pseudo_renewals * before)
         self.weights_ = dict(zip(self.weights_, map(float, found), strict=True))
         mixture = np.tensordot(found, given[:, foreseen], axes=1)
         self.calibration_ = TemperatureScaling(_PENALTY).fit(mixture, came[foreseen], counts)
-        self.judged_ = int(names.nunique())
+        self.judged_ = int(looks["fingerprint"].nunique())
 
     def _folds(
         self, landmarks: pd.DataFrame
@@ -380,11 +381,6 @@ def _mixed(chances: Floats, counts: Floats, pseudo: Floats) -> Floats:
         drawn = (share / share.sum(axis=0) * counts).sum(axis=1) + pseudo
         found = drawn / drawn.sum()
     return found
-
-
-def _once(names: "pd.Series[str]") -> Floats:
-    """Weigh rows so that those of one renewal sum to 1."""
-    return 1.0 / names.groupby(names.to_numpy()).transform("size").to_numpy(dtype=np.float64)
 
 
 def _some(rows: npt.NDArray[np.int64], rng: np.random.Generator) -> npt.NDArray[np.int64]:

@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted  # noqa: TID253
 
 from certforecast.models.classifier import OutcomeClassifier
 from certforecast.models.hazard import EDGES, RenewalHazard
+from certforecast.models.interventions import votes
 from certforecast.renewals import OUTCOMES
 
 if TYPE_CHECKING:
@@ -80,8 +81,9 @@ class RenewalTimes(BaseEstimator):  # type: ignore[misc]
             With ``days_left`` and ``days_to_slip``. May be empty if there is a prior.
         y : DataFrame of shape (n_rows, 2)
             As given by :func:`certforecast.models.durations.durations`.
-        landmarks : DataFrame of shape (n_rows, 3)
-            As given by :func:`certforecast.models.training.settling`.
+        landmarks : DataFrame of shape (n_rows, 3 or 4)
+            As given by :func:`certforecast.models.training.settling`; with ``weight``, a renewal counts for
+            so many.
 
         Raises
         ------
@@ -191,7 +193,7 @@ class RenewalTimes(BaseEstimator):  # type: ignore[misc]
         # Half of the shape comes from here at most: a lighter model than usual does.
         light = OutcomeClassifier("boosted", max_iter=50, random_state=0)
         hazard = RenewalHazard(estimator=light, max_periods=100_000)
-        fitted = (hazard if self.hazard is None else clone(self.hazard)).fit(X, y, _once(names))
+        fitted = (hazard if self.hazard is None else clone(self.hazard)).fit(X, y, votes(landmarks))
         return fitted, 1.0 if self.prior_ is None else _MOST * renewals / (renewals + _HALF_FADED)
 
     def _calibrate(
@@ -204,7 +206,7 @@ class RenewalTimes(BaseEstimator):  # type: ignore[misc]
     ) -> None:
         curve = self._share_ended(X, _knots(X), own, share, "renewed")
         said = _at(_knots(X), curve, y["duration"].to_numpy(np.float64))
-        weights = _once(landmarks["fingerprint"])
+        weights = votes(landmarks)
         imagined = (np.arange(400) + 0.5) / 400
         values = np.concatenate([said, imagined])
         mass = np.concatenate([weights, np.full(400, _PSEUDO_RENEWALS / 400)])
@@ -256,8 +258,3 @@ def _at(x: Floats, y: Floats, wanted: Floats) -> Floats:
     share = np.divide(wanted - low, high - low, out=np.zeros(len(x)), where=high > low)
     begin, end = y[rows, after - 1], y[rows, after]
     return cast("Floats", begin + np.clip(share, 0.0, 1.0) * (end - begin))
-
-
-def _once(names: "pd.Series[str]") -> Floats:
-    """Weigh rows so that those of one renewal sum to 1."""
-    return 1.0 / names.groupby(names.to_numpy()).transform("size").to_numpy(dtype=np.float64)

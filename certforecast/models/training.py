@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from certforecast.clock import as_utc
 from certforecast.errors import ModelError
 from certforecast.features import FEATURES, training_frame
+from certforecast.models.interventions import intervention_weights, settling
 from certforecast.policy import RenewalPolicy
 from certforecast.renewals import HasTables
 from certforecast.settings import ModelSettings, Settings
@@ -97,7 +98,8 @@ def trainable(frame: "pd.DataFrame", cutoff: datetime, policy: RenewalPolicy) ->
 
     A row counts only if its renewal would be resolved by the cutoff whatever its outcome: expired, and
     the grace period over. To take every row that happens to be resolved would favour quick outcomes,
-    and on-time renewals are the quickest. Interventions are censored.
+    and on-time renewals are the quickest. What we acted upon is censored; those left
+    alone are weighted for it, see :func:`certforecast.models.interventions.intervention_weights`.
 
     Parameters
     ----------
@@ -115,26 +117,6 @@ def trainable(frame: "pd.DataFrame", cutoff: datetime, policy: RenewalPolicy) ->
     known = (frame["outcome"] != "open") & (settling(frame, policy)["settled"] <= cutoff)
     mask: pd.Series[bool] = known & ~frame["intervention"] & (frame["as_of"] < cutoff)
     return mask
-
-
-def settling(frame: "pd.DataFrame", policy: RenewalPolicy) -> "pd.DataFrame":
-    """Say from when on the outcome of each landmark row is known whatever it is.
-
-    Parameters
-    ----------
-    frame : DataFrame of shape (n_rows, n_columns)
-        As given by :func:`certforecast.features.training_frame`.
-    policy : RenewalPolicy
-        Gives the grace period.
-
-    Returns
-    -------
-    DataFrame of shape (n_rows, 3)
-        ``as_of``, ``settled`` (null while the outcome is open) and ``fingerprint``.
-    """
-    over = frame["not_after"] + timedelta(days=policy.grace_days)
-    settled = over.where(over > frame["resolved_at"], frame["resolved_at"])
-    return frame[["as_of", "fingerprint"]].assign(settled=settled)
 
 
 def landmark_weights(frame: "pd.DataFrame") -> "pd.Series[float]":
@@ -186,16 +168,19 @@ def fit_rows(model: Any, rows: "pd.DataFrame", policy: RenewalPolicy) -> Any:
         # All are settled: nothing was heard of any after its expiry that counts.
         return durations(rows, rows["not_after"].max() if len(rows) else datetime(1970, 1, 1, tzinfo=UTC))
 
+    # Those left alone stand for those acted upon; the mean is 1, so that a renewal stays a renewal.
+    weight = intervention_weights(rows, policy)
+    weight = weight / weight.mean()
     known = {}
     if has_fit_parameter(model, "landmarks"):
-        known["landmarks"] = settling(rows, policy)
+        known["landmarks"] = settling(rows, policy).assign(weight=weight)
         if getattr(model, "times", None) is not None:
             known["landmarks"] = known["landmarks"].join(ended())
     if has_fit_parameter(model, "durations"):
         known["durations"] = ended()
     inputs = rows[[name for name in FEATURES if name in rows]]
     y = rows["outcome"].to_numpy(dtype=object).astype(str)
-    return model.fit(inputs, y, sample_weight=landmark_weights(rows).to_numpy(), **known)
+    return model.fit(inputs, y, sample_weight=(landmark_weights(rows) * weight).to_numpy(), **known)
 
 
 def fit_forecaster(frame: "pd.DataFrame", cutoff: datetime, policy: RenewalPolicy, model: Any) -> Any:

@@ -17,6 +17,7 @@ __all__ = [
     "Action",
     "ActionKind",
     "Endpoint",
+    "HeldOut",
     "Plan",
     "Probabilities",
     "action_id",
@@ -81,6 +82,22 @@ class Action(_Model):
     reasons: tuple[str, ...]
 
 
+class HeldOut(_Model):
+    """One renewal that is left alone on purpose, by lot: what becomes of it can be learned from."""
+
+    kind: ActionKind = Field(description="what would have been done")
+    lineage: str = Field(description="fingerprint of the lineage's first certificate")
+    name: str = Field(description="what people call the lineage")
+    fingerprint: str = Field(description="the certificate now in place")
+    host: str = Field(description="the first of its names that is one host's")
+    not_after: AwareDatetime
+    probabilities: Probabilities
+    expected_loss_averted: float = Field(description="what leaving it alone is expected to cost")
+    criticality: float | None = None
+    share: float = Field(gt=0, le=1, description="with which probability such a renewal is left alone")
+    why: str
+
+
 class Plan(_Model):
     """Actions, most worthwhile first, with the time until which they may be carried out."""
 
@@ -91,6 +108,7 @@ class Plan(_Model):
     expires_at: AwareDatetime
     model: str | None = None
     actions: tuple[Action, ...]
+    held_out: tuple[HeldOut, ...] = Field((), description="left alone on purpose; never touched")
 
     def write(self, path: Path | str) -> None:
         """Write the plan as JSON, all of it or nothing."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from certforecast.clock import Clock, as_utc, system_clock
 from certforecast.loss import expected_loss
+from certforecast.planning.holdout import hold_out
 from certforecast.planning.plan import Action, ActionKind, Endpoint, Plan, Probabilities, action_id, plan_id
 from certforecast.planning.reasons import reasons
 from certforecast.policy import RenewalPolicy
@@ -47,7 +48,8 @@ def make_plan(
     as_of : datetime
         Nothing known later is used.
     settings : Settings
-        Costs, effects, and which issuers and installers there are.
+        Costs, effects, which issuers and installers there are, and whether some renewals are held out
+        (:mod:`certforecast.planning.holdout`).
     model : str, optional
         Which model made the forecasts, for the record.
     clock : callable
@@ -77,6 +79,7 @@ def make_plan(
         action = _best(row, names[key], places[key], described.get(key, {}), settings)
         if action is not None:
             actions.append(action)
+    actions, held_out = hold_out(actions, as_utc(as_of), settings.planning, settings.costs)
     actions.sort(key=lambda action: (action.cost - action.expected_loss_averted, action.not_after, action.id))
     ranked = tuple(action.model_copy(update={"rank": rank}) for rank, action in enumerate(actions, start=1))
     return Plan(
@@ -86,6 +89,7 @@ def make_plan(
         expires_at=now + timedelta(hours=settings.executor.plan_valid_hours),
         model=model,
         actions=ranked,
+        held_out=tuple(sorted(held_out, key=lambda left: (-left.expected_loss_averted, left.fingerprint))),
     )
 
 

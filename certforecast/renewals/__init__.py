@@ -39,14 +39,16 @@ def renewals(history: HasTables, as_of: datetime, policy: RenewalPolicy | None =
 
     Returns
     -------
-    DataFrame, shape (n_certificates, 24)
+    DataFrame, shape (n_certificates, 27)
         One row a certificate, by lineage and issue. ``as_of``; ``lineage`` (fingerprint of its earliest
         certificate), ``name``, ``fingerprint``, ``names``, ``name_set_id``; ``successor`` and ``why`` (the
         evidence: :mod:`certforecast.renewals.lineages`); the times ``not_before``, ``not_after``, ``due``,
         ``slip_point``, ``successor_not_before``, ``in_service_at``, ``resolved_at``; ``renewal_lag_days``
         (successor in service minus due) and ``margin_days`` (``not_after`` minus successor in service);
-        ``outcome``, ``evidence`` (issuance or service), ``intervention``; counts of ``endpoints`` and how
-        many have moved on, still serve it, are gone.
+        ``outcome``, ``evidence`` (issuance or service), ``intervention`` and ``intervened_at`` (our own
+        action changed the outcome), ``held_out_at`` and ``holdout_share`` (since when it is known that we
+        left it alone on purpose, and how likely that was); counts of ``endpoints`` and how many have moved
+        on, still serve it, are gone.
     """
     return renewals_at(history, [as_of], policy)
 

@@ -21,6 +21,8 @@ _TIMES = {
     "successor_issued": "successor_not_before",
     "in_service": "in_service_at",
     "resolved": "resolved_at",
+    "intervened": "intervened_at",
+    "held_out": "held_out_at",
 }
 
 
@@ -53,6 +55,7 @@ def frame_of(known: "Known", rows: "ir.Table | None" = None) -> "pd.DataFrame":
         "outcome",
         "evidence",
         "intervention",
+        "holdout_share",
         *_COUNTS,
     ).to_pandas()
     day = 86_400.0

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["outcomes"]
 
 _KEY = ["as_of", "fingerprint"]
+#: What the executor does to a renewal, as its events tell.
+_ACTS = ["order_created", "reloaded"]
 
 
 def outcomes(
@@ -47,7 +49,8 @@ def outcomes(
     -------
     ibis table
         One row a certificate and moment: the columns of `rows`, the service counts, and ``due, slip_point,
-        in_service, resolved`` (seconds), ``outcome``, ``evidence``, ``intervention``.
+        in_service, resolved`` (seconds), ``outcome``, ``evidence``, ``intervention``, ``intervened,
+        held_out`` (seconds) and ``holdout_share``.
     """
     import ibis
 
@@ -67,7 +70,7 @@ def outcomes(
         endpoints_moved=rows.endpoints_moved.fill_null(0),
         endpoints_still=rows.endpoints_still.fill_null(0),
         endpoints_gone=rows.endpoints_gone.fill_null(0),
-        intervention=rows.intervention.fill_null(False),
+        intervention=rows.intervened.notnull(),
         due=rows.issued + (lifetime * fraction).round().cast("int64"),
         slip_point=rows.expires
         - ibis.least(lifetime * policy.slip_fraction, policy.slip_cap_days * DAY).round().cast("int64"),
@@ -124,16 +127,26 @@ def outcomes(
 
 
 def _marks(rows: "ir.Table", sets: "ir.Table", tables: Tables, policy: RenewalPolicy) -> "ir.Table":
-    """Find retirements in the events, by name, and our own interventions, by certificate."""
+    """Find retirements in the events, by name, and what we did or left undone, by certificate."""
+    import ibis
+
     events = tables.events
     known = events.mutate(happened=seconds(events["at"]), event_known=seconds(events.known_at))
     # Our own actions name the certificate they act upon, so that its successor is not marked too.
-    own = known.filter(known.source == "executor", known.kind.isin(["order_created", "reloaded"]))
-    own = own.select(*_KEY).distinct().mutate(intervention=True)
+    own = known.filter(known.source == "executor", known.kind.isin([*_ACTS, "held_out"]))
+    times = rows.select(*_KEY, "name_set_id", "issued", "expires")
+    # What expired in use has failed by itself, whatever we did about it afterwards.
+    own = own.inner_join(times, _KEY).filter(ibis._.happened < ibis._.expires)
+    acted, left = own.kind.isin(_ACTS), own.kind == "held_out"
+    own = own.group_by(_KEY).aggregate(
+        intervened=own.happened.min(where=acted),
+        held_out=own.event_known.min(where=left),
+        # Where the share changed meanwhile, the least is the chance of being left alone all along.
+        holdout_share=own.detail.try_cast("float64").min(where=left),
+    )
     retired = known.filter(known.kind == "retired").select(
         "as_of", "lineage", "fingerprint", "happened", "event_known"
     )
-    times = rows.select(*_KEY, "name_set_id", "issued", "expires")
     retired = concerning(retired, tables, times, sets)
     retired = retired.filter(
         retired.happened >= retired.issued,
@@ -143,7 +156,9 @@ def _marks(rows: "ir.Table", sets: "ir.Table", tables: Tables, policy: RenewalPo
     joined = retired.outer_join(own, _KEY)
     return joined.select(
         "retired_known",
-        "intervention",
+        "intervened",
+        "held_out",
+        "holdout_share",
         as_of=joined.as_of.coalesce(joined.as_of_right),
         fingerprint=joined.fingerprint.coalesce(joined.fingerprint_right),
     )
