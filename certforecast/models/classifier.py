@@ -243,7 +243,7 @@ class OutcomeClassifier(ClassifierMixin, ProbabilityColumns, BaseEstimator):  # 
         texts = [name for name in frame.columns if frame[name].dtype == object]
         # A column that was never filled says nothing, and the boosting could not bin it.
         numbers = [name for name in frame.columns if name not in texts and frame[name].notna().any()]
-        kept = [name for name in numbers if name in LEAN or name.startswith(TOLD)]
+        kept = [name for name in numbers if name in LEAN or str(name).startswith(TOLD)]
         lean = kept if self.lean and set(frame) >= LEAN else []
         parts = []
         if self.method in ("blended", "boosted"):

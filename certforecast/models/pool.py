@@ -187,7 +187,7 @@ class OutcomePool(ClassifierMixin, ProbabilityColumns, BaseEstimator):  # type: 
         once = weights if landmarks is None else votes(landmarks)
         self.models_ = self._fitted(frame, y, weights, once)
         self.weights_, self.judged_ = self._trust(list(self.models_), float(once.sum())), 0
-        self.calibration_ = None
+        self.calibration_: TemperatureScaling | None = None
         if landmarks is not None:
             self._judge(frame, y, weights, once, landmarks.reset_index(drop=True))
         self.times_ = None
@@ -200,10 +200,11 @@ class OutcomePool(ClassifierMixin, ProbabilityColumns, BaseEstimator):  # type: 
         """Give the probabilities of the outcomes; shape (n_rows, n_classes), in the order of `classes_`."""
         check_is_fitted(self)
         frame = self._informed(self._frame(X, reset=False))
-        mixed = sum(weight * self._given(self.models_[name], frame) for name, weight in self.weights_.items())
-        if self.calibration_ is not None:
-            mixed = self._ruled_out(self.calibration_.transform(cast("Floats", mixed)), frame)
-        return cast("Floats", mixed)
+        given = [weight * self._given(self.models_[name], frame) for name, weight in self.weights_.items()]
+        mixed: Floats = np.sum(given, axis=0)
+        if self.calibration_ is None:
+            return mixed
+        return self._ruled_out(self.calibration_.transform(mixed), frame)
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
         """Give the likeliest outcome; shape (n_rows,)."""

@@ -96,7 +96,7 @@ def test_the_prior_fades_as_history_grows() -> None:
         shares.append(OutcomePool().fit(X, y).weights_[PRIOR])
     assert shares[0] == 1.0
     assert all(more > less for more, less in pairwise(shares))
-    assert shares[-1] == pytest.approx(0.5, abs=0.06)
+    assert shares[-1] == pytest.approx(0.75, abs=0.06)
 
 
 def test_one_outcome_is_enough_with_a_prior_only() -> None:
