@@ -145,7 +145,7 @@ class Mixture(Path):
 
 
 @singledispatch
-def path_of(model: Any, X: pd.DataFrame) -> Path:
+def path_of(model: Any, X: pd.DataFrame) -> Path:  # noqa: ARG001 (those registered take the rows)
     """Give the path of a fitted model for rows.
 
     Conditioning on what is past (no longer on time) is left out.
