@@ -11,9 +11,12 @@ from certforecast.features.wording import Row, known, share, span
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Told", "sentence", "subject", "usual"]
+__all__ = ["Told", "sentence", "subject", "tone", "usual"]
 
 _DAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+
+#: From which ratios on a rate is said to be more or less than usual.
+_MORE, _LESS = 1.25, 0.8
 
 
 @dataclass(frozen=True)
@@ -47,8 +50,8 @@ class Told:
 def usual(frame: "pd.DataFrame") -> dict[str, float]:
     """Say what is usual of every number in a fleet.
 
-    Shares and rates are means, others medians. Rates of issuers are means over the issuers that are seen,
-    however many certificates each has.
+    The median; of what is said of issuers, the mean over the issuers that are seen, however many certificates
+    each has.
 
     Parameters
     ----------
@@ -61,8 +64,9 @@ def usual(frame: "pd.DataFrame") -> dict[str, float]:
             continue
         column = frame[name]
         if feature.reads == "issuer" and "issuer_org" in frame:
-            column = column.groupby(frame["issuer_org"].fillna("")).mean()
-        found[name] = float(column.mean() if feature.unit == "share" else column.median())
+            found[name] = float(column.groupby(frame["issuer_org"].fillna("")).mean().mean())
+        else:
+            found[name] = float(column.median())
     return found
 
 
@@ -83,6 +87,15 @@ def subject(feature: str) -> str:
     say = _SENTENCES.get(feature)
     shared = [name for name, other in _SENTENCES.items() if other is say]
     return re.sub("_(failed|late|recent_late)_rate$", " rates", shared[0] if shared else feature)
+
+
+def tone(feature: str, told: Told) -> int:
+    """Say whether its sentence sounds bad (1), good (-1), or neither: rates above and below the usual."""
+    usually = told.usual.get(feature, 0.0)
+    if not feature.endswith("_rate") or not usually > 0:
+        return 0
+    ratio = told[feature] / usually
+    return int(ratio >= _MORE) - int(ratio <= _LESS)
 
 
 def _plain(feature: str) -> str:
@@ -107,9 +120,9 @@ def _times(value: float, usually: float | None, than: str) -> str:
     if usually is None or not usually > 0:
         return f"about {share(value)} of the time"
     ratio, both = value / usually, f"({share(value)} against {share(usually)})"
-    if ratio >= 1.25:
+    if ratio >= _MORE:
         return f"{ratio:.{1 if ratio < 9.95 else 0}f} times as often as {than} {both}"
-    return f"{'less often than' if ratio <= 0.8 else 'about as often as'} {than} {both}"
+    return f"{'less often than' if ratio <= _LESS else 'about as often as'} {than} {both}"
 
 
 def _rate(feature: str, what: str) -> Callable[[Told], str]:

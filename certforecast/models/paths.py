@@ -190,7 +190,7 @@ def _(model: OutcomeClassifier, X: pd.DataFrame) -> Path:
     parts = [_part(part, frame) for part in model.models_]
     if len(parts) == 1:
         return parts[0]
-    columns = list(frame)
+    columns = [str(name) for name in frame]
     mixed = np.zeros((len(frame), len(model.classes_), len(columns)))
     for part in parts:
         mixed[:, :, [columns.index(name) for name in part.columns]] += part.parts / len(parts)

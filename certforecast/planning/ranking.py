@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from certforecast.clock import Clock, as_utc, system_clock
 from certforecast.planning.loss import expected_loss
 from certforecast.planning.plan import Action, ActionKind, Endpoint, Plan, Probabilities, action_id, plan_id
-from certforecast.planning.reasons import reasons
+from certforecast.planning.reasons import explained, reasons
 from certforecast.policy import RenewalPolicy
 from certforecast.renewals import HasTables, renewals
 from certforecast.renewals.known import Known
@@ -17,6 +17,9 @@ from certforecast.settings import Settings
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from certforecast.models.classifier import OutcomeClassifier
+    from certforecast.models.pool import OutcomePool
 
 __all__ = ["make_plan"]
 
@@ -31,6 +34,7 @@ def make_plan(
     settings: Settings,
     *,
     model: str | None = None,
+    explainer: "OutcomePool | OutcomeClassifier | None" = None,
     clock: Clock = system_clock,
 ) -> Plan:
     """Choose for each renewal the action that averts most, and rank the actions.
@@ -50,6 +54,8 @@ def make_plan(
         Costs, effects, and which issuers and installers there are.
     model : str, optional
         Which model made the forecasts, for the record.
+    explainer : OutcomePool or OutcomeClassifier, optional
+        That model itself: what moved its forecasts then comes first among the reasons.
     clock : callable
         Gives the present; a plan expires ``executor.plan_valid_hours`` after it was made.
 
@@ -78,6 +84,8 @@ def make_plan(
         if action is not None:
             actions.append(action)
     actions.sort(key=lambda action: (action.cost - action.expected_loss_averted, action.not_after, action.id))
+    if explainer is not None:
+        actions = explained(actions, history, explainer, forecasts, settings.policy)
     ranked = tuple(action.model_copy(update={"rank": rank}) for rank, action in enumerate(actions, start=1))
     return Plan(
         id=plan_id(as_of, ranked),

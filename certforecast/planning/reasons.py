@@ -1,12 +1,21 @@
 """Why an action is proposed, in words a person can check."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from certforecast.features import wording
 from certforecast.features.wording import known, span
+from certforecast.planning.plan import Action
+from certforecast.policy import RenewalPolicy
+from certforecast.renewals import HasTables
 
-__all__ = ["reasons"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from certforecast.models.classifier import OutcomeClassifier
+    from certforecast.models.pool import OutcomePool
+
+__all__ = ["explained", "reasons"]
 
 
 def reasons(row: dict[str, Any]) -> list[str]:
@@ -53,3 +62,47 @@ def _reasons(row: dict[str, Any]) -> Iterator[str]:
         yield f"{row['owner_overdue_share']:.0%} of its owner's open renewals are past due"
     if row.get("expires_in_freeze") == 1.0:
         yield "it expires in the year-end freeze (15 December to 5 January)"
+
+
+def explained(
+    actions: Sequence[Action],
+    history: HasTables,
+    model: "OutcomePool | OutcomeClassifier",
+    forecasts: "pd.DataFrame",
+    policy: RenewalPolicy,
+) -> list[Action]:
+    """Put what moved the forecasts first among the reasons of actions.
+
+    What raised the probability of retirement is given for ``retire``, of failure for all else. Facts that are
+    said so already are not repeated. What has expired has no forecast and keeps its reasons.
+
+    Parameters
+    ----------
+    actions : sequence of Action
+        Made from the forecasts.
+    history : History
+        The store.
+    model : OutcomePool or OutcomeClassifier
+        The one that made the forecasts.
+    forecasts : DataFrame of shape (n_rows, n_columns)
+        As given by :func:`certforecast.models.forecast`.
+    policy : RenewalPolicy
+        Thresholds.
+    """
+    from certforecast.models.narration import explain_forecasts
+
+    because: dict[str, list[str]] = {}
+    for outcome, retiring in (("retired", True), ("failed", False)):
+        wanted = {action.fingerprint for action in actions if (action.kind == "retire") == retiring}
+        rows = forecasts[forecasts["fingerprint"].isin(wanted)]
+        _, found = explain_forecasts(history, model, rows, outcome, among=forecasts, policy=policy)
+        for fingerprint, told in zip(rows["fingerprint"], found, strict=True):
+            because[fingerprint] = [str(reason) for reason in told if reason.points > 0]
+    return [
+        action.model_copy(update={"reasons": _merged(because.get(action.fingerprint, []), action.reasons)})
+        for action in actions
+    ]
+
+
+def _merged(moved: list[str], facts: Sequence[str]) -> tuple[str, ...]:
+    return (*moved, *(fact for fact in facts if not any(fact in reason for reason in moved)))
