@@ -7,6 +7,11 @@ from certforecast.lazy import lazy
 if TYPE_CHECKING:
     from certforecast.evaluation.backtesting import Forecaster, backtest, default_cutoffs
     from certforecast.evaluation.challenging import Challenge, challenge
+    from certforecast.evaluation.effects import (
+        ContributionsDisplay,
+        ImportanceDisplay,
+        PartialDependenceDisplay,
+    )
     from certforecast.evaluation.metrics import (
         auprc,
         auroc,
@@ -26,8 +31,11 @@ __all__ = [
     "BacktestResult",
     "CaughtDisplay",
     "Challenge",
+    "ContributionsDisplay",
     "Difference",
     "Forecaster",
+    "ImportanceDisplay",
+    "PartialDependenceDisplay",
     "PrecisionRecallDisplay",
     "ReliabilityDisplay",
     "auprc",
@@ -52,6 +60,7 @@ __getattr__ = lazy(
     {
         "backtesting": ["Forecaster", "backtest", "default_cutoffs"],
         "challenging": ["Challenge", "challenge"],
+        "effects": ["ContributionsDisplay", "ImportanceDisplay", "PartialDependenceDisplay"],
         "metrics": [
             "auprc",
             "auroc",
