@@ -72,7 +72,7 @@ def show_explanation(
             "value": _plain(told.features[name].iloc[0]),
             "adds": float(part),
         }
-        for name, part in told.values.iloc[0].items()
+        for name, part in zip(map(str, told.values), told.values.iloc[0], strict=True)
     ]
     probability, topics = float(told.probability.iloc[0]), told.by_topic().iloc[0]
     if as_json:
@@ -107,8 +107,8 @@ def show_explanation(
             ("of this", lambda topic: _most(parts, topic)),
         ],
         list(moved.index),
-        caption=f"{100 * told.base:.1f} and these and {100 * rest:+.1f} of others make {100 * probability:.1f}; "
-        "--json has every feature",
+        caption=f"{100 * told.base:.1f} and these and {100 * rest:+.1f} of others make {100 * probability:.1f}"
+        "; --json has every feature",
     )
 
 

@@ -119,6 +119,8 @@ def predict(
     Each gets its probabilities of being on time, slipped, failed and retired. Nine of ten renewals that come
     before the expiry come between the two days shown.
     """
+    import pandas as pd
+
     from certforecast.cli.explanation import because, find_row, show_explanation
     from certforecast.errors import InputError
     from certforecast.features import IDENTIFIERS
@@ -139,7 +141,7 @@ def predict(
             told, found = explain_forecasts(
                 history, chosen, wanted, outcome, among=frame, policy=settings.policy
             )
-            wanted = wanted.assign(reasons=found)
+            wanted = wanted.assign(reasons=pd.Series(found, wanted.index, dtype=object))
     if explain is not None:
         show_explanation(wanted, told, found[0], as_json=as_json)
     else:

@@ -101,8 +101,8 @@ class PartialDependenceDisplay(Display):
     ----------
     feature : str
     curves : mapping of str to Series
-        Mean probability by value (numbers or categories): one curve, named "all", or for ``days_left`` one for
-        each class of lifetime.
+        Mean probability by value (numbers or categories): one curve, named "all", or for ``days_left`` one
+        for each class of lifetime.
     unknown : float
         Mean probability if it is not known; NaN if it always was.
     deciles : ndarray of shape (9,) or (0,)
@@ -140,8 +140,8 @@ class PartialDependenceDisplay(Display):
 
         ``days_left`` moves the clock: the other features that say the time (``log_days_left``,
         ``elapsed_share``, ``days_past_due``, ``days_to_slip``, ``past_usual``) move along, and each class of
-        lifetime that has a twentieth of the rows gets a curve, up to its shortest lifetime. All else stays, such
-        as attempts and looks, which in truth would come with time. Any other feature moves alone, even
+        lifetime that has a twentieth of the rows gets a curve, up to its shortest lifetime. All else stays,
+        such as attempts and looks, which in truth would come with time. Any other feature moves alone, even
         where the rest of the row would make its value unlikely.
 
         Parameters
