@@ -97,7 +97,7 @@ def show_explanation(
     )
     print()
     moved = topics[topics.abs() >= 0.0005].sort_values(key=abs, ascending=False)
-    rest = topics.sum() - moved.sum()
+    base, rest, whole = (100 * part for part in (told.base, topics.sum() - moved.sum(), probability))
     print_table(
         "All that moved it",
         [
@@ -107,8 +107,7 @@ def show_explanation(
             ("of this", lambda topic: _most(parts, topic)),
         ],
         list(moved.index),
-        caption=f"{100 * told.base:.1f} and these and {100 * rest:+.1f} of others make {100 * probability:.1f}"
-        "; --json has every feature",
+        caption=f"{base:.1f} and these and {rest:+.1f} of others make {whole:.1f}; --json has every feature",
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from sklearn.frozen import FrozenEstimator  # noqa: TID253 (what is dispatched on)
 
 from certforecast.errors import ModelError
 from certforecast.models.baselines import _Rule
@@ -195,6 +196,11 @@ def _(model: OutcomeClassifier, X: pd.DataFrame) -> Path:
     for part in parts:
         mixed[:, :, [columns.index(name) for name in part.columns]] += part.parts / len(parts)
     return Margins(np.mean([part.base for part in parts], axis=0), mixed, columns)
+
+
+@path_of.register
+def _(model: FrozenEstimator, X: pd.DataFrame) -> Path:
+    return path_of(model.estimator, X)
 
 
 @path_of.register

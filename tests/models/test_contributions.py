@@ -11,7 +11,7 @@ from sklearn.frozen import FrozenEstimator
 from certforecast.errors import InputError, ModelError
 from certforecast.features import FEATURES
 from certforecast.features.topics import TOPICS, topic_of
-from certforecast.models import OutcomeClassifier, OutcomePool, explain
+from certforecast.models import OutcomeClassifier, OutcomePool, PriorRate, explain
 from certforecast.models.contributions import EXPLAINED
 from certforecast.models.paths import Margins, Mixture, Path, Rescaled, path_of
 from certforecast.models.pool import PRIOR
@@ -37,7 +37,13 @@ def rows(count: int = 300) -> tuple[pd.DataFrame, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def pool() -> OutcomePool:
-    return OutcomePool().fit(*rows())
+    """All members, with a prior much smaller than the shipped one, which takes its time."""
+    X, y = rows()
+    numbers = X.select_dtypes("number")
+    prior = OutcomeClassifier("boosted", max_iter=8).fit(
+        numbers, np.roll(np.where(X.index % 40, y, "retired"), 3)
+    )
+    return OutcomePool(prior=prior).fit(X, y)
 
 
 def adds_up(model: Any, X: pd.DataFrame, outcome: str = "failed") -> pd.DataFrame:
@@ -51,11 +57,18 @@ def adds_up(model: Any, X: pd.DataFrame, outcome: str = "failed") -> pd.DataFram
 
 @pytest.mark.parametrize("outcome", [*EXPLAINED])
 def test_they_sum_to_the_forecast_of_the_default_model(pool: OutcomePool, outcome: str) -> None:
-    assert PRIOR in pool.models_
+    assert {PRIOR, "boosted", "lean", "wide", "issuer's rate"} < set(pool.models_)
     X = rows()[0].iloc[::-1]
     values = adds_up(pool, X, outcome)
     assert (X["days_to_slip"] < 0).any()
     assert values.abs().max().max() > 0.005
+
+
+def test_they_sum_to_the_forecast_of_the_shipped_model() -> None:
+    X, y = rows(20)
+    first_day = OutcomePool().fit(X.iloc[:0], y[:0])
+    assert list(first_day.models_) == [PRIOR]
+    adds_up(first_day, X)
 
 
 @pytest.mark.parametrize("method", ["blended", "boosted", "logistic"])
@@ -69,7 +82,8 @@ def test_they_sum_to_the_forecast_of_a_classifier(method: Any, lean: bool) -> No
 def test_two_outcomes_are_enough() -> None:
     X, y = rows()
     adds_up(OutcomeClassifier().fit(X, np.where(y == "failed", y, "on_time")), X)
-    adds_up(OutcomePool(prior=None).fit(X, np.where(y == "failed", y, "on_time")), X)
+    members = {"wide": OutcomeClassifier("logistic", lean=False), "rates": PriorRate()}
+    adds_up(OutcomePool(members, prior=None).fit(X, np.where(y == "failed", y, "on_time")), X)
 
 
 def test_a_layer_over_the_pool_is_explained_as_well(pool: OutcomePool) -> None:
@@ -77,7 +91,8 @@ def test_a_layer_over_the_pool_is_explained_as_well(pool: OutcomePool) -> None:
     layer = Recalibrated(pool).fit(X, np.roll(y, 1))
     layer.scale_, layer.shifts_ = 0.6, np.array([0.8, -0.2, 0.0, -0.6])
     adds_up(layer, X[X["days_to_slip"] >= 0])
-    frozen = OutcomePool(prior=FrozenEstimator(OutcomeClassifier("logistic").fit(X, y))).fit(X, y)
+    prior = FrozenEstimator(OutcomeClassifier("logistic").fit(X, y))
+    frozen = OutcomePool({"rates": PriorRate()}, prior=prior).fit(X, y)
     adds_up(frozen, X)
 
 
@@ -126,7 +141,10 @@ def test_slopes_are_those_of_the_probabilities() -> None:
     for t in (0.1, 0.6, 0.95):
         p, pull = path.at(t)
         slopes = pull(np.broadcast_to(goal, p.shape))
-        pace = sum((slope * leaf.parts.sum(axis=2)).sum(axis=1) for slope, leaf in zip(slopes, path.leaves))
+        pace = sum(
+            (slope * leaf.parts.sum(axis=2)).sum(axis=1)
+            for slope, leaf in zip(slopes, path.leaves, strict=True)
+        )
         change = (path.at(t + 1e-6)[0] - path.at(t - 1e-6)[0]) @ goal / 2e-6
         assert pace == pytest.approx(change, abs=1e-6)
 
