@@ -41,7 +41,7 @@ class Contributions:
     outcome : str
         Which.
     base : float
-        The probability if nothing were known of the renewal.
+        The probability if nothing were known of the renewal; NaN without rows.
     probability : Series of float, shape (n_rows,)
         The forecast: the base and the row's contributions.
     values : DataFrame of shape (n_rows, n_features)
@@ -108,7 +108,11 @@ def explain(
     known = getattr(model, "feature_names_in_", None)
     inputs = X if known is None else X[list(known)]
     goal = np.isin(model.classes_, EXPLAINED[outcome]).astype(np.float64)
-    starts = range(0, max(len(inputs), 1), _ROWS)
+    if inputs.empty:
+        values = pd.DataFrame(index=X.index, columns=list(inputs), dtype="float64")
+        probability = pd.Series(index=X.index, name=f"p_{outcome}", dtype="float64")
+        return Contributions(outcome, float("nan"), probability, values, inputs)
+    starts = range(0, len(inputs), _ROWS)
     parts = [_explained(model, inputs.iloc[start : start + _ROWS], goal) for start in starts]
     values = np.concatenate([told for _, _, told in parts])
     probability = np.concatenate([given for _, given, _ in parts])
@@ -143,9 +147,9 @@ def _explained(model: Any, X: "pd.DataFrame", goal: "Floats") -> "tuple[float, F
         places = [columns[name] for name in leaf.columns]
         told[:, places] += (np.asarray(slope)[:, None, :] @ leaf.parts)[:, 0]
     ends = [path.at(t)[0] @ goal for t in (0.0, 1.0)]
-    base = float(ends[0][0]) if len(X) else float("nan")
+    base = float(ends[0][0])
     _close(told, ends[1] - ends[0] - told.sum(axis=1))
-    given = model.predict_proba(X) @ goal if len(X) else np.zeros(0)
+    given = model.predict_proba(X) @ goal
     jump = given - ends[1]
     if SLIP_COLUMN in columns:
         past = X[SLIP_COLUMN].to_numpy(dtype=np.float64) < 0

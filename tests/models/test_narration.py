@@ -66,7 +66,8 @@ def test_words_are_of_the_features_that_weigh_most() -> None:
         "due 27 days ago, 3 days left of 90 days"
     )
     assert issuer.words == (
-        "renewals from Example CA come late 4.0 times as often as those of your issuers on average (32% against 8.0%)"
+        "renewals from Example CA come late 4.0 times as often as those of your issuers on average "
+        "(32% against 8.0%)"
     )
     assert str(issuer) == f"{issuer.words} (+6.0 points)"
     (alone,) = given(told(days_left=0.02, days_to_slip=0.2))
