@@ -303,24 +303,21 @@ class ContributionsDisplay(Display):
                 fontsize="small",
                 bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
             )
-        for value, place, text in (
+        for value, height, text in (
             (self.base, -0.75, f"nothing known: {self.base:.1%}"),
             (float(ends[-1]), len(ends) - 0.3, f"forecast: {float(ends[-1]):.1%}"),
         ):
             ax.axvline(value, color=GREY, linewidth=1, linestyle=(0, (4, 3)), zorder=0)
-            side = (
-                {"ha": "left", "xytext": (4, 0)}
-                if value < low + reach / 2
-                else {"ha": "right", "xytext": (-4, 0)}
-            )
+            left = value < low + reach / 2
             ax.annotate(
                 text,
-                (value, place),
+                (value, height),
+                (4 if left else -4, 0),
                 textcoords="offset points",
+                ha="left" if left else "right",
                 va="center",
                 fontsize="small",
                 color=GREY,
-                **side,
             )
         names = [str(name).replace("_", " ") for name in self.steps.index]
         ax.set(yticks=places, yticklabels=names, ylim=(len(ends) - 0.05, -1.05))

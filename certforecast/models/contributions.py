@@ -109,9 +109,13 @@ def explain(
     inputs = X if known is None else X[list(known)]
     goal = np.isin(model.classes_, EXPLAINED[outcome]).astype(np.float64)
     if inputs.empty:
-        values = pd.DataFrame(index=X.index, columns=list(inputs), dtype="float64")
-        probability = pd.Series(index=X.index, name=f"p_{outcome}", dtype="float64")
-        return Contributions(outcome, float("nan"), probability, values, inputs)
+        return Contributions(
+            outcome,
+            float("nan"),
+            pd.Series(index=X.index, name=f"p_{outcome}", dtype="float64"),
+            pd.DataFrame(index=X.index, columns=list(inputs), dtype="float64"),
+            inputs,
+        )
     starts = range(0, len(inputs), _ROWS)
     parts = [_explained(model, inputs.iloc[start : start + _ROWS], goal) for start in starts]
     values = np.concatenate([told for _, _, told in parts])
