@@ -17,7 +17,8 @@ def main(config: Path | None) -> None:
     with History(settings.store_path) as history:
         model = load_model(settings.champion_path, key=settings.home)
         forecasts = forecast(history, model, now, settings.policy)
-        plan = make_plan(history, forecasts, now, settings, model=settings.champion_path.name)
+        name = settings.champion_path.name
+        plan = make_plan(history, forecasts, now, settings, model=name, explainer=model)
     plan.write(settings.plan_path)
     done = {"renewals": len(forecasts), "actions": len(plan.actions), "plan": str(settings.plan_path)}
     print(json.dumps(done))

@@ -90,6 +90,20 @@ def predict(
         float,
         typer.Option(min=0, max=1, help="For --check: from which P(failed) on."),
     ] = 0.2,
+    explain: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Explain one forecast, feature by feature: a name, or 8 or more digits of a fingerprint.",
+        ),
+    ] = None,
+    reasons: Annotated[
+        bool, typer.Option("--reasons", help="Say what moved each forecast shown; with --json, of all.")
+    ] = False,
+    outcome: Annotated[
+        str,
+        typer.Option(help="What is explained: failed, slipped, late (either), on_time or retired."),
+    ] = "failed",
     as_json: Json = False,
     check: Annotated[bool, typer.Option("--check", help="Exit with 1 if any P(failed) is so high.")] = False,
 ) -> None:
@@ -98,31 +112,49 @@ def predict(
     Each gets its probabilities of being on time, slipped, failed and retired. Nine of ten renewals that come
     before the expiry come between the two days shown.
     """
+    import pandas as pd
+
+    from certforecast.cli.explanation import because, find_row, show_explanation
+    from certforecast.errors import InputError
     from certforecast.features import IDENTIFIERS
     from certforecast.models import forecast, load_model
+    from certforecast.models.contributions import EXPLAINED
+    from certforecast.models.narration import explain_forecasts
 
+    if outcome not in EXPLAINED:
+        raise InputError(f"--outcome {outcome} is none of {', '.join(EXPLAINED)}")
     settings, at = settings_of(context), moment(as_of)
     with open_history(settings) as history, progress("Forecasting"):
         chosen = load_model(model or settings.champion_path, key=settings.home)
-        frame = forecast(history, chosen, at, settings.policy)
-    frame = frame.sort_values("p_failed", ascending=False)
-    probabilities = ["p_on_time", "p_slipped", "p_failed", "p_retired"]
-    moments = [str(name) for name in frame if str(name).startswith("renewal_")]
-    if as_json:
-        print_json(frame[[*IDENTIFIERS, *probabilities, *moments]])
+        frame = forecast(history, chosen, at, settings.policy).sort_values("p_failed", ascending=False)
+        wanted = frame if as_json else frame.head(limit)
+        if explain is not None:
+            wanted = find_row(frame, explain, f"as of {at:%Y-%m-%d %H:%M} UTC")
+        if explain is not None or reasons:
+            told, found = explain_forecasts(
+                history, chosen, wanted, outcome, among=frame, policy=settings.policy
+            )
+            wanted = wanted.assign(reasons=pd.Series(found, wanted.index, dtype=object))
+    if explain is not None:
+        show_explanation(wanted, told, found[0], as_json=as_json)
     else:
-        shown = frame.head(limit)
-        print_table(
-            f"Open renewals as of {at:%Y-%m-%d %H:%M} UTC, likeliest failures first",
-            [
-                ("name", lambda row: row["name"]),
-                ("expires", lambda row: f"{row['not_after']:%Y-%m-%d}"),
-                *((name[2:].replace("_", " "), _share(name)) for name in probabilities),
-                *([("to be renewed", _span)] if moments else []),
-            ],
-            shown.to_dict("records"),
-            caption=f"{len(shown)} of {len(frame):,} shown",
-        )
+        probabilities = ["p_on_time", "p_slipped", "p_failed", "p_retired"]
+        moments = [str(name) for name in frame if str(name).startswith("renewal_")]
+        if as_json:
+            print_json(wanted[[*IDENTIFIERS, *probabilities, *moments, *(["reasons"] if reasons else [])]])
+        else:
+            print_table(
+                f"Open renewals as of {at:%Y-%m-%d %H:%M} UTC, likeliest failures first",
+                [
+                    ("name", lambda row: row["name"]),
+                    ("expires", lambda row: f"{row['not_after']:%Y-%m-%d}"),
+                    *((name[2:].replace("_", " "), _share(name)) for name in probabilities),
+                    *([("to be renewed", _span)] if moments else []),
+                    *([(f"{outcome} because", lambda row: because(row["reasons"]))] if reasons else []),
+                ],
+                wanted.to_dict("records"),
+                caption=f"{len(wanted)} of {len(frame):,} shown; --explain NAME says why of one",
+            )
     if check and (frame["p_failed"] >= threshold).any():
         raise typer.Exit(1)
 

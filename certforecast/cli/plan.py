@@ -34,8 +34,9 @@ def plan(
     settings, at = settings_of(context), moment(as_of)
     path = model or settings.champion_path
     with open_history(settings) as history, progress("Forecasting"):
-        forecasts = forecast(history, load_model(path, key=settings.home), at, settings.policy)
-        made = make_plan(history, forecasts, at, settings, model=path.name)
+        chosen = load_model(path, key=settings.home)
+        forecasts = forecast(history, chosen, at, settings.policy)
+        made = make_plan(history, forecasts, at, settings, model=path.name, explainer=chosen)
     target = output or settings.plan_path
     made.write(target)
     if as_json:

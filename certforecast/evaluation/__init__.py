@@ -8,6 +8,11 @@ if TYPE_CHECKING:
     from certforecast.evaluation.backtesting import Forecaster, backtest, default_cutoffs
     from certforecast.evaluation.capacity import at_capacity, money
     from certforecast.evaluation.challenging import Challenge, challenge
+    from certforecast.evaluation.effects import (
+        ContributionsDisplay,
+        ImportanceDisplay,
+        PartialDependenceDisplay,
+    )
     from certforecast.evaluation.groups import GroupCalibrationDisplay
     from certforecast.evaluation.metrics import (
         auprc,
@@ -34,9 +39,12 @@ __all__ = [
     "BacktestResult",
     "CaughtDisplay",
     "Challenge",
+    "ContributionsDisplay",
     "Difference",
     "Forecaster",
     "GroupCalibrationDisplay",
+    "ImportanceDisplay",
+    "PartialDependenceDisplay",
     "PrecisionRecallDisplay",
     "ReliabilityDisplay",
     "Timing",
@@ -73,6 +81,7 @@ __getattr__ = lazy(
         "capacity": ["at_capacity", "money"],
         "challenging": ["Challenge", "challenge"],
         "groups": ["GroupCalibrationDisplay"],
+        "effects": ["ContributionsDisplay", "ImportanceDisplay", "PartialDependenceDisplay"],
         "metrics": [
             "auprc",
             "auroc",

@@ -9,7 +9,7 @@ from certforecast.clock import Clock, as_utc, system_clock
 from certforecast.loss import expected_loss
 from certforecast.planning.holdout import hold_out
 from certforecast.planning.plan import Action, ActionKind, Endpoint, Plan, Probabilities, action_id, plan_id
-from certforecast.planning.reasons import reasons
+from certforecast.planning.reasons import explained, reasons
 from certforecast.policy import RenewalPolicy
 from certforecast.renewals import HasTables, renewals
 from certforecast.renewals.known import Known
@@ -18,6 +18,9 @@ from certforecast.settings import Settings
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from certforecast.models.classifier import OutcomeClassifier
+    from certforecast.models.pool import OutcomePool
 
 __all__ = ["make_plan"]
 
@@ -32,6 +35,7 @@ def make_plan(
     settings: Settings,
     *,
     model: str | None = None,
+    explainer: "OutcomePool | OutcomeClassifier | None" = None,
     clock: Clock = system_clock,
 ) -> Plan:
     """Choose for each renewal the action that averts most, and rank the actions.
@@ -52,6 +56,8 @@ def make_plan(
         (:mod:`certforecast.planning.holdout`).
     model : str, optional
         Which model made the forecasts, for the record.
+    explainer : OutcomePool or OutcomeClassifier, optional
+        That model itself: what moved its forecasts then comes first among the reasons.
     clock : callable
         Gives the present; a plan expires ``executor.plan_valid_hours`` after it was made.
 
@@ -81,6 +87,8 @@ def make_plan(
             actions.append(action)
     actions, held_out = hold_out(actions, as_utc(as_of), settings.planning, settings.costs)
     actions.sort(key=lambda action: (action.cost - action.expected_loss_averted, action.not_after, action.id))
+    if explainer is not None:
+        actions = explained(actions, history, explainer, forecasts, settings.policy)
     ranked = tuple(action.model_copy(update={"rank": rank}) for rank, action in enumerate(actions, start=1))
     return Plan(
         id=plan_id(as_of, ranked),

@@ -1,10 +1,21 @@
 """Why an action is proposed, in words a person can check."""
 
-import math
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["reasons"]
+from certforecast.features import wording
+from certforecast.features.wording import known, span
+from certforecast.planning.plan import Action
+from certforecast.policy import RenewalPolicy
+from certforecast.renewals import HasTables
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from certforecast.models.classifier import OutcomeClassifier
+    from certforecast.models.pool import OutcomePool
+
+__all__ = ["explained", "reasons"]
 
 
 def reasons(row: dict[str, Any]) -> list[str]:
@@ -20,54 +31,78 @@ def reasons(row: dict[str, Any]) -> list[str]:
     list of str
         The most pressing first; never empty.
     """
-    return list(_reasons(row)) or [f"{_span(row['days_left'])} left of {_span(row['validity_days'])}"]
+    return list(_reasons(row)) or [f"{span(row['days_left'])} left of {span(row['validity_days'])}"]
 
 
 def _reasons(row: dict[str, Any]) -> Iterator[str]:
-    left, lifetime = row["days_left"], row["validity_days"]
+    left = row["days_left"]
     if left < 0:
-        yield f"expired {_span(-left)} ago and still served"
+        yield f"expired {span(-left)} ago and still served"
     if row.get("unserved") == 1.0:
-        since = row.get("unserved_days") or 0.0
-        yield f"a successor was issued {_span(since)} ago but the old certificate is still served"
+        yield wording.unserved(row)
     if row.get("gone_share") == 1.0:
         yield "all of its endpoints are gone or serve other names now"
-    if _number(row, "attempts_failed_month") > 0:
-        count = round(row["attempts_failed_month"] * 30)
-        code = row.get("attempt_failed_code")
-        cause = f", last cause: {code}" if isinstance(code, str) else ""
-        yield f"{count} failed attempt{'s' if count != 1 else ''} in the last 30 days{cause}"
+    if known(row, "attempts_failed_month") > 0:
+        yield wording.attempts(row)
     if row.get("reload_failed") == 1.0:
         yield "a reload or an installation has failed since it was issued"
     if row["days_past_due"] > 0 and left >= 0:
-        yield f"due {_span(row['days_past_due'])} ago, {_span(left)} left of {_span(lifetime)}"
-    margin = _number(row, "margin_last")
-    if margin < 0.1:
-        # The margin is a share of the lifetime before this one, which may have been another.
-        span = _span(abs(margin) * lifetime / (row.get("validity_ratio") or 1.0))
-        yield f"the last renewal came {span} {'after' if margin < 0 else 'before'} expiry"
-    late, usual = _number(row, "lineage_late_rate"), _number(row, "domain_late_rate")
+        yield wording.due(row)
+    if known(row, "margin_last") < 0.1:
+        yield wording.last_renewal(row)
+    late, usual = known(row, "lineage_late_rate"), known(row, "domain_late_rate")
     if late >= 0.25:
-        yield f"its own renewals come late about {late:.0%} of the time"
+        yield wording.rate("its own renewals", "come late", late)
     elif usual >= 0.25:
-        yield f"renewals in its domain come late about {usual:.0%} of the time"
-    trouble = _number(row, "domain_trouble_share")
+        yield wording.rate("renewals in its domain", "come late", usual)
+    trouble = known(row, "domain_trouble_share")
     if trouble >= 0.3:
         yield f"attempts failed in the last 7 days for {trouble:.0%} of the services in its domain"
-    if _number(row, "owner_overdue_share") >= 0.5:
+    if known(row, "owner_overdue_share") >= 0.5:
         yield f"{row['owner_overdue_share']:.0%} of its owner's open renewals are past due"
     if row.get("expires_in_freeze") == 1.0:
         yield "it expires in the year-end freeze (15 December to 5 January)"
 
 
-def _number(row: dict[str, Any], name: str) -> float:
-    """Give a number of the row; unknown is NaN, which no comparison holds for."""
-    value = row.get(name)
-    return math.nan if value is None else float(value)
+def explained(
+    actions: Sequence[Action],
+    history: HasTables,
+    model: "OutcomePool | OutcomeClassifier",
+    forecasts: "pd.DataFrame",
+    policy: RenewalPolicy,
+) -> list[Action]:
+    """Put what moved the forecasts first among the reasons of actions.
+
+    What raised the probability of retirement is given for ``retire``, of failure for all else. Facts that are
+    said so already are not repeated. What has expired has no forecast and keeps its reasons.
+
+    Parameters
+    ----------
+    actions : sequence of Action
+        Made from the forecasts.
+    history : History
+        The store.
+    model : OutcomePool or OutcomeClassifier
+        The one that made the forecasts.
+    forecasts : DataFrame of shape (n_rows, n_columns)
+        As given by :func:`certforecast.models.forecast`.
+    policy : RenewalPolicy
+        Thresholds.
+    """
+    from certforecast.models.narration import explain_forecasts
+
+    because: dict[str, list[str]] = {}
+    for outcome, retiring in (("retired", True), ("failed", False)):
+        wanted = {action.fingerprint for action in actions if (action.kind == "retire") == retiring}
+        rows = forecasts[forecasts["fingerprint"].isin(wanted)]
+        _, found = explain_forecasts(history, model, rows, outcome, among=forecasts, policy=policy)
+        for fingerprint, told in zip(rows["fingerprint"], found, strict=True):
+            because[fingerprint] = [str(reason) for reason in told if reason.points > 0]
+    return [
+        action.model_copy(update={"reasons": _merged(because.get(action.fingerprint, []), action.reasons)})
+        for action in actions
+    ]
 
 
-def _span(days: float) -> str:
-    if days < 1:
-        hours = round(days * 24)
-        return f"{hours} hour{'s' if hours != 1 else ''}" if hours else "less than an hour"
-    return f"{days:.0f} day{'s' if round(days) != 1 else ''}"
+def _merged(moved: list[str], facts: Sequence[str]) -> tuple[str, ...]:
+    return (*moved, *(fact for fact in facts if not any(fact in reason for reason in moved)))

@@ -1,4 +1,4 @@
-"""Makes the pictures of README, docs/models.md and docs/evaluation.md, from the embedded sample.
+"""Makes the pictures of README, docs/models.md, docs/evaluation.md and docs/explanations.md, from the sample.
 
 python docs/images/make.py
 """
@@ -13,13 +13,16 @@ import pandas as pd
 
 from certforecast import History, OutcomePool, Settings, backtest, forecast, train, training_frame
 from certforecast.evaluation import (
+    ContributionsDisplay,
     GroupCalibrationDisplay,
+    ImportanceDisplay,
+    PartialDependenceDisplay,
     PrecisionRecallDisplay,
     ReliabilityDisplay,
     default_cutoffs,
 )
 from certforecast.history.sources.tables import TablesSource
-from certforecast.models import RULES, landmarks
+from certforecast.models import RULES, explain, landmarks
 from certforecast.simulation.sample import SAMPLE_END, sample_folder
 
 HERE = Path(__file__).parent
@@ -43,6 +46,7 @@ def main() -> None:
     soon = forecasts[forecasts["not_after"] < SAMPLE_END + SOON]
     draw_forecast(soon.nlargest(SHOWN, "p_failed")[::-1].reset_index(drop=True))
     draw_backtest(rows)
+    draw_explanations(model, forecasts)
 
 
 def draw_forecast(frame: pd.DataFrame) -> None:
@@ -102,6 +106,17 @@ def draw_backtest(rows: pd.DataFrame) -> None:
     compared = ["certforecast", "fewest days left"]
     save(ReliabilityDisplay.from_backtest(result, models=compared).plot().figure_, "reliability")
     save(GroupCalibrationDisplay.from_backtest(result).plot().figure_, "calibration-by-group")
+
+
+def draw_explanations(model: OutcomePool, forecasts: pd.DataFrame) -> None:
+    """Draw what the model goes by, and why one forecast of it is as it is."""
+    told = explain(model, forecasts)
+    save(ImportanceDisplay.from_contributions(told).plot().figure_, "importance")
+    likely = told.probability[forecasts["days_to_slip"] > 0].idxmax()
+    row = forecasts.index.get_loc(likely)
+    title = f"{forecasts['name'][likely]}, expires {forecasts['not_after'][likely]:%Y-%m-%d}"
+    save(ContributionsDisplay.from_contributions(told, row, title=title).plot().figure_, "contributions")
+    save(PartialDependenceDisplay.from_model(model, forecasts, "days_left").plot().figure_, "days-left")
 
 
 def save(figure: plt.Figure, name: str) -> None:

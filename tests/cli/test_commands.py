@@ -83,6 +83,23 @@ def test_the_whole_road(shell: Shell, home: Path, monkeypatch: pytest.MonkeyPatc
     assert [row["p_failed"] for row in predicted] == sorted((r["p_failed"] for r in predicted), reverse=True)
     shell("predict", "--as-of", END, "--check", "--threshold", "0", expected=1)
 
+    first = predicted[0]
+    told = shell.json(
+        "predict", "--as-of", END, "--explain", first["fingerprint"][:12], "--outcome", "failed"
+    )
+    assert (told["fingerprint"], told["probability"]) == (first["fingerprint"], first["p_failed"])
+    assert told["base"] + sum(part["adds"] for part in told["features"]) == pytest.approx(first["p_failed"])
+    assert {part["feature"]: part["value"] for part in told["features"]}.keys() == FEATURES.keys()
+    assert told["topics"]["time"] == pytest.approx(
+        sum(part["adds"] for part in told["features"] if part["topic"] == "time")
+    )
+    shown = shell("predict", "--as-of", END, "--explain", first["fingerprint"])
+    assert all(reason["words"][:40] in shown for reason in told["reasons"])
+    listed = shell("predict", "--as-of", END, "--reasons", "--limit", "3", "--outcome", "late")
+    assert "late because" in listed
+    assert "no open renewal" in shell.complaint("predict", "--as-of", END, "--explain", "no.example")
+    assert "--outcome lost" in shell.complaint("predict", "--outcome", "lost")
+
     scores = shell.json("backtest", "--as-of", END, "--cutoffs", "2")
     assert {row["model"] for row in scores["summary"]["failed"]} >= {"certforecast", "fewest days left"}
 

@@ -4,12 +4,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import jsonschema
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from certforecast.features import features
+from certforecast.features import FEATURES, features
+from certforecast.models import OutcomeClassifier
 from certforecast.planning import Action, Plan, make_plan
 from certforecast.settings import CostSettings, Settings
 from tests.timeline import Timeline, day
@@ -235,3 +237,22 @@ def test_the_situation_is_what_it_is_said_to_be(minor: Situation) -> None:
 def test_the_same_history_gives_the_same_plan() -> None:
     timeline, _ = served("a", "b")
     assert propose(timeline, 80) == propose(timeline, 80)
+
+
+def test_a_plan_says_what_moved_the_forecasts_if_given_their_model() -> None:
+    timeline, (key,) = served("a")
+    with timeline.history() as history:
+        frame = features(history, day(85))
+        rows = pd.concat([frame] * 60, ignore_index=True)[[*FEATURES]]
+        rows["days_to_slip"] = np.tile([-4.0, 20.0], 30)
+        model = OutcomeClassifier("logistic", lean=False, C=1.0).fit(rows, np.tile(["failed", "on_time"], 30))
+        forecasts = pd.concat([frame, model.proba_frame(frame[[*FEATURES]])], axis=1)
+        plan, bare = (
+            make_plan(history, forecasts, day(85), Settings(**ABLE), explainer=given, clock=lambda: day(85))
+            for given in (model, None)
+        )
+    assert (plan.id, only(plan).fingerprint) == (bare.id, key)
+    first, *others = only(plan).reasons
+    assert first.startswith("its slip point passed 4 days ago")
+    assert first.endswith("points)")
+    assert others == list(only(bare).reasons)

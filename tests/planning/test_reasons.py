@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from certforecast.planning.reasons import reasons
+from certforecast.planning.reasons import _merged, reasons
 
 CALM = {"days_left": 80.0, "validity_days": 90.0, "days_past_due": -50.0}
 NOTHING = ["80 days left of 90 days"]
@@ -94,3 +94,10 @@ def test_the_most_pressing_comes_first() -> None:
         "margin_last": 0.01,
     }
     assert [sentence.split()[0] for sentence in reasons(CALM | row)] == ["a", "2", "due", "the"]
+
+
+def test_what_moved_the_forecast_comes_first_and_is_not_said_twice() -> None:
+    moved = ["due 25 days ago, 5 days left of 90 days; a (+8.0 points)", "b (+2.0 points)"]
+    facts = ("due 25 days ago, 5 days left of 90 days", "a reload has failed")
+    assert _merged(moved, facts) == (*moved, "a reload has failed")
+    assert _merged([], facts) == facts
