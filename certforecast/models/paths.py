@@ -76,7 +76,7 @@ class Margins(Path):
 
     def scores(self, t: float) -> Floats:
         """Give the log-odds when a share `t` of every contribution is in; shape (n_rows, n_classes)."""
-        return self.base + t * self._total
+        return np.asarray(self.base + t * self._total)
 
     def at(self, t: float) -> tuple[Floats, Pull]:
         """Give the softmax of the log-odds."""
