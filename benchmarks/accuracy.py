@@ -16,6 +16,8 @@ interval by resampling lineages.
 """
 
 import argparse
+import json
+import sys
 import tempfile
 from collections.abc import Callable
 from datetime import datetime
@@ -95,11 +97,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for number, seed in enumerate(SEEDS[: given.fleets], start=1):
             result = fleet_backtest(seed, given.asymptote, given.cache or Path(folder))
-            figures |= measured(f"fleet{number}", result)
+            figures |= told(measured(f"fleet{number}", result))
     real = []
     for folder in given.history:
         real.append(folder.name.replace("-", ""))
-        figures |= measured(real[-1], real_backtest(folder))
+        figures |= told(measured(real[-1], real_backtest(folder)))
     for outcome in OUTCOMES:
         names = [f"{name}_{outcome}_real_skill" for name in real]
         if skills := [figures[name] for name in names if name in figures]:
@@ -230,6 +232,12 @@ def measured(name: str, result: BacktestResult) -> dict[str, float]:
             for key, value in found.items()
             if value == value  # what never came about has no figure
         }
+    return figures
+
+
+def told(figures: dict[str, float]) -> dict[str, float]:
+    """Print the figures of one data set for people, so that a run that is stopped was not in vain."""
+    print(json.dumps(figures), file=sys.stderr, flush=True)
     return figures
 
 

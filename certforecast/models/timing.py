@@ -28,6 +28,8 @@ _HALF_FADED: Final = 100.0
 _MOST: Final = 0.5
 #: Fewer own renewals are not worth a model of their own.
 _LEAST_RENEWALS: Final = 30
+#: Rows to learn from at most: each becomes many, one for each period.
+_MOST_ROWS: Final = 100_000
 #: Where the training time is split to see how far the forecasts are off.
 _ORIGIN: Final = 0.6
 #: So many renewals are imagined that came just as forecast.
@@ -90,6 +92,9 @@ class RenewalTimes(BaseEstimator):  # type: ignore[misc]
         ValueError
             If there is too little to learn from and no prior.
         """
+        if len(X) > _MOST_ROWS:
+            drawn = np.random.default_rng(0).choice(len(X), _MOST_ROWS, replace=False)
+            X, y, landmarks = (table.iloc[np.sort(drawn)] for table in (X, y, landmarks))
         X, y, landmarks = (table.reset_index(drop=True) for table in (X, y, landmarks))
         self.prior_ = self._prior(X)
         self.own_, self.share_ = self._own(X, y, landmarks)
