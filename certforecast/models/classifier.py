@@ -66,7 +66,7 @@ LEAN = frozenset(
 SLIP_COLUMN = "days_to_slip"
 
 #: Rows for a regression at most: it has a few hundred coefficients, and more rows do not tell them better.
-MOST_ROWS = 100_000
+MOST_ROWS = 50_000
 
 #: From how many rows on training uses all cores.
 THREADS_FROM = 100_000
@@ -173,8 +173,12 @@ class OutcomeClassifier(ClassifierMixin, ProbabilityColumns, BaseEstimator):  # 
         """
         if self.method not in ("blended", "boosted", "logistic"):
             raise ValueError(f"method is {self.method!r}; choose blended, boosted or logistic")
-        frame = self._frame(X, reset=True)
         y = column_or_1d(y, warn=True)
+        if self.method == "logistic" and isinstance(X, pd.DataFrame) and len(X) == len(y) > MOST_ROWS:
+            drawn = self._some(len(X))  # before a million rows are made ready in vain
+            X, y = X.iloc[drawn], y[drawn]
+            sample_weight = None if sample_weight is None else np.asarray(sample_weight)[drawn]
+        frame = self._frame(X, reset=True)
         check_classification_targets(y)
         if len(y) != len(frame):
             raise ValueError(f"X has {len(frame)} rows, y has {len(y)}")
@@ -236,7 +240,7 @@ class OutcomeClassifier(ClassifierMixin, ProbabilityColumns, BaseEstimator):  # 
             if pd.api.types.is_numeric_dtype(column.dtype):
                 columns[name] = column.astype("float64")
             else:
-                columns[name] = column.astype(object).where(column.notna(), "").astype(str).astype(object)
+                columns[name] = column.astype("str").fillna("").astype(object)
         return pd.DataFrame(columns, index=X.index)
 
     def _parts(self, frame: pd.DataFrame) -> list[Pipeline]:
@@ -256,10 +260,14 @@ class OutcomeClassifier(ClassifierMixin, ProbabilityColumns, BaseEstimator):  # 
         self, part: Pipeline, frame: pd.DataFrame, y: npt.NDArray[Any], weights: npt.NDArray[np.float64]
     ) -> Pipeline:
         if len(frame) > MOST_ROWS and isinstance(part["model"], LogisticRegression):
-            drawn = np.random.default_rng(self.random_state).choice(len(frame), MOST_ROWS, replace=False)
-            drawn.sort()
+            drawn = self._some(len(frame))
             frame, y, weights = frame.iloc[drawn], y[drawn], weights[drawn]
         return part.fit(frame, y, model__sample_weight=weights)
+
+    def _some(self, rows: int) -> npt.NDArray[np.int64]:
+        """Draw the rows for a regression."""
+        drawn = np.random.default_rng(self.random_state).choice(rows, MOST_ROWS, replace=False)
+        return np.sort(drawn)
 
     def _boosted(self, numbers: list[str], texts: list[str], rows: int) -> Pipeline:
         codes = OrdinalEncoder(

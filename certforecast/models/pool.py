@@ -16,10 +16,10 @@ from sklearn.utils.validation import (  # noqa: TID253
 
 from certforecast.errors import ModelError
 from certforecast.models.baselines import RULES, PriorRate
-from certforecast.models.classifier import SLIP_COLUMN, OutcomeClassifier, outcome_frame
+from certforecast.models.classifier import LEAN, SLIP_COLUMN, OutcomeClassifier, outcome_frame
 from certforecast.models.interventions import votes
 from certforecast.models.recalibration import Recalibrated, TemperatureScaling
-from certforecast.models.told import Told, told
+from certforecast.models.told import TOLD, Told, told
 from certforecast.models.transforming import ProbabilityColumns
 
 if TYPE_CHECKING:
@@ -287,8 +287,11 @@ class OutcomePool(ClassifierMixin, ProbabilityColumns, BaseEstimator):  # type: 
         if len(np.unique(y[weights > 0])) > 1:
             own = frame[self.columns_]
             for name, member in self._members(own).items():
-                informed = name in _INFORMED and self.members is None
-                fitted[name] = clone(member).fit(frame if informed else own, y, weights)
+                seen = own
+                if self.members is None and name in _INFORMED:
+                    few = [column for column in frame if column in LEAN or column.startswith(TOLD)]
+                    seen = frame[few] if name == "lean" and set(own) >= LEAN else frame
+                fitted[name] = clone(member).fit(seen, y, weights)
         return fitted
 
     def _trust(self, names: list[str], renewals: float) -> dict[str, float]:

@@ -99,10 +99,13 @@ def draw_forecast(frame: pd.DataFrame) -> None:
 
 def draw_backtest(rows: pd.DataFrame) -> None:
     """Draw how the backtest of docs/models.md came out."""
+    result = backtest(rows, {"certforecast": OutcomePool, **RULES}, default_cutoffs(rows))
+    for outcome in ("failed", "late"):
+        print(outcome, result.summary(outcome).to_string(), sep="\n")  # the tables of docs/models.md
     # More lines could not be told apart.
-    rules = {name: RULES[name] for name in ("fewest days left", "past due", "issuer's rate")}
-    result = backtest(rows, {"certforecast": OutcomePool, **rules}, default_cutoffs(rows))
-    save(PrecisionRecallDisplay.from_backtest(result).plot().figure_, "precision-recall")
+    shown = ["certforecast", "fewest days left", "owner's rate", "past due"]
+    curves = PrecisionRecallDisplay.from_backtest(result, models=shown)
+    save(curves.plot().figure_, "precision-recall")
     compared = ["certforecast", "fewest days left"]
     save(ReliabilityDisplay.from_backtest(result, models=compared).plot().figure_, "reliability")
     save(GroupCalibrationDisplay.from_backtest(result).plot().figure_, "calibration-by-group")
