@@ -53,6 +53,9 @@ _HALF_FADED: Final = 100.0
 #: Shares of the training time at which the members are trained anew, to be judged by what came next.
 _ORIGINS: Final = (0.4, 0.55, 0.7, 0.85)
 
+#: Rows to learn from at most: the members are small, and learn no more from more.
+_MOST_ROWS: Final = 250_000
+
 #: Rows to judge the members on at most: weights need no more, and this costs a training each.
 _JUDGED_ROWS: Final = 50_000
 
@@ -175,6 +178,10 @@ class OutcomePool(ClassifierMixin, ProbabilityColumns, BaseEstimator):  # type: 
             raise ValueError(f"X has {len(frame)} rows, y has {len(y)}")
         # scikit-learn refuses to weigh no rows; a prior does not need any.
         weights = _check_sample_weight(sample_weight, frame, dtype=np.float64) if len(y) else np.zeros(0)
+        if len(frame) > _MOST_ROWS:
+            drawn = _some(np.arange(len(frame)), np.random.default_rng(self.random_state), _MOST_ROWS)
+            frame, y, weights = frame.iloc[drawn].reset_index(drop=True), y[drawn], weights[drawn]
+            landmarks = None if landmarks is None else landmarks.iloc[drawn]
         prior = self._prior(frame)
         seen = np.unique(y[weights > 0])
         if len(seen) < 2 and prior is None:
@@ -289,7 +296,7 @@ class OutcomePool(ClassifierMixin, ProbabilityColumns, BaseEstimator):  # type: 
             for name, member in self._members(own).items():
                 seen = own
                 if self.members is None and name in _INFORMED:
-                    few = [column for column in frame if column in LEAN or column.startswith(TOLD)]
+                    few = [it for it in map(str, frame) if it in LEAN or it.startswith(TOLD)]
                     seen = frame[few] if name == "lean" and set(own) >= LEAN else frame
                 fitted[name] = clone(member).fit(seen, y, weights)
         return fitted
@@ -347,7 +354,7 @@ class OutcomePool(ClassifierMixin, ProbabilityColumns, BaseEstimator):  # type: 
             early = np.flatnonzero(landmarks["settled"] <= begin)
             later = np.flatnonzero((times >= begin) & (times < end if end is not None else True))
             if len(early) and len(later):
-                yield _some(early, rng), _some(later, rng)
+                yield _some(early, rng, _JUDGED_ROWS), _some(later, rng, _JUDGED_ROWS)
 
     def _given(self, model: Any, frame: pd.DataFrame) -> Floats:
         """Give a member's probabilities for the classes of the pool: 0 for the impossible only."""
@@ -387,5 +394,5 @@ def _mixed(chances: Floats, counts: Floats, pseudo: Floats) -> Floats:
     return found
 
 
-def _some(rows: npt.NDArray[np.int64], rng: np.random.Generator) -> npt.NDArray[np.int64]:
-    return rows if len(rows) <= _JUDGED_ROWS else np.sort(rng.choice(rows, _JUDGED_ROWS, replace=False))
+def _some(rows: npt.NDArray[np.int64], rng: np.random.Generator, most: int) -> npt.NDArray[np.int64]:
+    return rows if len(rows) <= most else np.sort(rng.choice(rows, most, replace=False))
