@@ -19,12 +19,9 @@ from sklearn.frozen import FrozenEstimator  # noqa: TID253 (what is dispatched o
 from certforecast.errors import ModelError
 from certforecast.models.baselines import _Rule
 from certforecast.models.classifier import OutcomeClassifier
-from certforecast.models.pool import _LEAST as POOL_LEAST
 from certforecast.models.pool import OutcomePool
-from certforecast.models.recalibration import _LEAST as RECALIBRATED_LEAST
 from certforecast.models.recalibration import Recalibrated
-from certforecast.models.told import _LEAST as TOLD_LEAST
-from certforecast.models.told import TOLD, Told
+from certforecast.models.told import LEAST, TOLD, Told
 from certforecast.models.treeshap import boosted_contributions
 
 __all__ = ["Corrected", "Margins", "Mixture", "Path", "Rescaled", "path_of"]
@@ -223,16 +220,16 @@ def _(model: OutcomePool, X: pd.DataFrame, told: Path | None = None) -> Path:
         for name, weight in model.weights_.items()
         for member in [model.models_[name]]
     ]
-    mixture = Mixture(members, len(model.classes_), POOL_LEAST)
+    mixture = Mixture(members, len(model.classes_), LEAST)
     if model.calibration_ is None:
         return mixture
-    return Rescaled(mixture, model.calibration_.scale_, model.calibration_.shifts_, RECALIBRATED_LEAST)
+    return Rescaled(mixture, model.calibration_.scale_, model.calibration_.shifts_, LEAST)
 
 
 @path_of.register
 def _(model: Recalibrated, X: pd.DataFrame, told: Path | None = None) -> Path:
     inner = path_of(model.estimator, _inputs(model, X), told)
-    return Rescaled(inner, model.scaling_.scale_, model.scaling_.shifts_, RECALIBRATED_LEAST)
+    return Rescaled(inner, model.scaling_.scale_, model.scaling_.shifts_, LEAST)
 
 
 @path_of.register
@@ -240,7 +237,7 @@ def _(model: Told, X: pd.DataFrame, told: Path | None = None) -> Path:  # noqa: 
     if told is None:
         raise ModelError("what a prior says cannot be explained without that prior: explain the whole pool")
     classes = len(model.classes_)
-    return Mixture([(1.0, told, np.arange(classes))], classes, TOLD_LEAST)
+    return Mixture([(1.0, told, np.arange(classes))], classes, LEAST)
 
 
 @path_of.register
@@ -285,10 +282,7 @@ def _part(part: Any, frame: pd.DataFrame) -> Margins:
     names, Z = [*numbers, *texts], part["columns"].transform(frame)
     if not hasattr(part["model"], "coef_"):
         return Margins(*boosted_contributions(part["model"], Z), names)
-    coefficients, intercept = part["model"].coef_, part["model"].intercept_
-    if len(coefficients) == 1:  # two classes
-        coefficients = np.concatenate([-coefficients, coefficients]) / 2
-        intercept = np.concatenate([-intercept, intercept]) / 2
+    coefficients, intercept = _by_class(part["model"].coef_), _by_class(part["model"].intercept_)
     # Numbers are centred. The penalised coefficients of a category sum to 0: 0 is the mean category.
     Z = Z.toarray() if hasattr(Z, "toarray") else np.asarray(Z)
     owner = [*range(len(numbers))]
@@ -307,16 +301,18 @@ def _corrected(part: Any, frame: pd.DataFrame, told: Path) -> Corrected:
     whole, scale = _part(part, frame), part["columns"].transformers_[0][1]["scale"]
     its = np.array([name.startswith(TOLD) for name in whole.columns])
     places = np.flatnonzero(its)
-    coefficients = part["model"].coef_
-    if len(coefficients) == 1:  # two classes
-        coefficients = np.concatenate([-coefficients, coefficients]) / 2
-    slopes = coefficients[:, places] / scale.scale_[places]
+    slopes = _by_class(part["model"].coef_)[:, places] / scale.scale_[places]
     own = Margins(
         whole.base - slopes @ scale.mean_[places],
         whole.parts[:, :, ~its],
         [name for name, is_told in zip(whole.columns, its, strict=True) if not is_told],
     )
-    return Corrected(own, told, slopes, TOLD_LEAST)
+    return Corrected(own, told, slopes, LEAST)
+
+
+def _by_class(learned: Floats) -> Floats:
+    """Give each class its own: of two classes, scikit-learn keeps the difference."""
+    return np.concatenate([-learned, learned]) / 2 if len(learned) == 1 else learned
 
 
 def _kinds(encoder: Any, place: int) -> int:

@@ -19,7 +19,7 @@ from certforecast.models.baselines import RULES, PriorRate
 from certforecast.models.classifier import LEAN, SLIP_COLUMN, OutcomeClassifier, outcome_frame
 from certforecast.models.interventions import votes
 from certforecast.models.recalibration import Recalibrated, TemperatureScaling
-from certforecast.models.told import TOLD, Told, told
+from certforecast.models.told import LEAST, TOLD, Told, told
 from certforecast.models.transforming import ProbabilityColumns
 
 if TYPE_CHECKING:
@@ -62,8 +62,6 @@ _JUDGED_ROWS: Final = 50_000
 #: Weight, in renewals, of leaving the mixture's probabilities as they are. Rates drift: what was off last
 #: year is off another way now, and less of it made every small history worse.
 _PENALTY: Final = 1000.0
-
-_LEAST: Final = 1e-4
 
 
 class OutcomePool(ClassifierMixin, ProbabilityColumns, BaseEstimator):  # type: ignore[misc]
@@ -360,9 +358,9 @@ class OutcomePool(ClassifierMixin, ProbabilityColumns, BaseEstimator):  # type: 
         """Give a member's probabilities for the classes of the pool: 0 for the impossible only."""
         names = getattr(model, "feature_names_in_", None)
         inputs = frame if names is None else frame[list(names)]
-        given = np.full((len(frame), len(self.classes_)), _LEAST)
+        given = np.full((len(frame), len(self.classes_)), LEAST)
         places = np.searchsorted(self.classes_, model.classes_)
-        given[:, places] = np.maximum(model.predict_proba(inputs), _LEAST)
+        given[:, places] = np.maximum(model.predict_proba(inputs), LEAST)
         return self._ruled_out(given, frame)
 
     def _ruled_out(self, given: Floats, frame: pd.DataFrame) -> Floats:

@@ -10,6 +10,7 @@ from scipy.special import log_softmax, softmax  # noqa: TID253
 from sklearn.base import BaseEstimator, ClassifierMixin  # noqa: TID253 (an estimator is one by inheritance)
 from sklearn.utils.validation import check_is_fitted  # noqa: TID253
 
+from certforecast.models.told import LEAST
 from certforecast.models.transforming import ProbabilityColumns
 
 if TYPE_CHECKING:
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["Recalibrated", "TemperatureScaling"]
 
 Floats = npt.NDArray[np.float64]
-
-#: Probabilities are kept so far off 0: what was held impossible may happen.
-_LEAST = 1e-4
 
 #: Five numbers are learned; more rows than this do not tell them better.
 _MOST_ROWS = 20_000
@@ -144,4 +142,4 @@ class Recalibrated(ClassifierMixin, ProbabilityColumns, BaseEstimator):  # type:
 
 
 def _logs(probabilities: Floats) -> Floats:
-    return cast("Floats", np.log(np.maximum(probabilities, _LEAST)))
+    return cast("Floats", np.log(np.maximum(probabilities, LEAST)))

@@ -7,15 +7,16 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.base import BaseEstimator, ClassifierMixin  # noqa: TID253 (an estimator is one by inheritance)
 
-__all__ = ["TOLD", "Told", "told"]
+__all__ = ["LEAST", "TOLD", "Told", "told"]
 
 Floats = npt.NDArray[np.float64]
 
 #: How the columns are called: this, and the outcome. Their values are logarithms of probabilities.
 TOLD: Final = "prior_"
 
-#: Probabilities are kept so far off 0: what the model held impossible may happen.
-_LEAST: Final = 1e-4
+#: Probabilities are kept so far off 0, here and wherever models are put together: what one of them held
+#: impossible may happen.
+LEAST: Final = 1e-4
 
 
 def told(model: Any, X: pd.DataFrame) -> pd.DataFrame:
@@ -37,7 +38,7 @@ def told(model: Any, X: pd.DataFrame) -> pd.DataFrame:
         return pd.DataFrame(np.zeros((0, len(names))), columns=names, index=X.index)
     inputs = getattr(model, "feature_names_in_", None)
     given = model.predict_proba(X if inputs is None else X[list(inputs)])
-    return pd.DataFrame(np.log(np.maximum(given, _LEAST)), columns=names, index=X.index)
+    return pd.DataFrame(np.log(np.maximum(given, LEAST)), columns=names, index=X.index)
 
 
 class Told(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
