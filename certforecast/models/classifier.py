@@ -206,9 +206,7 @@ class OutcomeClassifier(ClassifierMixin, ProbabilityColumns, BaseEstimator):  # 
         """
         check_is_fitted(self)
         frame = self._frame(X, reset=False)
-        logs = np.mean(
-            [np.log(np.clip(part.predict_proba(frame), 1e-12, 1.0)) for part in self.models_], axis=0
-        )
+        logs = np.mean([np.log(np.clip(_told_by(part, frame), 1e-12, 1.0)) for part in self.models_], axis=0)
         pooled = np.exp(logs)
         if SLIP_COLUMN in frame and "on_time" in self.classes_:
             # Past the slip point nothing can be on time any more: condition on that.
@@ -316,6 +314,16 @@ class OutcomeClassifier(ClassifierMixin, ProbabilityColumns, BaseEstimator):  # 
                 ("model", LogisticRegression(C=self.C, max_iter=2000, random_state=self.random_state)),
             ]
         )
+
+
+def _told_by(part: Pipeline, frame: pd.DataFrame) -> npt.NDArray[np.float64]:
+    """Give the probabilities of one part.
+
+    A tree asks for few columns of all rows: with each column in one piece, memory does not hold it up.
+    """
+    inputs = part[:-1].transform(frame)
+    by_column = np.asfortranarray(inputs) if isinstance(inputs, np.ndarray) else inputs
+    return cast("npt.NDArray[np.float64]", part[-1].predict_proba(by_column))
 
 
 def outcome_frame(
