@@ -1,4 +1,4 @@
-"""What certificate authorities allow: their rate limits as token buckets, shipped as data with their source."""
+"""What certificate authorities allow: rate limits as token buckets, shipped as data with their source."""
 
 import tomllib
 from datetime import date
