@@ -1,0 +1,13 @@
+"""When to do what: the most valuable schedule that keeps every limit, with a bound on what any could reach."""
+
+from typing import TYPE_CHECKING
+
+from certforecast.lazy import lazy
+
+if TYPE_CHECKING:
+    from certforecast.planning.schedule.problem import Limit, Problem, Schedule
+    from certforecast.planning.schedule.solving import solve
+
+__all__ = ["Limit", "Problem", "Schedule", "solve"]
+
+__getattr__ = lazy(__name__, {"problem": ["Limit", "Problem", "Schedule"], "solving": ["solve"]})
