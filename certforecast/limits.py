@@ -5,10 +5,11 @@ from datetime import date
 from functools import cache
 from importlib import resources
 from typing import Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["AuthorityLimits", "Bucket", "Exemption", "Scope", "authorities", "limits_of"]
+__all__ = ["AuthorityLimits", "Bucket", "Exemption", "Scope", "authorities", "limits_at", "limits_of"]
 
 #: What has a bucket of its own.
 Scope = Literal["account", "registered domain", "name set", "identifier"]
@@ -81,3 +82,9 @@ def limits_of(organisation: str | None) -> AuthorityLimits | None:
         if organisation in authority.organisations:
             return authority
     return None
+
+
+def limits_at(directory_url: str) -> tuple[str, AuthorityLimits] | None:
+    """Give the short name and the limits of the authority behind an ACME directory; None if not known."""
+    host = urlsplit(directory_url).hostname
+    return next((found for found in authorities().items() if host in found[1].hosts), None)

@@ -9,7 +9,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -27,12 +27,14 @@ __all__ = [
     "EmbeddedIssuerSettings",
     "ExecutorSettings",
     "FilesInstallerSettings",
+    "FreezeSettings",
     "InstallerSettings",
     "IssuerSettings",
     "ModelSettings",
     "NginxInstallerSettings",
     "PlanningSettings",
     "Settings",
+    "WindowSettings",
     "load_settings",
 ]
 
@@ -53,7 +55,9 @@ class CostSettings(_Section):
     slip: float = Field(50.0, ge=0, description="a renewal that comes after the slip point: unplanned work")
     renew: float = Field(5.0, ge=0, description="one renewal by the executor")
     install: float = Field(2.0, ge=0, description="one installation of a certificate that is already issued")
-    investigate: float = Field(40.0, ge=0, description="a person looks into one renewal")
+    reissue: float = Field(8.0, ge=0, description="one renewal by the executor at another authority")
+    fix: float = Field(60.0, ge=0, description="a person mends a cause that is known")
+    escalate: float = Field(40.0, ge=0, description="the owner looks into one renewal")
     retire: float = Field(10.0, ge=0, description="a person confirms that a certificate is no longer used")
     default_criticality: float = Field(0.5, ge=0, le=1, description="for hosts whose criticality is unknown")
 
@@ -63,7 +67,18 @@ class EffectSettings(_Section):
 
     renew: float = Field(0.95, ge=0, le=1)
     install: float = Field(0.95, ge=0, le=1)
-    investigate: float = Field(0.6, ge=0, le=1)
+    reissue: float = Field(0.9, ge=0, le=1)
+    fix: float = Field(0.8, ge=0, le=1)
+    escalate: float = Field(0.6, ge=0, le=1)
+    blocked: float = Field(
+        0.3,
+        ge=0,
+        le=1,
+        description="what of `renew` is left where the last attempt failed for a lasting cause",
+    )
+    trusted_after: float = Field(
+        20.0, ge=0, description="so many actions on record weigh as much as the assumptions above"
+    )
 
 
 class ModelSettings(_Section):
@@ -74,9 +89,56 @@ class ModelSettings(_Section):
     seed: int = 0
 
 
+class _Hosts(_Section):
+    """Which hosts something is about; all, unless narrowed down."""
+
+    owner: str | None = None
+    environment: str | None = None
+    host: str | None = Field(None, description="a pattern such as *.shop.example, for a name or an endpoint")
+
+
+class WindowSettings(_Hosts):
+    """When changes may be made: hosts that a window is about are changed in their windows only."""
+
+    rrule: str = Field(
+        description="start of each, as a recurrence of RFC 5545: FREQ=WEEKLY;BYDAY=TU;BYHOUR=2"
+    )
+    hours: float = Field(gt=0)
+
+
+class FreezeSettings(_Hosts):
+    """When no change may be made, but to what has expired."""
+
+    start: AwareDatetime
+    end: AwareDatetime
+
+
 class PlanningSettings(_Section):
     """How plans are made."""
 
+    horizon_days: float = Field(14.0, gt=0, le=90, description="how far ahead actions are scheduled")
+    slot_hours: float = Field(6.0, gt=0, le=24)
+    actions_per_hour: float = Field(60.0, gt=0, description="what the executor can do")
+    people_hours_per_day: float = Field(40.0, ge=0, description="of all people, on a working day")
+    owner_hours_per_day: float = Field(8.0, ge=0, description="of each owner, on a working day")
+    hours_fix: float = Field(1.0, ge=0, description="a person's time for one `fix`")
+    hours_escalate: float = Field(0.5, ge=0)
+    hours_retire: float = Field(0.25, ge=0)
+    country: str | None = Field(None, description="ISO 3166 code; its public holidays are no working days")
+    timezone: str = Field("UTC", description="of windows and working days")
+    failure_domain: Literal["registered_domain", "owner", "issuer"] = Field(
+        "registered_domain", description="what would break together ..."
+    )
+    max_per_failure_domain: int = Field(20, ge=1, description="... and how many changes a slot may bring it")
+    max_expiries_per_day: int = Field(
+        500, ge=1, description="of the new certificates, so that next time does not crowd"
+    )
+    safe_lead_days: float = Field(
+        1.0, ge=0, description="the executor starts so long before expiry at the latest"
+    )
+    people_lead_days: float = Field(3.0, ge=0, description="people do")
+    windows: list[WindowSettings] = []
+    freezes: list[FreezeSettings] = []
     holdout_share: float = Field(
         0.0,
         ge=0,
@@ -154,6 +216,9 @@ class ExecutorSettings(_Section):
     """How actions are carried out."""
 
     issuer: str | None = Field(None, description="issuer for hosts whose inventory row names none")
+    fallback_issuer: str | None = Field(
+        None, description="issuer for `reissue`, when the usual one is in trouble"
+    )
     installer: str | None = Field(None, description="installer for hosts whose inventory row names none")
     handshakes: int = Field(3, ge=1, description="matching handshakes in a row that prove an installation")
     verify_timeout_s: float = Field(15.0, gt=0)

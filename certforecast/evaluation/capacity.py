@@ -147,7 +147,7 @@ def money(
     """Compare what looking into `k` renewals at each moment, each of them once, would have averted.
 
     Every model and rule ranks by the loss it expects, by the same costs and the same criticality of hosts. A
-    look averts the share ``effects.investigate`` of what the renewal came to cost: of an outage if it failed,
+    look averts the share ``effects.escalate`` of what the renewal came to cost: of an outage if it failed,
     of unplanned work if it slipped, unless the slip point had passed.
 
     Parameters
@@ -185,7 +185,7 @@ def money(
     failed = (first["outcome"] == "failed").astype(float).where(known, 0.0)
     came_to = _loss(first, slipped, failed, costs)
     loss = float(came_to.groupby(first["fingerprint"]).max().sum())
-    avertible = effects.investigate * came_to
+    avertible = effects.escalate * came_to
     lineages = Lineages(first["lineage"])
 
     def looks_by(score: "pd.Series[float]") -> Flags:
@@ -193,9 +193,9 @@ def money(
 
     averted, gains, records = {}, {}, []
     for model, table in tables.items():
-        expected = effects.investigate * _loss(table, table["p_slipped"], table["p_failed"], costs)
+        expected = effects.escalate * _loss(table, table["p_slipped"], table["p_failed"], costs)
         looks = looks_by(expected) & known
-        paying = looks_by(expected.where(expected > costs.investigate)) & known
+        paying = looks_by(expected.where(expected > costs.escalate)) & known
         averted[model] = lineages.totals(avertible * looks)
         gains[model] = float(avertible[looks].sum())
         low, high = interval(averted[model])
@@ -207,9 +207,9 @@ def money(
                 "averted": gains[model],
                 "averted_low": low,
                 "averted_high": high,
-                "share": _share(gains[model], effects.investigate * loss),
+                "share": _share(gains[model], effects.escalate * loss),
                 "paying_looks": int(paying.sum()),
-                "net": float(avertible[paying].sum()) - costs.investigate * int(paying.sum()),
+                "net": float(avertible[paying].sum()) - costs.escalate * int(paying.sum()),
             }
         )
     for model, record in zip(tables, records, strict=True):

@@ -24,7 +24,7 @@ __all__ = ["Executor", "OnStep"]
 #: Called with the lineage's name and the step's when a step begins.
 OnStep = Callable[[str, str], None]
 
-_FOR_PEOPLE: Final = ("investigate", "retire")
+_FOR_PEOPLE: Final = ("escalate", "retire")
 _HARMLESS: Final = re.compile(r"[0-9A-Za-z_-]{1,64}")
 
 

@@ -5,15 +5,36 @@ from typing import TYPE_CHECKING
 from certforecast.lazy import lazy
 
 if TYPE_CHECKING:
-    from certforecast.planning.plan import Action, ActionKind, Endpoint, HeldOut, Plan, Probabilities
+    from certforecast.planning.changes import Change, compare
+    from certforecast.planning.plan import (
+        Action,
+        ActionKind,
+        Endpoint,
+        HeldOut,
+        Plan,
+        Probabilities,
+        Timetable,
+    )
     from certforecast.planning.ranking import make_plan
 
-__all__ = ["Action", "ActionKind", "Endpoint", "HeldOut", "Plan", "Probabilities", "make_plan"]
+__all__ = [
+    "Action",
+    "ActionKind",
+    "Change",
+    "Endpoint",
+    "HeldOut",
+    "Plan",
+    "Probabilities",
+    "Timetable",
+    "compare",
+    "make_plan",
+]
 
 __getattr__ = lazy(
     __name__,
     {
-        "plan": ["Action", "ActionKind", "Endpoint", "HeldOut", "Plan", "Probabilities"],
+        "changes": ["Change", "compare"],
+        "plan": ["Action", "ActionKind", "Endpoint", "HeldOut", "Plan", "Probabilities", "Timetable"],
         "ranking": ["make_plan"],
     },
 )

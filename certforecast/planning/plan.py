@@ -20,16 +20,19 @@ __all__ = [
     "HeldOut",
     "Plan",
     "Probabilities",
+    "Timetable",
     "action_id",
     "plan_id",
 ]
 
 #: Version of the plan's schema; a plan of a newer version is refused.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
-#: ``renew``: order and install a new certificate. ``install``: serve one that is issued already.
-#: ``investigate`` and ``retire`` are for people.
-ActionKind = Literal["renew", "install", "investigate", "retire"]
+#: For the executor: ``renew`` orders and installs a new certificate, ``install`` serves one that is issued
+#: already, ``reissue`` renews at another authority. For people: ``fix`` mends the cause in `Action.check`,
+#: ``rehearse`` tries what a renewal would meet, ``escalate`` asks the owner to look, ``retire`` confirms that
+#: a certificate is no longer used. ``wait``: nothing yet; `Action.then` comes at `Action.start`.
+ActionKind = Literal["renew", "install", "reissue", "fix", "rehearse", "escalate", "retire", "wait"]
 
 
 _AGAIN = "make it again with 'certforecast plan'"
@@ -76,6 +79,17 @@ class Action(_Model):
     expected_loss: float = Field(description="if nothing is done")
     expected_loss_averted: float
     cost: float
+    hours: float = Field(0.0, ge=0, description="of a person")
+    owner: str | None = None
+    check: str | None = Field(None, description="for fix: the check or attempt that failed, and how")
+    deadline: AwareDatetime | None = Field(None, description="when the loss begins: the expiry, or now")
+    latest_start: AwareDatetime | None = Field(
+        None, description="the last moment that is in time for certain"
+    )
+    start: AwareDatetime | None = Field(
+        None, description="when to begin; null: there is no room within the horizon"
+    )
+    then: ActionKind | None = Field(None, description="for wait: what is to be done once waiting ends")
     criticality: float | None = None
     issuer: str | None = Field(None, description="a name under [issuers] in the settings")
     installer: str | None = Field(None, description="a name under [installers] in the settings")
@@ -98,6 +112,16 @@ class HeldOut(_Model):
     why: str
 
 
+class Timetable(_Model):
+    """How the actions were scheduled."""
+
+    horizon_ends: AwareDatetime
+    value: float = Field(description="expected loss averted less costs, of all that has a start")
+    bound: float = Field(description="no schedule within the limits is worth more")
+    gap: float = Field(ge=0, le=1, description="what may be missing to the best, as a share of the bound")
+    method: Literal["exact", "heuristic"]
+
+
 class Plan(_Model):
     """Actions, most worthwhile first, with the time until which they may be carried out."""
 
@@ -108,6 +132,7 @@ class Plan(_Model):
     expires_at: AwareDatetime
     model: str | None = None
     actions: tuple[Action, ...]
+    timetable: Timetable | None = None
     held_out: tuple[HeldOut, ...] = Field((), description="left alone on purpose; never touched")
 
     def write(self, path: Path | str) -> None:

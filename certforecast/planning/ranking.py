@@ -1,22 +1,28 @@
 """From forecasts to ranked actions: what to do, in which order, and what it is worth."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
 
 from certforecast.clock import Clock, as_utc, system_clock
 from certforecast.loss import expected_loss
+from certforecast.planning.effects import learned
 from certforecast.planning.holdout import hold_out
-from certforecast.planning.plan import Action, ActionKind, Endpoint, Plan, Probabilities, action_id, plan_id
+from certforecast.planning.options import options
+from certforecast.planning.plan import Action, Endpoint, Plan, Probabilities, action_id, plan_id
 from certforecast.planning.reasons import explained, reasons
+from certforecast.planning.scheduling import Draft, schedule
 from certforecast.policy import RenewalPolicy
 from certforecast.renewals import HasTables, renewals
 from certforecast.renewals.known import Known
 from certforecast.renewals.places import inventory, serving
-from certforecast.settings import Settings
+from certforecast.settings import EffectSettings, Settings
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     import pandas as pd
 
     from certforecast.models.classifier import OutcomeClassifier
@@ -24,8 +30,11 @@ if TYPE_CHECKING:
 
 __all__ = ["make_plan"]
 
-#: From which probability on a certificate is proposed for retirement.
-RETIRE_FROM = 0.5
+#: What is asked of certificates.
+_CERTIFICATE: Final = (
+    *("fingerprint", "names", "name_set_id", "registered_domains", "issuer_org"),
+    *("not_before", "not_after"),
+)
 
 
 def make_plan(
@@ -64,9 +73,16 @@ def make_plan(
     Returns
     -------
     Plan
-        Ranked by expected loss averted less the action's cost; actions not worth their cost are left out.
+        Ranked by expected loss averted less the action's cost; what is not worth its cost is left out. Each
+        has its start within the limits of ``settings.planning``; what does not start before the plan expires
+        waits, and comes last.
+
+    Raises
+    ------
+    InputError
+        If a maintenance window, time zone or country in the settings is not understood.
     """
-    now = clock()
+    now, moment = clock(), as_utc(as_of)
     known = renewals(history, as_of, settings.policy)
     successors = known.set_index("fingerprint")["successor"].dropna()
     rows = [
@@ -78,37 +94,56 @@ def make_plan(
     ]
     places = _places(history, as_of)
     described = _inventory(history, as_of)
-    names = _names(history, as_of)
-    actions = []
+    certificates = history.tables().at([as_of]).certificates.select(*_CERTIFICATE).to_pandas()
+    by_key = {certificate.fingerprint: certificate for certificate in certificates.itertuples()}
+    effects = learned(history, as_of, settings.effects, settings.executor.actor)
+    drafts = []
     for row in rows:
         key = row["fingerprint"]
-        action = _best(row, names[key], places[key], described.get(key, {}), settings)
-        if action is not None:
-            actions.append(action)
-    actions, held_out = hold_out(actions, as_utc(as_of), settings.planning, settings.costs)
-    actions.sort(key=lambda action: (action.cost - action.expected_loss_averted, action.not_after, action.id))
+        draft = _draft(row, by_key[key], places[key], described.get(key, {}), settings, effects)
+        if draft is not None:
+            drafts.append(draft)
+    kept, held_out = hold_out([draft.action for draft in drafts], moment, settings.planning, settings.costs)
+    spared = {left.fingerprint for left in held_out}
+    drafts = [draft for draft in drafts if draft.action.fingerprint not in spared]
     if explainer is not None:
-        actions = explained(actions, history, explainer, forecasts, settings.policy)
+        told = explained(kept, history, explainer, forecasts, settings.policy)
+        drafts = [replace(draft, action=action) for draft, action in zip(drafts, told, strict=True)]
+    still_open = _still_open(explainer, forecasts, settings)
+    actions, timetable = schedule(drafts, certificates, moment, settings, still_open)
+    actions.sort(key=_order)
     ranked = tuple(action.model_copy(update={"rank": rank}) for rank, action in enumerate(actions, start=1))
     return Plan(
         id=plan_id(as_of, ranked),
         created_at=now,
-        as_of=as_utc(as_of),
+        as_of=moment,
         expires_at=now + timedelta(hours=settings.executor.plan_valid_hours),
         model=model,
         actions=ranked,
+        timetable=timetable,
         held_out=tuple(sorted(held_out, key=lambda left: (-left.expected_loss_averted, left.fingerprint))),
     )
 
 
-def _best(
+def _order(action: Action) -> tuple[bool, float, datetime, str]:
+    """What is worth most comes first, what waits last."""
+    return (
+        action.kind == "wait",
+        action.cost - action.expected_loss_averted,
+        action.not_after,
+        action.id,
+    )
+
+
+def _draft(
     row: dict[str, Any],
-    names: list[str],
+    certificate: Any,
     endpoints: list[Endpoint],
     host: dict[str, Any],
     settings: Settings,
-) -> Action | None:
-    loss = expected_loss(row["p_slipped"], row["p_failed"], host.get("criticality"), settings.costs)
+    effects: EffectSettings,
+) -> Draft | None:
+    """Choose what averts most for one renewal; None if nothing is worth its cost."""
     issuer = (
         host.get("host_issuer") if host.get("host_issuer") in settings.issuers else settings.executor.issuer
     )
@@ -118,26 +153,20 @@ def _best(
         else settings.executor.installer
     )
     able = issuer is not None and installer is not None and bool(endpoints)
-    costs: dict[ActionKind, float] = {
-        "renew": settings.costs.renew,
-        "install": settings.costs.install,
-        "investigate": settings.costs.investigate,
-        "retire": settings.costs.retire,
-    }
-    options = _options(row, loss, able, settings)
-    kind, averted = max(options, key=lambda option: option[1] - costs[option[0]])
-    cost = costs[kind]
-    if averted <= cost:
+    criticality = host.get("criticality")
+    best = max(options(row, criticality, able, settings, effects), key=lambda option: option.net)
+    if best.net <= 0:
         return None
-    return Action(
-        id=action_id(kind, row["fingerprint"], row["as_of"]),
+    names = tuple(certificate.names)
+    action = Action(
+        id=action_id(best.kind, row["fingerprint"], row["as_of"]),
         rank=1,
-        kind=kind,
+        kind=best.kind,
         lineage=row["lineage"],
         name=row["name"],
         fingerprint=row["fingerprint"],
         successor=row.get("successor"),
-        names=tuple(names),
+        names=names,
         endpoints=tuple(endpoints),
         not_after=row["not_after"],
         probabilities=Probabilities(
@@ -146,29 +175,44 @@ def _best(
             failed=row["p_failed"],
             retired=row["p_retired"],
         ),
-        expected_loss=loss,
-        expected_loss_averted=averted,
-        cost=cost,
-        criticality=host.get("criticality"),
-        issuer=issuer,
+        expected_loss=expected_loss(row["p_slipped"], row["p_failed"], criticality, settings.costs),
+        expected_loss_averted=best.failed + best.slipped,
+        cost=best.cost,
+        hours=best.hours,
+        owner=host.get("owner"),
+        check=best.check,
+        criticality=criticality,
+        issuer=settings.executor.fallback_issuer if best.kind == "reissue" else issuer,
         installer=installer,
         reasons=tuple(reasons(row)),
     )
+    return Draft(
+        action,
+        best,
+        environment=host.get("environment"),
+        organisation=certificate.issuer_org,
+        registered_domain=next(iter(certificate.registered_domains), None),
+        name_set=certificate.name_set_id,
+        lifetime_days=row["validity_days"],
+        slip_days=row["days_to_slip"],
+    )
 
 
-def _options(
-    row: dict[str, Any], loss: float, able: bool, settings: Settings
-) -> Iterator[tuple[ActionKind, float]]:
-    """Yield the actions that make sense, each with the loss it averts."""
-    effects = settings.effects
-    if row["p_retired"] >= RETIRE_FROM:
-        # What it saves is the look that somebody would otherwise take at an alarm about nothing.
-        yield "retire", row["p_retired"] * settings.costs.investigate
-    if able and row.get("unserved") == 1.0:
-        yield "install", effects.install * loss
-    elif able and row["days_past_due"] >= 0:
-        yield "renew", effects.renew * loss
-    yield "investigate", effects.investigate * loss
+def _still_open(
+    explainer: "OutcomePool | OutcomeClassifier | None", forecasts: "pd.DataFrame", settings: Settings
+) -> dict[str, "npt.NDArray[np.float64]"] | None:
+    """Say by fingerprint how likely each renewal has not come by itself by each slot; None if nobody can."""
+    from certforecast.features import FEATURES
+    from certforecast.renewals import OUTCOMES
+
+    if explainer is None or getattr(explainer, "times_", None) is None or forecasts.empty:
+        return None
+    planning = settings.planning
+    count = max(1, round(planning.horizon_days * 24 / planning.slot_hours))
+    days = [number * planning.slot_hours / 24 for number in range(count)]
+    incidence = explainer.predict_incidence(forecasts[list(FEATURES)], days)
+    over = incidence.sum(axis=1) - incidence[:, OUTCOMES.index("failed")]
+    return dict(zip(forecasts["fingerprint"], 1.0 - np.clip(over, 0.0, 1.0), strict=True))
 
 
 def _failed_rows(frame: "pd.DataFrame", as_of: datetime, settings: Settings) -> list[dict[str, Any]]:
@@ -189,6 +233,7 @@ def _failed_rows(frame: "pd.DataFrame", as_of: datetime, settings: Settings) -> 
                 "p_retired": 0.0,
                 "days_left": (row["not_after"] - moment) / timedelta(days=1),
                 "days_past_due": (moment - row["due"]) / timedelta(days=1),
+                "days_to_slip": (row["slip_point"] - moment) / timedelta(days=1),
                 "validity_days": (row["not_after"] - row["not_before"]) / timedelta(days=1),
                 "unserved": 1.0 if row["successor"] else 0.0,
                 "unserved_days": (moment - issued) / timedelta(days=1) if issued else None,
@@ -208,11 +253,6 @@ def _places(history: HasTables, as_of: datetime) -> dict[str, list[Endpoint]]:
 def _inventory(history: HasTables, as_of: datetime) -> dict[str, dict[str, Any]]:
     rows = inventory(Known(history.tables(), [as_of], RenewalPolicy())).to_pandas().to_dict("records")
     return {row["fingerprint"]: _plain(row) for row in rows}
-
-
-def _names(history: HasTables, as_of: datetime) -> dict[str, list[str]]:
-    known = history.tables().at([as_of]).certificates.select("fingerprint", "names").to_pandas()
-    return {row.fingerprint: list(row.names) for row in known.itertuples()}
 
 
 def _plain(row: dict[Any, Any]) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from certforecast.policy import RenewalPolicy
 from certforecast.settings import CostSettings, EffectSettings
 from tests.evaluation.conftest import OUTCOMES, P_COLUMNS, START, Constant, days
 
-COSTS = CostSettings(outage_per_day=1000, outage_days=1, slip=50, investigate=40, default_criticality=0.5)
-EFFECTS = EffectSettings(investigate=0.5)
+COSTS = CostSettings(outage_per_day=1000, outage_days=1, slip=50, escalate=40, default_criticality=0.5)
+EFFECTS = EffectSettings(escalate=0.5)
 
 
 def by_hand() -> BacktestResult:
@@ -109,7 +109,7 @@ def test_money_by_hand() -> None:
     assert (three["looks"], three["averted"]) == (3, 525)
     assert three["paying_looks"] == 1  # only b averts more than 40
     assert three["net"] == 500 - 40
-    nothing = money(result, COSTS, EffectSettings(investigate=0)).iloc[0]
+    nothing = money(result, COSTS, EffectSettings(escalate=0)).iloc[0]
     assert nothing["averted"] == 0
     assert np.isnan(nothing["share"])
 

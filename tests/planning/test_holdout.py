@@ -70,7 +70,7 @@ def test_the_lot_stays_the_same_whatever_the_forecast_and_grows_with_the_share()
 @given(
     criticality=st.none() | st.floats(0, 1),
     limit=st.floats(0, 1),
-    kind=st.sampled_from(["renew", "install", "investigate", "retire"]),
+    kind=st.sampled_from(["renew", "install", "escalate", "retire"]),
     days=st.integers(-5, 5),
 )
 def test_only_what_the_executor_would_do_about_something_minor_before_its_expiry(

@@ -63,7 +63,7 @@ def test_what_is_due_is_renewed_and_what_is_not_due_is_left_alone() -> None:
     assert only(propose(timeline, 70)).kind == "renew"
     assert propose(timeline, 30, default=(0.97, 0.01, 0.01, 0.01)).actions == ()
     # Not due, but so doubtful that a look is worth its cost.
-    assert only(propose(timeline, 30)).kind == "investigate"
+    assert only(propose(timeline, 30)).kind == "escalate"
     action = only(propose(timeline, 70))
     assert (action.fingerprint, action.names) == (key, ("a.shop.example",))
     assert [str(endpoint) for endpoint in action.endpoints] == ["a:443"]
@@ -86,13 +86,13 @@ def test_what_has_expired_and_is_served_has_failed_for_certain() -> None:
 
 def test_without_issuer_or_installer_a_person_is_asked() -> None:
     timeline, _ = served("a")
-    assert only(propose(timeline, 85, issuers={}, installers={}, executor={})).kind == "investigate"
+    assert only(propose(timeline, 85, issuers={}, installers={}, executor={})).kind == "escalate"
 
 
 def test_what_was_never_seen_cannot_be_proven_and_is_looked_into() -> None:
     timeline = Timeline()
     timeline.certificate("a", "a.shop.example", 0)
-    assert only(propose(timeline, 85)).kind == "investigate"
+    assert only(propose(timeline, 85)).kind == "escalate"
 
 
 @pytest.mark.parametrize(("p_retired", "kind"), [(0.49, "renew"), (0.97, "retire")])
@@ -178,7 +178,7 @@ def prices(draw: st.DrawFn) -> CostSettings:
     return CostSettings(
         renew=draw(amounts),
         install=draw(amounts),
-        investigate=draw(amounts),
+        escalate=draw(amounts),
         retire=draw(amounts),
         slip=draw(amounts),
         outage_per_day=draw(st.floats(0, 5000)),
@@ -193,7 +193,10 @@ def test_whatever_the_forecasts_and_the_costs(
     plan = minor.plan(given, costs)
     worth = [action.expected_loss_averted - action.cost for action in plan.actions]
     assert all(value > 0 for value in worth)
-    assert worth == sorted(worth, reverse=True)
+    waits = [action.kind == "wait" for action in plan.actions]
+    assert waits == sorted(waits)  # what waits comes last
+    done = [value for value, wait in zip(worth, waits, strict=True) if not wait]
+    assert done == sorted(done, reverse=True)
     assert [action.rank for action in plan.actions] == list(range(1, len(worth) + 1))
     assert len({action.id for action in plan.actions}) == len(worth)
     assert len({action.fingerprint for action in plan.actions}) == len(worth)
@@ -231,7 +234,7 @@ def test_the_situation_is_what_it_is_said_to_be(minor: Situation) -> None:
     assert kinds.pop(minor.unserved) == "install"
     assert kinds.pop(minor.expired) == "renew"
     assert {kinds.pop(key) for key in minor.due} == {"renew"}
-    assert set(kinds.values()) == {"investigate"}
+    assert set(kinds.values()) == {"escalate"}
 
 
 def test_the_same_history_gives_the_same_plan() -> None:

@@ -115,7 +115,7 @@ def test_a_deaf_server_with_its_successor_in_place_has_nothing_to_roll_back(tmp_
 
 def test_what_is_for_people_is_left_to_them(tmp_path: Path) -> None:
     with Site(tmp_path).served() as site:
-        plan = plan_of(site.action(kind="investigate"), site.action(kind="retire"))
+        plan = plan_of(site.action(kind="escalate"), site.action(kind="retire"))
         for execute in (False, True):
             results = Executor(site.settings()).run(plan, execute=execute)
             assert [result.status for result in results] == ["for_people", "for_people"]
@@ -239,7 +239,7 @@ def test_a_run_that_came_to_no_end_is_told_and_holds_up_nothing(tmp_path: Path) 
 
     with Site(tmp_path).served() as site:
         settings, executor = site.settings(), Executor(site.settings())
-        first = plan_of(site.action(id="first", kind="investigate"))
+        first = plan_of(site.action(id="first", kind="escalate"))
         executor.run(first, execute=True)  # makes the database
         plan = plan_of(site.action(id="cancelled"), site.action(id="next"))
         client = DBOSClient(system_database_url=f"sqlite:///{settings.home}/executor.sqlite")

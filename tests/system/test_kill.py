@@ -86,7 +86,7 @@ def test_killed_while_an_acme_server_issues(tmp_path: Path) -> None:
 def test_what_was_begun_under_an_old_plan_is_finished_under_a_new_one(tmp_path: Path) -> None:
     with Site(tmp_path).served() as site:
         settings = site.settings()
-        old, new = plan_of(site.action()), plan_of(site.action(kind="investigate"))
+        old, new = plan_of(site.action()), plan_of(site.action(kind="escalate"))
         (result,) = act_and_die(old, settings, tmp_path, ["verify"], last=new)
         assert result.status == "for_people"
         with History(settings.store_path) as history:

@@ -1,4 +1,4 @@
-"""When to do what: the most valuable schedule that keeps every limit, with a bound on what any could reach."""
+"""When to do what: the most valuable schedule that keeps every limit, and a bound on what any could be."""
 
 from typing import TYPE_CHECKING
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from certforecast.planning.schedule.problem import NEVER, Floats, Ints, Limit, Problem
 
-__all__ = ["fill"]
+__all__ = ["Rooms", "fill"]
 
 #: Sums of fractions may exceed a limit by so little.
 _ROUNDING = 1e-9
@@ -25,22 +25,52 @@ def fill(problem: Problem, left: Floats) -> Ints:
     ndarray of int, shape (n_candidates,)
         `NEVER` for what has no room.
     """
-    slots = np.full(problem.shape[0], NEVER)
-    rooms = [_Room(limit) for limit in problem.binding]
-    usage = problem.usage
-    starts, numbers, amounts = usage.indptr.tolist(), usage.indices.tolist(), usage.data.tolist()
+    slots, rooms = np.full(problem.shape[0], NEVER), Rooms(problem)
     order = np.argsort(-left.max(axis=1, initial=-np.inf), kind="stable")
     choices = np.argsort(-left, axis=1, kind="stable")
     useful = problem.values > 0
-    for i in order[useful.any(axis=1)[order]].tolist():
-        needs = [(rooms[numbers[k]], amounts[k]) for k in range(starts[i], starts[i + 1])]
-        for t in choices[i][useful[i, choices[i]]].tolist():
-            if all(room.fits(t, amount) for room, amount in needs):
-                for room, amount in needs:
-                    room.take(t, amount)
-                slots[i] = t
+    worthwhile = np.flatnonzero((problem.values > 0).any(axis=1))
+    for i in order[np.isin(order, worthwhile)].tolist():
+        for slot in choices[i][useful[i, choices[i]]].tolist():
+            if rooms.fits(i, slot):
+                rooms.take(i, slot)
+                slots[i] = slot
                 break
     return slots
+
+
+class Rooms:
+    """What is left of all limits.
+
+    Parameters
+    ----------
+    problem : Problem
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        self._names = [limit.name for limit in problem.binding]
+        self._rooms = [_Room(limit) for limit in problem.binding]
+        usage = problem.usage
+        self._starts, self._limits = usage.indptr.tolist(), usage.indices.tolist()
+        self._amounts = usage.data.tolist()
+
+    def fits(self, candidate: int, slot: int) -> bool:
+        """Tell whether there is room for a candidate in a slot."""
+        for k in range(self._starts[candidate], self._starts[candidate + 1]):
+            if not self._rooms[self._limits[k]].fits(slot, self._amounts[k]):
+                return False
+        return True
+
+    def take(self, candidate: int, slot: int) -> None:
+        """Place a candidate in a slot."""
+        for k in range(self._starts[candidate], self._starts[candidate + 1]):
+            self._rooms[self._limits[k]].take(slot, self._amounts[k])
+
+    def full(self, candidate: int, slot: int) -> list[str]:
+        """Name the limits that leave no room for a candidate in a slot."""
+        places = range(self._starts[candidate], self._starts[candidate + 1])
+        wanting = [k for k in places if not self._rooms[self._limits[k]].fits(slot, self._amounts[k])]
+        return [self._names[self._limits[k]] for k in wanting]
 
 
 class _Room:

@@ -2,8 +2,8 @@
 
 Lagrangian relaxation [1]_: limits may be exceeded, at a price. Whatever the prices, the best that can be done
 then is worth at least as much as the best schedule that keeps the limits; prices that are just right leave
-little between the two. They are found by subgradient steps, each price at a pace that suits the size of its own
-slopes [2]_: an owner's hours and a whole fleet's capacity differ a thousandfold.
+little between the two. They are found by subgradient steps, each price at a pace that suits the size of its
+own slopes [2]_: an owner's hours and a whole fleet's capacity differ a thousandfold.
 
 References
 ----------
@@ -103,7 +103,7 @@ class Relaxation:
         starts = np.repeat(slots, np.diff(usage.indptr))
         cells = usage.indices[starts != NEVER] * count[1] + starts[starts != NEVER]
         found = np.bincount(cells, weights=usage.data[starts != NEVER], minlength=count[0] * count[1])
-        return found.reshape(count)
+        return np.asarray(found.reshape(count), dtype=np.float64)
 
 
 class Descent:

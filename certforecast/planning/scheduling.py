@@ -1,0 +1,243 @@
+"""Give actions their start: within the limits, and where the whole averts most."""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from certforecast.limits import limits_at
+from certforecast.planning.options import FOR_EXECUTOR, Option
+from certforecast.planning.plan import Action, Timetable
+from certforecast.planning.schedule import solve
+from certforecast.planning.schedule.filling import Rooms
+from certforecast.planning.timetable import levels, problem
+from certforecast.planning.windows import Place, Slots
+from certforecast.settings import AcmeIssuerSettings, Settings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Draft", "schedule"]
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """An action without its start, and what scheduling needs to know of it.
+
+    Attributes
+    ----------
+    action : Action
+    option : Option
+        What it was made from.
+    environment : str or None
+    organisation : str or None
+        Of the issuer of the certificate in place.
+    registered_domain, name_set : str or None
+    lifetime_days : float
+    slip_days : float
+        Until the slip point.
+    """
+
+    action: Action
+    option: Option
+    environment: str | None
+    organisation: str | None
+    registered_domain: str | None
+    name_set: str
+    lifetime_days: float
+    slip_days: float
+
+
+def schedule(
+    drafts: Sequence[Draft],
+    certificates: "pd.DataFrame",
+    now: datetime,
+    settings: Settings,
+    still_open: "Mapping[str, Floats] | None" = None,
+) -> tuple[list[Action], Timetable]:
+    """Schedule what is to be done.
+
+    Parameters
+    ----------
+    drafts : sequence of Draft
+    certificates : DataFrame of shape (n_certificates, n_columns)
+        All that are known: ``not_before, not_after, issuer_org, name_set_id, registered_domains``.
+    now : datetime
+        Start of the first slot.
+    settings : Settings
+        Limits, windows, costs.
+    still_open : mapping of str to ndarray of shape (n_slots,), optional
+        By fingerprint: the probability that the renewal has not come by itself by each slot. Default 1.
+
+    Returns
+    -------
+    list of Action
+        In the order given. What the executor would start after the plan expires, and what finds no room, is
+        a ``wait``.
+    Timetable
+    """
+    slots = Slots(now, settings.planning)
+    if not drafts:
+        end = Timetable(horizon_ends=slots.end, value=0.0, bound=0.0, gap=0.0, method="exact")
+        return [], end
+    jobs = _jobs(drafts, now, settings)
+    moments = [slots.moments(_place(draft, settings), expired=_expired(draft, now)) for draft in drafts]
+    allowed = np.array([[moment is not None for moment in row] for row in moments])
+    open_ = None
+    if still_open is not None:
+        certain = np.ones(len(slots.starts))
+        open_ = np.array([still_open.get(draft.action.fingerprint, certain) for draft in drafts])
+    asked = problem(
+        jobs,
+        slots,
+        settings.planning,
+        settings.costs.outage_days,
+        allowed=allowed,
+        still_open=open_,
+        tokens=_tokens(certificates, now),
+        expiring=_expiring(certificates, now),
+    )
+    found = solve(asked)
+    rooms = Rooms(asked)
+    for number in np.flatnonzero(found.slots >= 0).tolist():
+        rooms.take(number, int(found.slots[number]))
+    actions = []
+    for number, (draft, slot) in enumerate(zip(drafts, found.slots.tolist(), strict=True)):
+        if slot < 0 and not (asked.values[number] > 0).any():
+            continue  # at no time is it worth its cost
+        start = moments[number][slot] if slot >= 0 else None
+        full = rooms.full(number, int(asked.values[number].argmax())) if slot < 0 else []
+        actions.append(_placed(draft, start, now, settings, full))
+    table = Timetable(
+        horizon_ends=slots.end,
+        value=found.value,
+        bound=found.bound,
+        gap=found.gap,
+        method="exact" if found.method == "exact" else "heuristic",
+    )
+    return actions, table
+
+
+def _placed(
+    draft: Draft,
+    start: datetime | None,
+    now: datetime,
+    settings: Settings,
+    full: list[str],
+) -> Action:
+    action, planning = draft.action, settings.planning
+    machine = action.kind in FOR_EXECUTOR
+    lead = timedelta(days=planning.safe_lead_days if machine else planning.people_lead_days)
+    changes: dict[str, Any] = {
+        "start": start,
+        "deadline": max(action.not_after, now),
+        "latest_start": max(action.not_after - lead, now),
+    }
+    until = now + timedelta(hours=settings.executor.plan_valid_hours)
+    # People are told at once, and when to begin; the executor begins what its plan is still valid for.
+    if start is None or (machine and start >= until):
+        changes |= {"kind": "wait", "then": action.kind}
+        room = f"no room within the horizon; at its best time full: {', '.join(full)}"
+        why = f"waits until {start:%Y-%m-%d %H:%M} UTC" if start else room
+        changes["reasons"] = (*action.reasons, why)
+    return action.model_copy(update=changes)
+
+
+def _jobs(drafts: Sequence[Draft], now: datetime, settings: Settings) -> "pd.DataFrame":
+    """Give the columns of :data:`certforecast.planning.timetable.COLUMNS`."""
+    import pandas as pd
+
+    planning = settings.planning
+    rows = []
+    for draft in drafts:
+        action, option = draft.action, draft.option
+        machine = option.kind in FOR_EXECUTOR
+        left = (action.not_after - now) / timedelta(days=1)
+        authority, account = _authority(action, settings)
+        domains = {
+            "owner": action.owner,
+            "issuer": draft.organisation,
+            "registered_domain": draft.registered_domain,
+        }
+        rows.append(
+            {
+                "worth_failed": option.failed,
+                "worth_slipped": option.slipped,
+                "cost": option.cost,
+                "machine": machine,
+                "orders": option.kind in ("renew", "reissue"),
+                "hours": option.hours,
+                "owner": action.owner,
+                "domain": domains[planning.failure_domain] if machine else None,
+                "earliest_days": option.earliest_days,
+                "safe_days": left - (planning.safe_lead_days if machine else planning.people_lead_days),
+                "left_days": left,
+                "slip_days": draft.slip_days,
+                "lifetime_days": draft.lifetime_days,
+                "authority": authority,
+                "account": account,
+                "registered_domain": draft.registered_domain,
+                "name_set": draft.name_set,
+                "ari": False,
+                "same_names": option.kind == "renew",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _authority(action: Action, settings: Settings) -> tuple[str | None, str | None]:
+    section = settings.issuers.get(action.issuer) if action.issuer else None
+    if not isinstance(section, AcmeIssuerSettings):
+        return None, None
+    known = limits_at(section.directory_url)
+    return (known[0], action.issuer) if known else (None, None)
+
+
+def _place(draft: Draft, settings: Settings) -> Place:
+    planning = settings.planning
+    by_host = any(each.host is not None for each in (*planning.windows, *planning.freezes))
+    action = draft.action
+    names = (*action.names, *(endpoint.host for endpoint in action.endpoints)) if by_host else ()
+    return action.owner, draft.environment, names
+
+
+def _expired(draft: Draft, now: datetime) -> bool:
+    return draft.action.not_after <= now
+
+
+def _tokens(certificates: "pd.DataFrame", now: datetime) -> dict[tuple[str, str, str], float]:
+    """Say what is left in buckets by the certificates that were issued lately."""
+    from certforecast.limits import authorities
+
+    found = {}
+    for short, authority in authorities().items():
+        theirs = certificates[certificates["issuer_org"].isin(authority.organisations)]
+        first = theirs.groupby("name_set_id")["not_before"].transform("min")
+        for bucket in authority.buckets:
+            if bucket.counts != "orders" or bucket.per == "account":
+                continue
+            since = now - timedelta(seconds=bucket.capacity * bucket.refill_s)
+            recent = theirs["not_before"] > since
+            if "same names" in bucket.exempt:
+                recent &= theirs["not_before"] == first
+            rows: Any = theirs[recent].itertuples()
+            taken: dict[str, list[datetime]] = defaultdict(list)
+            for row in rows:
+                keys = row.registered_domains if bucket.per == "registered domain" else [row.name_set_id]
+                for key in keys:
+                    taken[str(key)].append(row.not_before.to_pydatetime())
+            for key, times in taken.items():
+                found[short, bucket.name, key] = levels(times, bucket, now)
+    return found
+
+
+def _expiring(certificates: "pd.DataFrame", now: datetime) -> dict[int, int]:
+    """Count by day ahead what expires already."""
+    ahead = (certificates["not_after"] - now) / timedelta(days=1)
+    return dict(Counter(np.floor(ahead[ahead >= 0]).astype(int).tolist()))

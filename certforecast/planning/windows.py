@@ -1,0 +1,169 @@
+"""When changes may be made: maintenance windows, freezes, and the hours people work."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, time, timedelta
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from certforecast.errors import InputError
+from certforecast.settings import FreezeSettings, PlanningSettings, WindowSettings
+
+if TYPE_CHECKING:
+    from dateutil import rrule
+
+__all__ = ["Place", "Slots", "first_moment", "working_hours"]
+
+#: A working day, local time.
+_OPENS, _CLOSES = time(8), time(18)
+
+#: Who and where a job is: owner, environment, and the names and endpoints it touches.
+Place = tuple[str | None, str | None, tuple[str, ...]]
+
+
+class Slots:
+    """The time ahead, in pieces of equal length.
+
+    Parameters
+    ----------
+    begin : datetime
+        With a time zone.
+    planning : PlanningSettings
+        Horizon, slots, windows and freezes.
+
+    Raises
+    ------
+    InputError
+        If a window's recurrence or the time zone is not understood.
+    """
+
+    def __init__(self, begin: datetime, planning: PlanningSettings) -> None:
+        self.length = timedelta(hours=planning.slot_hours)
+        count = max(1, round(timedelta(days=planning.horizon_days) / self.length))
+        self.starts = [begin.astimezone(UTC) + self.length * number for number in range(count)]
+        self._freezes = planning.freezes
+        zone = _zone(planning.timezone)
+        self._windows = [
+            (window, _openings(window, self.starts[0], self.end, zone)) for window in planning.windows
+        ]
+        self._known: dict[Place, list[datetime | None]] = {}
+
+    @property
+    def end(self) -> datetime:
+        """The end of the last slot."""
+        return self.starts[-1] + self.length
+
+    def moments(self, place: Place, *, expired: bool = False) -> Sequence[datetime | None]:
+        """Give for each slot the first moment at which a place may be changed; None where none is.
+
+        What has expired may be changed at any time: the harm is done already.
+        """
+        if expired:
+            return self.starts
+        if place not in self._known:
+            freezes = [freeze for freeze in self._freezes if _about(freeze, place)]
+            mine = [openings for window, openings in self._windows if _about(window, place)]
+            openings = sorted(opening for found in mine for opening in found) if mine else None
+            self._known[place] = [
+                first_moment(start, start + self.length, openings, freezes) for start in self.starts
+            ]
+        return self._known[place]
+
+
+def first_moment(
+    start: datetime,
+    end: datetime,
+    openings: Sequence[tuple[datetime, datetime]] | None,
+    freezes: Sequence[FreezeSettings],
+) -> datetime | None:
+    """Give the first moment from `start` to before `end` that lies in an opening and in no freeze.
+
+    Parameters
+    ----------
+    openings : sequence of (datetime, datetime) or None
+        Sorted. None: always open.
+    freezes : sequence of FreezeSettings
+    """
+    now = start
+    while now < end:
+        if openings is not None:
+            coming = next(((begin, close) for begin, close in openings if close > now), None)
+            if coming is None or coming[0] >= end:
+                return None
+            now = max(now, coming[0])
+        frozen = next((freeze for freeze in freezes if freeze.start <= now < freeze.end), None)
+        if frozen is None:
+            return now
+        now = frozen.end.astimezone(UTC)
+    return None
+
+
+def working_hours(slots: Slots, planning: PlanningSettings) -> list[float]:
+    """Give the share of a working day that lies in each slot; 0 to 1.
+
+    Raises
+    ------
+    InputError
+        If the country or the time zone is not known.
+    """
+    import holidays
+
+    zone = _zone(planning.timezone)
+    try:
+        free = holidays.country_holidays(planning.country) if planning.country else {}
+    except NotImplementedError as error:
+        raise InputError(
+            f"planning.country {planning.country!r} is no country whose holidays are known: give its "
+            "ISO 3166 code, such as DE"
+        ) from error
+    shares = []
+    for start in slots.starts:
+        begin, end, hours = start.astimezone(zone), (start + slots.length).astimezone(zone), timedelta()
+        for day in {begin.date(), end.date()}:
+            if day.weekday() < 5 and day not in free:
+                opens, closes = (datetime.combine(day, at, zone) for at in (_OPENS, _CLOSES))
+                hours += max(min(closes, end) - max(opens, begin), timedelta())
+        day_long = datetime.combine(begin.date(), _CLOSES) - datetime.combine(begin.date(), _OPENS)
+        shares.append(hours / day_long)
+    return shares
+
+
+def _about(hosts: WindowSettings | FreezeSettings, place: Place) -> bool:
+    owner, environment, names = place
+    return (
+        hosts.owner in (None, owner)
+        and hosts.environment in (None, environment)
+        and (hosts.host is None or any(fnmatchcase(name, hosts.host) for name in names))
+    )
+
+
+def _openings(
+    window: WindowSettings, start: datetime, end: datetime, zone: ZoneInfo
+) -> list[tuple[datetime, datetime]]:
+    """Give when a window is open between two moments."""
+    from dateutil.rrule import rrulestr
+
+    length = timedelta(hours=window.hours)
+    # A recurrence that names no start counts from a midnight before; local time is meant.
+    anchor = (start.astimezone(zone) - length - timedelta(days=1)).replace(tzinfo=None)
+    try:
+        rule: rrule.rrule | rrule.rruleset = rrulestr(
+            window.rrule, dtstart=anchor.replace(hour=0, minute=0, second=0, microsecond=0)
+        )
+    except (ValueError, KeyError, AttributeError) as error:
+        raise InputError(
+            f"planning.windows: {window.rrule!r} is no recurrence (RFC 5545, section 3.3.10): {error}; "
+            "write it like FREQ=WEEKLY;BYDAY=TU,TH;BYHOUR=2;BYMINUTE=0"
+        ) from error
+    last = end.astimezone(zone).replace(tzinfo=None)
+    opens = [moment.replace(tzinfo=zone).astimezone(UTC) for moment in rule.between(anchor, last, inc=True)]
+    return [(begin, begin + length) for begin in opens]
+
+
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise InputError(
+            f"planning.timezone {name!r} is not known: name one of the IANA database, such as Europe/Berlin"
+        ) from error
