@@ -1,4 +1,4 @@
-"""The command that turns forecasts into ranked actions."""
+"""The commands that turn forecasts into ranked, scheduled actions, and compare plans."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +12,11 @@ if TYPE_CHECKING:
     from certforecast.planning import Plan
 
 
-@app.command()
+plans = typer.Typer(invoke_without_command=True)
+app.add_typer(plans, name="plan")
+
+
+@plans.callback()
 def plan(
     context: typer.Context,
     as_of: AsOf = None,
@@ -24,10 +28,12 @@ def plan(
     as_json: Json = False,
     check: Annotated[bool, typer.Option("--check", help="Exit with 1 if there is anything to do.")] = False,
 ) -> None:
-    """Rank what to do by the loss it averts.
+    """Rank what to do by the loss it averts, and schedule it within the limits.
 
-    Writes the plan that 'certforecast act' takes.
+    Writes the plan that 'certforecast act' takes. 'certforecast plan diff A B' compares two.
     """
+    if context.invoked_subcommand is not None:
+        return
     from certforecast.models import forecast, load_model
     from certforecast.planning import make_plan
 
@@ -48,23 +54,76 @@ def plan(
         raise typer.Exit(1)
 
 
+@plans.command()
+def diff(
+    before: Annotated[Path, typer.Argument(help="The earlier plan.")],
+    after: Annotated[Path, typer.Argument(help="The later plan.")],
+    as_json: Json = False,
+    check: Annotated[bool, typer.Option("--check", help="Exit with 1 if they differ.")] = False,
+) -> None:
+    """Say what changed from one plan to the next, and why."""
+    from certforecast.planning import Plan, compare
+
+    changes = compare(Plan.read(before), Plan.read(after))
+    if as_json:
+        print_json(changes)
+    elif changes:
+        print_table(
+            f"From {before.name} to {after.name}",
+            [
+                ("", lambda change: change.what),
+                ("name", lambda change: change.name),
+                ("why", lambda change: "\n".join(change.why)),
+            ],
+            changes,
+        )
+    else:
+        say("both plans say the same")
+    if check and changes:
+        raise typer.Exit(1)
+
+
 def show_plan(made: "Plan", limit: int) -> None:
-    """Print the actions of a plan, most worthwhile first."""
-    shown = made.actions[:limit]
+    """Print the actions of a plan, most worthwhile first, then what waits."""
+    now = [action for action in made.actions if action.kind != "wait"]
+    waiting = [action for action in made.actions if action.kind == "wait"]
     print_table(
         f"Plan as of {made.as_of:%Y-%m-%d %H:%M} UTC",
         [
             ("#", lambda action: str(action.rank)),
             ("do", lambda action: action.kind),
+            ("start", lambda action: f"{action.start:%m-%d %H:%M}" if action.start else ""),
             ("expires", lambda action: f"{action.not_after:%Y-%m-%d}"),
             ("P(failed)", lambda action: f"{action.probabilities.failed:.0%}"),
             ("averts", lambda action: f"{action.expected_loss_averted:,.0f}"),
             ("costs", lambda action: f"{action.cost:,.0f}"),
             ("name, and because", lambda action: f"{action.name}\n{'; '.join(action.reasons[:2])}"),
         ],
-        shown,
-        caption=f"{len(shown)} of {len(made.actions)} actions shown",
+        now[:limit],
+        caption=f"{len(now[:limit])} of {len(now)} actions shown",
     )
+    if waiting:
+        print_table(
+            "Nothing to do yet",
+            [
+                ("then", lambda action: action.then),
+                ("from", lambda action: f"{action.start:%m-%d %H:%M}" if action.start else "no room"),
+                ("expires", lambda action: f"{action.not_after:%Y-%m-%d}"),
+                ("P(failed)", lambda action: f"{action.probabilities.failed:.0%}"),
+                ("averts", lambda action: f"{action.expected_loss_averted:,.0f}"),
+                (
+                    "name",
+                    lambda action: action.name if action.start else f"{action.name}\n{action.reasons[-1]}",
+                ),
+            ],
+            waiting[:limit],
+            caption=f"{len(waiting[:limit])} of {len(waiting)} shown",
+        )
+    if (timetable := made.timetable) is not None:
+        say(
+            f"scheduled until {timetable.horizon_ends:%Y-%m-%d}: averts {timetable.value:,.0f} more than it "
+            f"costs; no schedule within the limits can beat {timetable.bound:,.0f} (gap {timetable.gap:.1%})"
+        )
     if made.held_out:
         print_table(
             "Left alone on purpose, to learn from",

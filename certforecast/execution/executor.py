@@ -13,6 +13,7 @@ from certforecast.execution.record import held_out_rows
 from certforecast.execution.results import ActionResult, Status
 from certforecast.execution.steps import Done, Steps
 from certforecast.execution.workflow import carry_out, run_step
+from certforecast.planning.options import FOR_EXECUTOR
 from certforecast.planning.plan import Action, Plan
 from certforecast.settings import Settings
 
@@ -24,7 +25,6 @@ __all__ = ["Executor", "OnStep"]
 #: Called with the lineage's name and the step's when a step begins.
 OnStep = Callable[[str, str], None]
 
-_FOR_PEOPLE: Final = ("escalate", "retire")
 _HARMLESS: Final = re.compile(r"[0-9A-Za-z_-]{1,64}")
 
 
@@ -108,8 +108,8 @@ class Executor:
         results: list[ActionResult] = []
         failures, limit = 0, self._settings.executor.max_failures
         for action in actions:
-            if action.kind in _FOR_PEOPLE:
-                results.append(_for_people(action))
+            if (spared := self._not_ours(action)) is not None:
+                results.append(spared)
             elif failures >= limit:
                 results.append(
                     _result(action, "skipped", f"the line stopped after {failures} failures in a row")
@@ -122,6 +122,18 @@ class Executor:
                     results.append(_result(action, "failed", str(error)))
                 failures = 0 if results[-1].status == "verified" else failures + 1
         return results
+
+    def _not_ours(self, action: Action) -> ActionResult | None:
+        """Say what is not to be done here, or not yet."""
+        if action.kind == "wait":
+            return _result(action, "waiting", action.reasons[-1])
+        if action.kind not in FOR_EXECUTOR:
+            return _result(action, "for_people", "; ".join(action.reasons))
+        if action.start is not None and self._clock() < action.start:
+            return _result(
+                action, "waiting", f"it may begin at {action.start:%Y-%m-%d %H:%M} UTC: act again then"
+            )
+        return None
 
     def _carry_out(
         self, on_step: OnStep | None, document: dict[str, Any], checkpoint: Callable[..., dict[str, Any]]
@@ -137,8 +149,8 @@ class Executor:
         return result.model_dump(mode="json")
 
     def _rehearse(self, action: Action) -> ActionResult:
-        if action.kind in _FOR_PEOPLE:
-            return _for_people(action)
+        if (spared := self._not_ours(action)) is not None:
+            return spared
         try:
             ready = preflight(action, self._settings, self._clock)
         except ExecutionError as error:
@@ -154,10 +166,6 @@ class Executor:
             for endpoint, digest in zip(action.endpoints, served, strict=True)
         )
         return _result(action, "dry", f"{'; '.join(plans)}; prove at {where} now", served[0])
-
-
-def _for_people(action: Action) -> ActionResult:
-    return _result(action, "for_people", "; ".join(action.reasons))
 
 
 def _result(action: Action, status: Status, detail: str, fingerprint: str | None = None) -> ActionResult:

@@ -10,8 +10,9 @@ __all__ = ["ActionResult", "Status", "StepTime"]
 
 #: ``dry``: nothing was changed, nothing would stand in the way. ``verified``: proven on the wire.
 #: ``rolled_back``: not proven; what was there before is back, and that is proven. ``failed``: not done, the
-#: detail says why. ``for_people``: not the executor's to do. ``skipped``: the line had stopped.
-Status = Literal["dry", "verified", "rolled_back", "failed", "for_people", "skipped"]
+#: detail says why. ``for_people``: not the executor's to do. ``waiting``: not before its start. ``skipped``:
+#: the line had stopped.
+Status = Literal["dry", "verified", "rolled_back", "failed", "for_people", "waiting", "skipped"]
 
 
 class _Model(BaseModel):

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -88,7 +89,9 @@ def values(
     )
     # The sooner the better, where all else is equal.
     sooner = 1.0 - _HASTE * days
-    worth = sooner * (failed * in_time + slipped * before_slip) - cost * (1.0 if still_open is None else still_open)
+    worth = sooner * (failed * in_time + slipped * before_slip) - cost * (
+        1.0 if still_open is None else still_open
+    )
     earliest = jobs["earliest_days"].to_numpy(np.float64)[:, None]
     return np.asarray(np.where(days >= earliest, worth, -np.inf))
 
@@ -183,13 +186,11 @@ def levels(times: "Sequence[datetime]", bucket: Bucket, now: datetime) -> float:
     float
         0 to the bucket's capacity.
     """
-    level, last = float(bucket.capacity), None
-    for moment in [*sorted(times), now]:
-        if last is not None:
-            level = min(bucket.capacity, level + (moment - last).total_seconds() / bucket.refill_s)
-        if moment is not now:
-            level = max(level - 1.0, 0.0)
-        last = moment
+    full = float(bucket.capacity)
+    level = full
+    for moment, following in pairwise([*sorted(times), now]):
+        level = max(level - 1.0, 0.0)
+        level = min(full, level + (following - moment).total_seconds() / bucket.refill_s)
     return level
 
 

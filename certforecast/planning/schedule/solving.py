@@ -44,8 +44,8 @@ def solve(
     Schedule
         With a bound on what any schedule could be worth.
     """
-    n, slots = problem.shape
-    if n == 0 or slots == 0:
+    n = problem.shape[0]
+    if not (problem.values > 0).any():
         return Schedule(np.full(n, NEVER), 0.0, 0.0, "exact")
     best = None
     if int((problem.values > 0).sum()) <= exact_choices:
