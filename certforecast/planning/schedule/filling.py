@@ -2,23 +2,21 @@
 
 import numpy as np
 
-from certforecast.planning.schedule.problem import NEVER, Floats, Ints, Limit, Problem
+from certforecast.planning.schedule.problem import NEVER, ROUNDING, Floats, Ints, Limit, Problem
 
 __all__ = ["Rooms", "fill"]
 
-#: Sums of fractions may exceed a limit by so little.
-_ROUNDING = 1e-9
 
-
-def fill(problem: Problem, left: Floats) -> Ints:
+def fill(problem: Problem, left: Floats, urgency: Floats) -> Ints:
     """Place candidates where they are worth most, within all limits.
 
     Parameters
     ----------
     problem : Problem
     left : ndarray of float, shape (n_candidates, n_slots)
-        Values less the prices of what they use: who is worth most at these comes first, and goes where
-        it is worth most.
+        Values less the prices of what they use: each goes where it is worth most at these, if there is room.
+    urgency : ndarray of float, shape (n_candidates,)
+        Who comes first.
 
     Returns
     -------
@@ -26,11 +24,11 @@ def fill(problem: Problem, left: Floats) -> Ints:
         `NEVER` for what has no room.
     """
     slots, rooms = np.full(problem.shape[0], NEVER), Rooms(problem)
-    order = np.argsort(-left.max(axis=1, initial=-np.inf), kind="stable")
     choices = np.argsort(-left, axis=1, kind="stable")
     useful = problem.values > 0
-    worthwhile = np.flatnonzero((problem.values > 0).any(axis=1))
-    for i in order[np.isin(order, worthwhile)].tolist():
+    order = np.argsort(-urgency, kind="stable")
+    worthwhile = np.asarray(useful.any(axis=1))
+    for i in order[worthwhile[order]].tolist():
         for slot in choices[i][useful[i, choices[i]]].tolist():
             if rooms.fits(i, slot):
                 rooms.take(i, slot)
@@ -87,7 +85,7 @@ class _Room:
 
     def fits(self, slot: int, amount: float) -> bool:
         """Tell whether so much more may be used in a slot."""
-        return amount <= self._most[slot] + _ROUNDING
+        return amount <= self._most[slot] + ROUNDING
 
     def take(self, slot: int, amount: float) -> None:
         """Use so much in a slot."""

@@ -24,7 +24,7 @@ __all__ = ["Descent", "Prices", "Relaxation"]
 #: Of earlier slopes, kept in their running means.
 _MEMORY: Final = 0.9
 #: The last steps over the first.
-_END: Final = 0.01
+_END: Final = 0.003
 _LEAST: Final = 1e-9
 
 

@@ -11,10 +11,13 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-__all__ = ["NEVER", "Limit", "Problem", "Schedule"]
+__all__ = ["NEVER", "ROUNDING", "Limit", "Problem", "Schedule"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+
+#: Sums of fractions may exceed a limit by so little.
+ROUNDING: Final = 1e-9
 
 #: The slot of a candidate that is not done.
 NEVER: Final = -1
@@ -92,6 +95,18 @@ class Problem:
         amounts = np.concatenate([limit.amounts for limit in limits])
         numbers = np.repeat(np.arange(len(limits)), [len(limit.members) for limit in limits])
         return csr_array((amounts, (members, numbers)), shape=(self.shape[0], len(limits)))
+
+    def reduced(self) -> "Problem":
+        """Give the same problem without the choices that no schedule can make: more than a limit ever has."""
+        values = self.values.copy()
+        for limit in self.binding:
+            room = limit.capacity
+            if limit.refill is not None:
+                room = np.minimum(room, limit.level + np.cumsum(limit.refill))
+            if room.min(initial=np.inf) < limit.amounts.max(initial=0.0):
+                too_much = limit.amounts[:, None] > room + ROUNDING
+                values[limit.members] = np.where(too_much, -np.inf, values[limit.members])
+        return Problem(values, self.limits)
 
     def value(self, slots: Ints) -> float:
         """Give what a choice of slots is worth."""

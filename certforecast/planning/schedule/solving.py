@@ -12,11 +12,14 @@ __all__ = ["solve"]
 #: Choices (of a candidate and a slot) up to which the mixed-integer program is tried, and for how long.
 _EXACT_CHOICES: Final = 20_000
 _EXACT_SECONDS: Final = 10.0
-#: Steps for the prices at most; after each of so many a schedule is made at them.
-_STEPS: Final = 200
-_EVERY: Final = 25
+_EXACT_ENOUGH: Final = 0.002
+#: Steps for the prices at most, and after which shares of them schedules are made at the prices.
+_STEPS: Final = 500
+_TRIES: Final = (0.6, 0.8, 1.0)
+#: Length of the first steps, over what half of the candidates are worth.
+_PACE: Final = 2.0
 #: Near enough to the bound to stop.
-_ENOUGH: Final = 0.002
+_ENOUGH: Final = 0.005
 
 
 def solve(
@@ -45,14 +48,14 @@ def solve(
         With a bound on what any schedule could be worth.
     """
     n = problem.shape[0]
+    problem, best = problem.reduced(), None
     if not (problem.values > 0).any():
         return Schedule(np.full(n, NEVER), 0.0, 0.0, "exact")
-    best = None
     if int((problem.values > 0).sum()) <= exact_choices:
         from certforecast.planning.schedule.exact import best as by_program
 
         best = by_program(problem, _EXACT_SECONDS)
-        if best is not None and best.gap <= _ENOUGH:
+        if best is not None and best.gap <= _EXACT_ENOUGH:
             return best
     found = _by_prices(problem, steps, told)
     if best is None:
@@ -68,17 +71,22 @@ def _by_prices(problem: Problem, steps: int, told: Callable[[int, float], None] 
 
     relaxation = Relaxation(problem)
     prices = relaxation.no_prices()
-    best = problem.values.max(axis=1)
-    descent = Descent(prices, float(np.median(best[best > 0], keepdims=True).sum()), steps)
+    worth = problem.values.max(axis=1)
+    descent = Descent(prices, _PACE * float(np.median(worth[worth > 0])), steps)
     slots, value, bound, tightest = np.full(problem.shape[0], NEVER), 0.0, np.inf, prices
+    tries = {round(share * steps) for share in _TRIES}
     for number in range(steps + 1):
         reached, slope = relaxation.answer(prices)
         if reached < bound:
             bound, tightest = reached, prices
-        if number % _EVERY == 0 and (number >= steps // 2 or not number):
-            placed = fill(problem, relaxation.left(tightest))
-            if (worth := problem.value(placed)) > value:
-                slots, value = placed, worth
+        if number in tries:
+            left = relaxation.left(tightest)
+            earned = left.max(axis=1)
+            # Who pays its way comes first, then who is worth most; or both weigh alike. Neither always wins.
+            for urgency in (np.where(earned > 0, worth.max() + worth, worth), earned + worth):
+                placed = fill(problem, left, urgency)
+                if (total := problem.value(placed)) > value:
+                    slots, value = placed, total
             if told is not None:
                 told(number, 1.0 - value / bound if bound > 0 else 0.0)
             if value >= (1.0 - _ENOUGH) * bound:
