@@ -40,7 +40,8 @@ def production(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pebble]:
 
 @pytest.fixture(scope="module")
 def staging(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pebble]:
-    with pebble(tmp_path_factory.mktemp("staging")) as running:
+    # As real ones do, it would take a name that was validated once as valid.
+    with pebble(tmp_path_factory.mktemp("staging"), reuse=100) as running:
         running.dns("add-a", host="blocked.test", addresses=["127.0.0.9"])
         running.dns("add-caa", host="caa.test", policies=[{"tag": "issue", "value": "other-ca.test"}])
         yield running
@@ -232,8 +233,8 @@ def test_a_healthy_renewal_passes_and_nothing_is_changed(
     assert staging.issued() == ordered + 1
     assert not fleet.settings.staging_path.exists()
     assert sorted(path.name for path in (fleet.home / "keys").iterdir()) == ["staging.pem"]
-    log = (production.home / "pebble.log").read_text()
-    assert "order" not in log.split("Listening on")[-1]
+    assert "order-plz" in (staging.home / "pebble.log").read_text()
+    assert "order-plz" not in (production.home / "pebble.log").read_text()
 
 
 def test_four_faults_are_found_and_named_and_what_is_well_stays_so(fleet: Fleet, staging: Pebble) -> None:
@@ -257,7 +258,9 @@ def test_four_faults_are_found_and_named_and_what_is_well_stays_so(fleet: Fleet,
     def message(name: str) -> str:
         return found[name].findings[0][1].message
 
-    assert f"127.0.0.9: port {staging.http_port} cannot be reached: Connection refused" in message("blocked.test")
+    assert f"127.0.0.9: port {staging.http_port} cannot be reached: Connection refused" in message(
+        "blocked.test"
+    )
     assert "other-ca.test is allowed" in message("caa.test")
     assert str(folder) in message("readonly.test")
     assert "htp" in message("broken.test")
@@ -302,6 +305,15 @@ def test_a_path_that_is_served_from_elsewhere_is_found(fleet: Fleet, tmp_path: P
     (tmp_path / "elsewhere").mkdir()
     made = fleet.rehearse("good.test")["good.test"]
     assert codes(made) == {("challenge", "unauthorized"), ("order", "unauthorized")}
+
+
+def test_every_rehearsal_is_validated_anew(fleet: Fleet, staging: Pebble) -> None:
+    assert codes(fleet.rehearse("good.test")["good.test"]) == set()
+    staging.dns("add-a", host="good.test", addresses=["127.0.0.9"])
+    try:
+        assert ("order", "connection") in codes(fleet.rehearse("good.test")["good.test"])
+    finally:
+        staging.dns("clear-a", host="good.test")
 
 
 def test_an_account_that_is_gone_is_found(fleet: Fleet) -> None:

@@ -108,6 +108,24 @@ class AcmeIssuer:
         with self._explained():
             return self._opened().find_account()
 
+    def forget(self, order: Order) -> None:
+        """Give up what was validated for an order, so that the next one is validated anew.
+
+        Servers reuse authorizations for days; a client may deactivate them (RFC 8555, section 7.5.2).
+
+        Raises
+        ------
+        IssuanceError
+            If the server cannot be reached or refuses.
+        """
+        with self._explained():
+            acme = self._connected()
+            resource, _ = acme.order(order["url"], b"")
+            for url in resource.body.authorizations:
+                authorization, _ = acme.authorization(url)
+                if authorization.body.status == messages.STATUS_VALID:
+                    acme.deactivate_authorization(authorization)
+
     def _authorize(self, acme: "_Client", urls: Sequence[str], pauses: "_Pauses") -> None:
         """Have every name of an order validated."""
         pending = {}
