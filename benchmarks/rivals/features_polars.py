@@ -10,7 +10,18 @@ from math import pi
 import numpy as np
 import polars as pl
 from polars import col
-from rivals.common import DAY, FAILURES, POLICY, PROFILES, SUCCESSES, WINDOWS, calendar, components, limit
+from rivals.common import (
+    DAY,
+    FAILURES,
+    POLICY,
+    PROFILES,
+    REHEARSALS,
+    SUCCESSES,
+    WINDOWS,
+    calendar,
+    components,
+    limit,
+)
 
 __all__ = ["features"]
 
@@ -71,6 +82,7 @@ def features(tables: Mapping[str, pl.DataFrame], as_of: datetime) -> pl.DataFram
     targets = targets.lazy().join(previous, on="fingerprint", how="left").collect()
     attempts = _happenings(targets.lazy(), events, FAILURES).collect()
     successes = _happenings(targets.lazy(), events, SUCCESSES).collect()
+    rehearsals = _happenings(targets.lazy(), events, REHEARSALS).collect()
     late, failed = past["late"].mean(), past["failed"].mean()
 
     every, before, tried = targets.lazy(), past.lazy(), attempts.lazy()
@@ -86,7 +98,7 @@ def features(tables: Mapping[str, pl.DataFrame], as_of: datetime) -> pl.DataFram
         _validity(every, as_of),
         _lag(every, rows.lazy(), late, failed),
         _churn(every, sightings.lazy(), moves.lazy(), now),
-        _operations(every, tried, successes.lazy()),
+        _operations(every, tried, successes.lazy(), rehearsals.lazy()),
         _neighbours(every, before, places.lazy(), tried, late, failed),
         _calendar(every, targets),
     )
@@ -558,7 +570,9 @@ def _churn(targets: pl.LazyFrame, sightings: pl.LazyFrame, moves: pl.LazyFrame, 
     )
 
 
-def _operations(targets: pl.LazyFrame, attempts: pl.LazyFrame, successes: pl.LazyFrame) -> pl.LazyFrame:
+def _operations(
+    targets: pl.LazyFrame, attempts: pl.LazyFrame, successes: pl.LazyFrame, rehearsals: pl.LazyFrame
+) -> pl.LazyFrame:
     age, cause = col("now") - col("at"), pl.coalesce("code", "kind")
     month = age <= 30.0
     found = (
@@ -576,11 +590,17 @@ def _operations(targets: pl.LazyFrame, attempts: pl.LazyFrame, successes: pl.Laz
         )
     )
     fared = successes.group_by("fingerprint").agg(success_age=age.min())
+    rehearsed = (
+        rehearsals.filter(col("at") >= col("issued"))
+        .group_by("fingerprint")
+        .agg(rehearsed=col("at").max(), wrong=col("at").filter(col("code").is_not_null()).max())
+    )
     keys = targets.filter(col("spki_hash").is_not_null()).group_by("spki_hash")
     keys = keys.agg(key_sharing=col("lineage").n_unique() - 1.0)
     return (
         targets.join(found, on="fingerprint", how="left")
         .join(fared, on="fingerprint", how="left")
+        .join(rehearsed, on="fingerprint", how="left")
         .join(keys, on="spki_hash", how="left")
         .select(
             "fingerprint",
@@ -591,6 +611,10 @@ def _operations(targets: pl.LazyFrame, attempts: pl.LazyFrame, successes: pl.Laz
             attempt_causes=col("attempt_causes").fill_null(0.0),
             retry_interval=pl.when(col("month") >= 2.0).then(col("span") / (col("month") - 1.0)),
             reload_failed=col("reload_failed").fill_null(0.0),
+            rehearsal_failed=pl.when(col("rehearsed").is_not_null()).then(
+                (col("wrong").fill_null(-1.0) == col("rehearsed")).cast(float)
+            ),
+            days_since_rehearsal=col("now") - col("rehearsed"),
             key_reused=(col("spki_hash") == col("previous_spki")).cast(float),
         )
     )

@@ -12,7 +12,7 @@ import urllib3
 
 from certforecast.execution.rehearsal.findings import Finding
 from certforecast.execution.rehearsal.resolving import Resolver, ResolvingError
-from certforecast.execution.rehearsal.subject import Subject
+from certforecast.execution.rehearsal.subject import Subject, is_address
 from certforecast.settings import AcmeIssuerSettings
 
 if TYPE_CHECKING:
@@ -103,6 +103,7 @@ def _seen(subject: Subject, host: str, path: str, answer: str) -> Iterator[Findi
 
 def _fetch(resolver: Resolver, url: str, address: str, port: int) -> str:
     """Fetch by a given address, following redirects as authorities do."""
+    origin = urlsplit(url).hostname
     for _ in range(_REDIRECTS + 1):
         target = urlsplit(url)
         asked = target.port or {"http": 80, "https": 443}.get(target.scheme)
@@ -111,6 +112,8 @@ def _fetch(resolver: Resolver, url: str, address: str, port: int) -> str:
                 f"redirects to {url}, and authorities follow to the ports 80 and 443 only: mend the redirect",
                 "connection",
             )
+        if target.hostname != origin:
+            origin, address = target.hostname, _first(resolver, target.hostname)
         answer = _get(target.scheme, address, asked, target.hostname, target.path)
         location = answer.location
         if answer.status not in _MOVED or not location:
@@ -122,9 +125,6 @@ def _fetch(resolver: Resolver, url: str, address: str, port: int) -> str:
                 "unauthorized",
             )
         url = urljoin(url, location)
-        following = urlsplit(url).hostname or target.hostname
-        if following != target.hostname:
-            address = _first(resolver, following)
     raise _RefusedError(f"redirects more than {_REDIRECTS} times: mend the redirect", "connection")
 
 
@@ -163,6 +163,9 @@ def _get(scheme: str, address: str, port: int, host: str, path: str) -> _Answer:
 
 
 def _first(resolver: Resolver, host: str) -> str:
+    """Give the address that is asked after a redirect."""
+    if is_address(host):
+        return host
     try:
         found = resolver.addresses(host)
     except ResolvingError as error:

@@ -1,6 +1,8 @@
 """DNS as an authority would ask it: no hosts file, no search list."""
 
+import re
 from functools import cached_property
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from certforecast.errors import ExecutionError, InputError
@@ -12,6 +14,9 @@ __all__ = ["Caa", "Resolver", "ResolvingError"]
 
 #: Seconds for one question, all tries taken together.
 _PATIENCE_S: Final = 5.0
+
+_BRACKETED: Final = re.compile(r"\[([^]]+)\](?::(\d+))?")
+_PLAIN: Final = re.compile(r"([^:]+)(?::(\d+))?")
 
 
 class ResolvingError(ExecutionError):
@@ -33,10 +38,15 @@ class Resolver:
     ----------
     server : str or None
         As ``192.0.2.53``, ``192.0.2.53:5353`` or ``[2001:db8::53]:5353``; None means the system's.
+
+    Raises
+    ------
+    InputError
+        If it is no address.
     """
 
     def __init__(self, server: str | None = None) -> None:
-        self._server = server
+        self._server = None if server is None else _split(server)
 
     def addresses(self, name: str) -> list[str]:
         """Give the addresses of a name, IPv6 first, as authorities prefer them; none if there is none.
@@ -80,25 +90,32 @@ class Resolver:
         import dns.exception
         import dns.resolver
 
-        try:
-            if self._server is None:
-                return dns.resolver.Resolver()
-            host, port = _split(self._server)
+        if self._server is not None:
             resolver = dns.resolver.Resolver(configure=False)
-            resolver.nameservers, resolver.port = [host], port
+            resolver.nameservers, resolver.port = [self._server[0]], self._server[1]
             return resolver
-        except (ValueError, dns.exception.DNSException) as error:
+        try:
+            return dns.resolver.Resolver()
+        except dns.exception.DNSException as error:
             raise InputError(
-                f"rehearsal.resolver: {self._server or 'the system names no DNS server'}: {error}; set it to "
-                "an address such as 192.0.2.53 or 192.0.2.53:5353"
+                f"the system names no DNS server ({error}): set rehearsal.resolver to one"
             ) from error
 
 
 def _split(server: str) -> tuple[str, int]:
-    host, colon, port = server.rpartition(":")
-    if server.startswith("["):
-        inner, _, rest = server[1:].partition("]")
-        return inner, int(rest.removeprefix(":") or 53)
-    if not colon or ":" in host:  # IPv6 without a port has more colons than one
-        return server, 53
-    return host, int(port)
+    """Read an address, with a port or without.
+
+    Raises
+    ------
+    InputError
+        If it is none.
+    """
+    match = _BRACKETED.fullmatch(server) or _PLAIN.fullmatch(server)
+    host, port = match.groups() if match else (server, None)
+    try:
+        return str(ip_address(host)), int(port or 53)
+    except ValueError as error:
+        raise InputError(
+            f"rehearsal.resolver: {server!r} is no address such as 192.0.2.53, 192.0.2.53:5353 or "
+            "[2001:db8::53]:5353"
+        ) from error

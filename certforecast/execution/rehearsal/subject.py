@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from certforecast.execution.rehearsal.resolving import Resolver
     from certforecast.planning.rehearsing import Candidate
 
-__all__ = ["Subject"]
+__all__ = ["Subject", "is_address"]
 
 
 @dataclass(frozen=True)
@@ -75,10 +75,11 @@ class Subject:
     @property
     def hosts(self) -> list[str]:
         """Its names that are DNS names, wildcards as they are."""
-        return [name for name in self.candidate.names if not _is_address(name)]
+        return [name for name in self.candidate.names if not is_address(name)]
 
 
-def _is_address(name: str) -> bool:
+def is_address(name: str) -> bool:
+    """Say whether a name is an IP address."""
     try:
         ip_address(name)
     except ValueError:
