@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from certforecast.cli.app import Json, app, moment, open_history, settings_of
+from certforecast.cli.app import AsOf, Json, app, moment, open_history, settings_of
 from certforecast.cli.output import print_json, print_table, progress, say
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def rehearse(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say which would be rehearsed, and why.")
     ] = False,
+    as_of: AsOf = None,
     model: Annotated[Path | None, typer.Option(help="Saved model. Default: the one trained last.")] = None,
     as_json: Json = False,
     check: Annotated[bool, typer.Option("--check", help="Exit with 1 if anything was found.")] = False,
@@ -39,11 +40,14 @@ def rehearse(
     Checks the account, the clock, DNS, CAA, the challenge, files, space, configuration and reload, and orders
     at the CA's staging directory. What is found is stored, and forecasts know of it.
     """
+    from certforecast.errors import InputError
     from certforecast.execution.rehearsal import rehearse as rehearse_all
     from certforecast.execution.rehearsal.recording import SOURCE, rows
     from certforecast.planning import choose_rehearsals, named_rehearsals
 
-    settings, at = settings_of(context), moment(None)
+    if as_of is not None and not dry_run:
+        raise InputError("--as-of goes with --dry-run: what is rehearsed is rehearsed now")
+    settings, at = settings_of(context), moment(as_of)
     with open_history(settings) as history:
         if name:
             candidates = named_rehearsals(history, name, at, settings)
