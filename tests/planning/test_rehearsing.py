@@ -1,5 +1,6 @@
 """Which renewals are worth a rehearsal, and in which order."""
 
+import math
 from typing import Any
 
 import pandas as pd
@@ -60,7 +61,7 @@ def test_the_likeliest_to_fail_come_first_and_what_is_not_worth_it_is_left_out()
         "due in 20 days",
         "not rehearsed yet",
     )
-    assert first.gain == pytest.approx(450 * 0.5 * 0.9 * 2.718281828 ** (-20 / 30))
+    assert first.gain == pytest.approx(450 * 0.5 * 0.9 * math.exp(-20 / 30))
 
 
 def test_how_critical_it_is_and_what_its_host_uses_come_from_the_inventory() -> None:
@@ -133,6 +134,23 @@ def settings_with(lasting: float, rehearse: float, mend: float) -> Settings:
         rehearsal=RehearsalSettings(lasting_days=lasting),
         costs=CostSettings(),
     )
+
+
+@pytest.mark.parametrize(
+    ("to_due", "to_slip", "since", "averted"),
+    [
+        (0.0, 20.0, None, 45.0),
+        (-10.0, 10.0, None, 22.5),  # half-way from due to the slip point
+        (-20.0, 0.0, None, 0.0),
+        (30.0, 50.0, None, 45.0 / math.e),
+        (0.0, 20.0, 30.0, 45.0 * (1 - 1 / math.e)),
+        (0.0, 20.0, 0.0, 0.0),
+    ],
+)
+def test_what_a_rehearsal_averts(to_due: float, to_slip: float, since: float | None, averted: float) -> None:
+    settings = settings_with(lasting=30.0, rehearse=0.5, mend=0.9)
+    known = {"days_to_due": to_due, "days_to_slip": to_slip, "since_rehearsal": since}
+    assert gain(100.0, **known, settings=settings) == pytest.approx(averted)  # type: ignore[arg-type]
 
 
 @given(
