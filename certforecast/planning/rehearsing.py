@@ -16,7 +16,7 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
@@ -35,6 +35,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["Candidate", "choose_rehearsals", "gain", "named_rehearsals"]
+
+
+#: The columns of forecasts that say what a rehearsal is worth.
+_READ: Final = [
+    *("fingerprint", "lineage", "not_after", "criticality", "p_slipped", "p_failed"),
+    *("days_past_due", "days_to_slip", "days_since_rehearsal", "rehearsal_failed"),
+]
 
 
 class Candidate(BaseModel):
@@ -101,27 +108,24 @@ def choose_rehearsals(
         installer cannot be rehearsed, and what is not worth its cost is left out.
     """
     described = _Described(history, as_of, settings)
-    best: dict[str, tuple[float, Candidate]] = {}
-    for row in forecasts.to_dict("records"):
-        key, criticality = row["fingerprint"], described.criticality(row["fingerprint"])
-        loss = expected_loss(row["p_slipped"], row["p_failed"], criticality, settings.costs)
-        since = _number(row.get("days_since_rehearsal"))
-        averted = gain(
-            loss,
-            days_to_due=-row["days_past_due"],
-            days_to_slip=row["days_to_slip"],
-            since_rehearsal=since,
-            settings=settings,
-        )
-        worth = averted - settings.costs.rehearse
-        issuer, installer = described.tools(key)
-        if worth <= 0 or (issuer is None and installer is None):
+    rows: list[Any] = list(forecasts[_READ].itertuples(index=False))
+    worth: list[tuple[float, datetime, str, str, int]] = []
+    for place, row in enumerate(rows):
+        if described.tools(row.fingerprint) == (None, None):
             continue
-        candidate = described.candidate(row, gain=averted, reasons=_reasons(row, loss, since))
-        other = best.get(row["lineage"])
-        if other is None or _order(worth, candidate) < _order(*other):
-            best[row["lineage"]] = (worth, candidate)
-    return [candidate for _, candidate in sorted(best.values(), key=lambda found: _order(*found))][:top]
+        value = _gain(row, settings) - settings.costs.rehearse
+        if value > 0:
+            worth.append((-value, row.not_after, row.fingerprint, row.lineage, place))
+    chosen: dict[str, Candidate] = {}
+    for _, _, _, lineage, place in sorted(worth):
+        if top is not None and len(chosen) == top:
+            break
+        if lineage not in chosen:
+            row = rows[place]
+            chosen[lineage] = described.candidate(
+                forecasts.iloc[place].to_dict(), gain=_gain(row, settings), reasons=_reasons(row, settings)
+            )
+    return list(chosen.values())
 
 
 def named_rehearsals(
@@ -199,24 +203,35 @@ def gain(
     return loss * settings.effects.rehearse * settings.effects.mend * chance * time
 
 
-def _reasons(row: dict[Any, Any], loss: float, since: float | None) -> tuple[str, ...]:
-    bad = row["p_slipped"] + row["p_failed"]
-    due = row["days_past_due"]
+def _loss(row: Any, settings: Settings) -> float:
+    loss: float = expected_loss(row.p_slipped, row.p_failed, _number(row.criticality), settings.costs)
+    return loss
+
+
+def _gain(row: Any, settings: Settings) -> float:
+    return gain(
+        _loss(row, settings),
+        days_to_due=-row.days_past_due,
+        days_to_slip=row.days_to_slip,
+        since_rehearsal=_number(row.days_since_rehearsal),
+        settings=settings,
+    )
+
+
+def _reasons(row: Any, settings: Settings) -> tuple[str, ...]:
+    due, since = row.days_past_due, _number(row.days_since_rehearsal)
+    bad, loss = row.p_slipped + row.p_failed, _loss(row, settings)
     told = [
         f"slips or fails with {share(bad)}, which is expected to cost {loss:,.0f}",
         f"due {span(due)} ago" if due > 0 else f"due in {span(-due)}",
     ]
     if since is None:
         told.append("not rehearsed yet")
-    elif row.get("rehearsal_failed") == 1.0:
+    elif row.rehearsal_failed == 1.0:
         told.append(f"its last rehearsal, {span(since)} ago, found something")
     else:
         told.append(f"last rehearsed {span(since)} ago")
     return tuple(told)
-
-
-def _order(worth: float, candidate: Candidate) -> tuple[float, datetime, str]:
-    return -worth, candidate.not_after, candidate.fingerprint
 
 
 def _goes_by(row: dict[Any, Any], name: str) -> bool:
@@ -243,9 +258,6 @@ class _Described:
         for row in served.itertuples():
             endpoint = Endpoint(host=row.host, port=row.port, server_name=row.server_name)
             self._places[row.fingerprint].append(endpoint)
-
-    def criticality(self, fingerprint: str) -> float | None:
-        return _number(self._hosts.get(fingerprint, {}).get("criticality"))
 
     def tools(self, fingerprint: str) -> tuple[str | None, str | None]:
         """Give the names of its issuer and its installer in the settings."""
