@@ -1,5 +1,6 @@
 """Whether the files can be switched: rights tried for real, and space."""
 
+import errno
 import os
 import secrets
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ __all__ = ["disk", "writable"]
 
 #: Names that a file system must still have: a swap makes about eight.
 _NAMES: Final = 20
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
 def writable(subject: Subject) -> Iterator[Finding]:
@@ -27,11 +29,12 @@ def writable(subject: Subject) -> Iterator[Finding]:
             installer.check_files()
         except InstallationError as error:
             yield Finding(code=error.code or "config", message=str(error))
-            refused.update(installer.folders())
+            if error.code == "permission":
+                refused.update(installer.folders())
     for folder in _folders(subject):
         if folder not in refused and (problem := _trial(folder)) is not None:
             yield Finding(
-                code="disk" if problem.errno in (28, 122) else "permission",  # ENOSPC, EDQUOT
+                code="disk" if problem.errno in _FULL else "permission",
                 message=f"no file can be written and renamed in {folder}: {problem.strerror}: let the user "
                 f"that renews (now {_user()}) write there",
             )

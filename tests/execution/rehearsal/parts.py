@@ -102,12 +102,12 @@ class Web(BaseHTTPRequestHandler):
     redirect: str | None = None
 
     def do_GET(self) -> None:
-        if self.redirect is not None and not self.path.startswith("/moved"):
+        if self.redirect is not None and "moved" not in self.path:
             self.send_response(301)
             self.send_header("Location", self.redirect.format(path=self.path))
             self.end_headers()
             return
-        path = self.root / self.path.removeprefix("/moved").lstrip("/")
+        path = self.root / self.path.removeprefix("/moved").partition("?")[0].lstrip("/")
         self.send_response(200 if path.is_file() else 404)
         self.end_headers()
         if path.is_file():

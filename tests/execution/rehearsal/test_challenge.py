@@ -12,6 +12,8 @@ from tests.execution.rehearsal.parts import acme, candidate, nameserver, only, w
     [
         (None, None, ""),
         ("/moved{path}", None, ""),
+        ("{path}?moved", None, ""),
+        ("http://a.test:nonsense{path}", "connection", "80 and 443 only"),
         ("http://127.0.0.1:1{path}", "connection", "80 and 443 only"),
         ("{path}", "connection", "more than 10 times"),
         ("http://gone.test/x", "dns", "gone.test, which has no address"),
@@ -38,6 +40,14 @@ def test_every_address_must_serve_the_challenge(tmp_path: Path) -> None:
         ("connection", "a.test"),
     ]
     assert "127.0.0.9" in result.findings[1].message
+
+
+def test_an_address_is_a_name_of_its_own(tmp_path: Path) -> None:
+    with nameserver({}) as server, web(tmp_path) as port:
+        settings = acme(tmp_path, server, webroot=tmp_path, rehearsal={"http_port": port})
+        assert only("challenge", candidate("127.0.0.1"), settings).status == "passed"
+        found = only("challenge", candidate("127.0.0.1", "127.0.0.9"), settings).findings
+    assert [(finding.code, finding.host) for finding in found] == [("connection", "127.0.0.9")]
 
 
 def test_without_a_web_root_the_answer_is_served_on_the_port(tmp_path: Path) -> None:
