@@ -55,7 +55,8 @@ def features(tables: Mapping[str, pd.DataFrame], as_of: datetime) -> pd.DataFram
     successes = _happenings(targets, events, SUCCESSES)
     rehearsals = _happenings(targets, events, REHEARSALS)
 
-    table = pd.DataFrame({"as_of": as_of, **targets[["fingerprint", "lineage", "name"]]})
+    named = targets[["fingerprint", "lineage", "name", "owner", "criticality"]]
+    table = pd.DataFrame({"as_of": as_of, **named})
     for column, time in (("not_before", "issued"), ("not_after", "expires"), ("due", "due")):
         table[column] = pd.to_datetime((targets[time] * DAY).round(), unit="s", utc=True)
     groups = (
@@ -291,7 +292,7 @@ def _inventory(rows: pd.DataFrame, hosts: pd.DataFrame, as_of: datetime) -> pd.D
         ["criticality", "valid_from", "host"], ascending=[False, False, True], na_position="last"
     ).drop_duplicates("name_set_id")
     places = rows[["fingerprint", "name_set_id"]].merge(
-        named[["name_set_id", "owner", "environment", "automation"]], on="name_set_id"
+        named[["name_set_id", "owner", "environment", "automation", "criticality"]], on="name_set_id"
     )
     return places.drop(columns="name_set_id")
 

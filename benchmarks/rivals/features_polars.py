@@ -87,7 +87,7 @@ def features(tables: Mapping[str, pl.DataFrame], as_of: datetime) -> pl.DataFram
 
     every, before, tried = targets.lazy(), past.lazy(), attempts.lazy()
     identified = every.select(
-        *("fingerprint", "lineage", "name"),
+        *("fingerprint", "lineage", "name", "owner", "criticality"),
         as_of=pl.lit(as_of),
         not_before=_moment("issued"),
         not_after=_moment("expires"),
@@ -366,7 +366,7 @@ def _inventory(rows: pl.LazyFrame, sets: pl.LazyFrame, hosts: pl.LazyFrame, as_o
         .sort(*("criticality", "valid_from", "names_list"), descending=[True, True, False], nulls_last=True)
         .group_by("name_set_id")
         .first()
-        .select("name_set_id", "owner", "environment", "automation")
+        .select("name_set_id", "owner", "environment", "automation", "criticality")
     )
     return rows.select("fingerprint", "name_set_id").join(named, on="name_set_id").drop("name_set_id")
 

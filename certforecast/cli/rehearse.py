@@ -42,7 +42,6 @@ def rehearse(
     """
     from certforecast.errors import InputError
     from certforecast.execution.rehearsal import rehearse as rehearse_all
-    from certforecast.execution.rehearsal.recording import SOURCE, rows
     from certforecast.planning import choose_rehearsals, named_rehearsals
 
     if as_of is not None and not dry_run:
@@ -63,8 +62,7 @@ def rehearse(
             return
         done: list[tuple[Candidate, Rehearsal]] = []
         with progress("Rehearsing", len(candidates)) as advance:
-            for each in rehearse_all(candidates, settings):
-                history.append(rows(each[1], settings.executor.actor), source=SOURCE)
+            for each in rehearse_all(candidates, settings, history):
                 done.append(each)
                 advance(len(done))
     place = {candidate.fingerprint: place for place, candidate in enumerate(candidates)}

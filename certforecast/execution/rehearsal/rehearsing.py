@@ -12,12 +12,14 @@ from certforecast.clock import Clock, system_clock
 from certforecast.errors import ExecutionError, InputError
 from certforecast.execution.rehearsal.authority import Authority
 from certforecast.execution.rehearsal.findings import CheckResult, Finding, LeftOut, Rehearsal
+from certforecast.execution.rehearsal.recording import SOURCE, rows
 from certforecast.execution.rehearsal.registry import PUBLISHING, Check, chosen
 from certforecast.execution.rehearsal.resolving import Resolver
 from certforecast.execution.rehearsal.subject import Subject
 from certforecast.settings import AcmeIssuerSettings, Settings
 
 if TYPE_CHECKING:
+    from certforecast.history.store import History
     from certforecast.planning.rehearsing import Candidate
 
 __all__ = ["rehearse"]
@@ -28,7 +30,10 @@ T = TypeVar("T")
 
 
 def rehearse(
-    candidates: "Sequence[Candidate]", settings: Settings, clock: Clock = system_clock
+    candidates: "Sequence[Candidate]",
+    settings: Settings,
+    history: "History | None" = None,
+    clock: Clock = system_clock,
 ) -> "Iterator[tuple[Candidate, Rehearsal]]":
     """Rehearse renewals, ``rehearsal.workers`` at a time; nothing is installed.
 
@@ -38,6 +43,8 @@ def rehearse(
         As given by :func:`certforecast.planning.rehearsing.choose_rehearsals`.
     settings : Settings
         Issuers, installers, and the section ``[rehearsal]``.
+    history : History, optional
+        The store in which each is recorded when it is done, as events of the actor ``executor.actor``.
     clock : callable
         Gives the present.
 
@@ -75,7 +82,10 @@ def rehearse(
         waiting = {pool.submit(one, candidate): candidate for candidate in candidates}
         try:
             for done in as_completed(waiting):
-                yield waiting[done], done.result()
+                made = done.result()
+                if history is not None:
+                    history.append(rows(made, settings.executor.actor), source=SOURCE)
+                yield waiting[done], made
         finally:
             for left in waiting:
                 left.cancel()
