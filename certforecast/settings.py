@@ -92,7 +92,6 @@ class EffectSettings(_Section):
     rehearse: float = Field(
         0.5, ge=0, le=1, description="share of the loss that comes from causes a rehearsal can see"
     )
-    mend: float = Field(0.9, ge=0, le=1, description="share of a cause's loss averted once it is known")
 
 
 class ModelSettings(_Section):

@@ -2,10 +2,10 @@
 
 The value of a rehearsal is the loss it is expected to avert less its cost::
 
-    loss x effects.rehearse x effects.mend x chance x time - costs.rehearse
+    loss x effects.rehearse x effects.fix x chance x time - costs.rehearse
 
 `loss` is what is expected to be lost if nothing is done (:mod:`certforecast.loss`). The share
-``effects.rehearse`` of it comes from causes that a rehearsal can see, and a fix averts ``effects.mend`` of
+``effects.rehearse`` of it comes from causes that a rehearsal can see, and a fix averts ``effects.fix`` of
 that. `chance` is how likely a rehearsal tells anything new about the day of the renewal. Causes come and go
 at random, every ``rehearsal.lasting_days`` on average: so it falls with the time until the renewal is due,
 and grows with the time since the last rehearsal. `time` is 1 until the renewal is due; then the renewal
@@ -200,7 +200,7 @@ def gain(
     chance = math.exp(-max(days_to_due, 0.0) / lasting)
     if since_rehearsal is not None:
         chance *= -math.expm1(-max(since_rehearsal, 0.0) / lasting)
-    return loss * settings.effects.rehearse * settings.effects.mend * chance * time
+    return loss * settings.effects.rehearse * settings.effects.fix * chance * time
 
 
 def _loss(row: Any, settings: Settings) -> float:

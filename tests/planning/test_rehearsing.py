@@ -61,7 +61,7 @@ def test_the_likeliest_to_fail_come_first_and_what_is_not_worth_it_is_left_out()
         "due in 20 days",
         "not rehearsed yet",
     )
-    assert first.gain == pytest.approx(450 * 0.5 * 0.9 * math.exp(-20 / 30))
+    assert first.gain == pytest.approx(450 * 0.5 * 0.8 * math.exp(-20 / 30))
 
 
 def test_how_critical_it_is_and_what_its_host_uses_come_from_the_inventory() -> None:
@@ -128,9 +128,9 @@ def test_by_name_the_latest_certificate_is_found_however_it_is_called() -> None:
         assert (one.gain, one.names) == (None, ("a.test", "b.test"))
 
 
-def settings_with(lasting: float, rehearse: float, mend: float) -> Settings:
+def settings_with(lasting: float, rehearse: float, fix: float) -> Settings:
     return Settings(
-        effects=EffectSettings(rehearse=rehearse, mend=mend),
+        effects=EffectSettings(rehearse=rehearse, fix=fix),
         rehearsal=RehearsalSettings(lasting_days=lasting),
         costs=CostSettings(),
     )
@@ -148,7 +148,7 @@ def settings_with(lasting: float, rehearse: float, mend: float) -> Settings:
     ],
 )
 def test_what_a_rehearsal_averts(to_due: float, to_slip: float, since: float | None, averted: float) -> None:
-    settings = settings_with(lasting=30.0, rehearse=0.5, mend=0.9)
+    settings = settings_with(lasting=30.0, rehearse=0.5, fix=0.9)
     known = {"days_to_due": to_due, "days_to_slip": to_slip, "since_rehearsal": since}
     assert gain(100.0, **known, settings=settings) == pytest.approx(averted)  # type: ignore[arg-type]
 
