@@ -7,9 +7,9 @@ The file is ``certforecast.toml`` in the working directory, or the one named by 
 import os
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -33,12 +33,21 @@ __all__ = [
     "ModelSettings",
     "NginxInstallerSettings",
     "PlanningSettings",
+    "RehearsalSettings",
     "Settings",
     "WindowSettings",
     "load_settings",
 ]
 
 DEFAULT_FILE = Path("certforecast.toml")
+
+#: The staging directory of each production directory that is known to have one.
+#: Source: https://letsencrypt.org/docs/staging-environment/, seen on 2026-11-23.
+STAGING_OF: Final = {
+    "https://acme-v02.api.letsencrypt.org/directory": (
+        "https://acme-staging-v02.api.letsencrypt.org/directory"
+    ),
+}
 
 
 class _Section(BaseModel):
@@ -59,6 +68,7 @@ class CostSettings(_Section):
     fix: float = Field(60.0, ge=0, description="a person mends a cause that is known")
     escalate: float = Field(40.0, ge=0, description="the owner looks into one renewal")
     retire: float = Field(10.0, ge=0, description="a person confirms that a certificate is no longer used")
+    rehearse: float = Field(1.0, ge=0, description="one rehearsal: machine time, and reading what it says")
     default_criticality: float = Field(0.5, ge=0, le=1, description="for hosts whose criticality is unknown")
 
 
@@ -78,6 +88,9 @@ class EffectSettings(_Section):
     )
     trusted_after: float = Field(
         20.0, ge=0, description="so many actions on record weigh as much as the assumptions above"
+    )
+    rehearse: float = Field(
+        0.5, ge=0, le=1, description="share of the loss that comes from causes a rehearsal can see"
     )
 
 
@@ -172,6 +185,34 @@ class AcmeIssuerSettings(_Section):
         None, description="trust roots for the ACME server itself; default the system's"
     )
     trust_file: Path | None = Field(None, description="trust roots of issued chains; default the system's")
+    caa_identities: list[str] = Field(
+        [], description="how CAA records name this CA; default what its directory says"
+    )
+    staging_directory_url: str | None = Field(
+        None, description="the CA's staging directory, for rehearsals; Let's Encrypt's is known"
+    )
+    staging_account_key: Path | None = Field(
+        None, description="default: beside `account_key`, its name after ``staging-``"
+    )
+
+    @property
+    def staging(self) -> "AcmeIssuerSettings | None":
+        """This issuer at its staging directory, with an account of its own; None where there is none."""
+        url = self.staging_directory_url or STAGING_OF.get(self.directory_url)
+        if url is None:
+            return None
+        key = self.staging_account_key or self.account_key.with_name(f"staging-{self.account_key.name}")
+        return self.model_copy(update={"directory_url": url, "account_key": key})
+
+    @model_validator(mode="after")
+    def _staging_is_no_production(self) -> Self:
+        url = self.staging_directory_url
+        if url is not None and url.rstrip("/") in {self.directory_url.rstrip("/"), *STAGING_OF}:
+            raise ValueError(
+                f"staging_directory_url {url} is a production directory, where rehearsals never order: "
+                "name the CA's staging directory, or leave it out"
+            )
+        return self
 
 
 class _InstallerSection(_Section):
@@ -227,6 +268,28 @@ class ExecutorSettings(_Section):
     actor: str = "certforecast"
 
 
+class RehearsalSettings(_Section):
+    """How renewals are rehearsed. The days are assumptions, to be replaced by your own record."""
+
+    workers: int = Field(4, ge=1, description="certificates rehearsed side by side")
+    timeout_s: float = Field(60.0, gt=0, description="how long one check may take")
+    skip: list[str] = Field([], description="checks that are left out, by name")
+    resolver: str | None = Field(
+        None, description="DNS server, as ``192.0.2.53`` or ``[2001:db8::53]:5353``; default the system's"
+    )
+    addresses: list[str] = Field(
+        [], description="where the names must point, all of it; default: anywhere that serves the challenge"
+    )
+    http_port: int = Field(
+        80, ge=1, le=65535, description="where the CA looks; another only for test servers"
+    )
+    clock_tolerance_s: float = Field(60.0, gt=0, description="how far our clock may be from the CA's")
+    free_mb: float = Field(50.0, ge=0, description="space wanted on every file system that is written to")
+    lasting_days: float = Field(
+        30.0, gt=0, description="mean time until something changes that a rehearsal would see"
+    )
+
+
 class Settings(BaseSettings):
     """Everything a user may set."""
 
@@ -241,6 +304,7 @@ class Settings(BaseSettings):
     model: ModelSettings = ModelSettings()
     planning: PlanningSettings = PlanningSettings()
     executor: ExecutorSettings = ExecutorSettings()
+    rehearsal: RehearsalSettings = RehearsalSettings()
     sources: dict[str, SourceSettings] = {}
     issuers: dict[str, IssuerSettings] = {}
     installers: dict[str, InstallerSettings] = {}

@@ -8,7 +8,18 @@ import pandas as pd
 
 from certforecast.policy import RenewalPolicy
 
-__all__ = ["DAY", "FAILURES", "POLICY", "PROFILES", "SUCCESSES", "WINDOWS", "calendar", "components", "limit"]
+__all__ = [
+    "DAY",
+    "FAILURES",
+    "POLICY",
+    "PROFILES",
+    "REHEARSALS",
+    "SUCCESSES",
+    "WINDOWS",
+    "calendar",
+    "components",
+    "limit",
+]
 
 DAY = 86_400
 POLICY = RenewalPolicy()
@@ -16,6 +27,7 @@ WINDOWS = (7, 30, 90)
 PROFILES = (("short-lived", 10), ("47 days", 47), ("90 days", 100), ("200 days", 200), ("398 days", 398))
 FAILURES = ["order_failed", "challenge_failed", "install_failed", "reload_failed", "verify_failed"]
 SUCCESSES = ["issued", "installed", "reloaded", "verified"]
+REHEARSALS = ["rehearsed"]
 _LIMITS = ((date(2018, 3, 1), 825), (date(2020, 9, 1), 398), (date(2026, 3, 15), 200))
 
 

@@ -10,7 +10,18 @@ from datetime import datetime
 
 import numpy as np
 import pandas as pd
-from rivals.common import DAY, FAILURES, POLICY, PROFILES, SUCCESSES, WINDOWS, calendar, components, limit
+from rivals.common import (
+    DAY,
+    FAILURES,
+    POLICY,
+    PROFILES,
+    REHEARSALS,
+    SUCCESSES,
+    WINDOWS,
+    calendar,
+    components,
+    limit,
+)
 
 __all__ = ["features"]
 
@@ -42,8 +53,10 @@ def features(tables: Mapping[str, pd.DataFrame], as_of: datetime) -> pd.DataFram
     previous = previous.reindex(targets.fingerprint).reset_index(drop=True)
     attempts = _happenings(targets, events, FAILURES)
     successes = _happenings(targets, events, SUCCESSES)
+    rehearsals = _happenings(targets, events, REHEARSALS)
 
-    table = pd.DataFrame({"as_of": as_of, **targets[["fingerprint", "lineage", "name"]]})
+    named = targets[["fingerprint", "lineage", "name", "owner", "criticality"]]
+    table = pd.DataFrame({"as_of": as_of, **named})
     for column, time in (("not_before", "issued"), ("not_after", "expires"), ("due", "due")):
         table[column] = pd.to_datetime((targets[time] * DAY).round(), unit="s", utc=True)
     groups = (
@@ -51,7 +64,7 @@ def features(tables: Mapping[str, pd.DataFrame], as_of: datetime) -> pd.DataFram
         _validity(targets, previous, as_of),
         _lag(targets, rows, past),
         _churn(targets, sightings, moves, previous, now),
-        _operations(targets, attempts, successes, previous),
+        _operations(targets, attempts, successes, rehearsals, previous),
         _neighbours(targets, past, places, attempts),
         _calendar(targets),
     )
@@ -279,7 +292,7 @@ def _inventory(rows: pd.DataFrame, hosts: pd.DataFrame, as_of: datetime) -> pd.D
         ["criticality", "valid_from", "host"], ascending=[False, False, True], na_position="last"
     ).drop_duplicates("name_set_id")
     places = rows[["fingerprint", "name_set_id"]].merge(
-        named[["name_set_id", "owner", "environment", "automation"]], on="name_set_id"
+        named[["name_set_id", "owner", "environment", "automation", "criticality"]], on="name_set_id"
     )
     return places.drop(columns="name_set_id")
 
@@ -482,7 +495,11 @@ def _churn(
 
 
 def _operations(
-    targets: pd.DataFrame, attempts: pd.DataFrame, successes: pd.DataFrame, previous: pd.DataFrame
+    targets: pd.DataFrame,
+    attempts: pd.DataFrame,
+    successes: pd.DataFrame,
+    rehearsals: pd.DataFrame,
+    previous: pd.DataFrame,
 ) -> pd.DataFrame:
     own = attempts[attempts["at"] >= attempts["issued"]]
     age, cause = own["now"] - own["at"], own["code"].fillna(own["kind"])
@@ -508,7 +525,10 @@ def _operations(
     order = own.sort_values(["at", "kind", "code"], ascending=[False, True, True], na_position="first")
     latest = order.drop_duplicates("fingerprint").set_index("fingerprint")["cause"]
     fared = (successes["now"] - successes["at"]).groupby(successes["fingerprint"]).min()
+    rehearsals = rehearsals[rehearsals["at"] >= rehearsals["issued"]]
     key = targets["fingerprint"]
+    rehearsed = key.map(rehearsals.groupby("fingerprint")["at"].max())
+    wrong = key.map(rehearsals[rehearsals["code"].notna()].groupby("fingerprint")["at"].max())
     found = found.reindex(key).reset_index(drop=True)
     month = found["month"].fillna(0.0)
     keys = targets.groupby("spki_hash")["lineage"].nunique()
@@ -523,6 +543,8 @@ def _operations(
             "retry_interval": ((found["last"] - found["first"]) / (month - 1.0)).where(month >= 2.0),
             "success_age": key.map(fared),
             "reload_failed": found["reload"].fillna(0.0),
+            "rehearsal_failed": (wrong == rehearsed).astype(float).where(rehearsed.notna()),
+            "days_since_rehearsal": targets["now"] - rehearsed,
             **targets[["automation", "environment"]],
             "key_reused": reused.where(targets["spki_hash"].notna() & previous["spki_hash"].notna()),
             "key_sharing": targets["spki_hash"].map(keys) - 1.0,

@@ -10,7 +10,18 @@ from math import pi
 import numpy as np
 import polars as pl
 from polars import col
-from rivals.common import DAY, FAILURES, POLICY, PROFILES, SUCCESSES, WINDOWS, calendar, components, limit
+from rivals.common import (
+    DAY,
+    FAILURES,
+    POLICY,
+    PROFILES,
+    REHEARSALS,
+    SUCCESSES,
+    WINDOWS,
+    calendar,
+    components,
+    limit,
+)
 
 __all__ = ["features"]
 
@@ -71,11 +82,12 @@ def features(tables: Mapping[str, pl.DataFrame], as_of: datetime) -> pl.DataFram
     targets = targets.lazy().join(previous, on="fingerprint", how="left").collect()
     attempts = _happenings(targets.lazy(), events, FAILURES).collect()
     successes = _happenings(targets.lazy(), events, SUCCESSES).collect()
+    rehearsals = _happenings(targets.lazy(), events, REHEARSALS).collect()
     late, failed = past["late"].mean(), past["failed"].mean()
 
     every, before, tried = targets.lazy(), past.lazy(), attempts.lazy()
     identified = every.select(
-        *("fingerprint", "lineage", "name"),
+        *("fingerprint", "lineage", "name", "owner", "criticality"),
         as_of=pl.lit(as_of),
         not_before=_moment("issued"),
         not_after=_moment("expires"),
@@ -86,7 +98,7 @@ def features(tables: Mapping[str, pl.DataFrame], as_of: datetime) -> pl.DataFram
         _validity(every, as_of),
         _lag(every, rows.lazy(), late, failed),
         _churn(every, sightings.lazy(), moves.lazy(), now),
-        _operations(every, tried, successes.lazy()),
+        _operations(every, tried, successes.lazy(), rehearsals.lazy()),
         _neighbours(every, before, places.lazy(), tried, late, failed),
         _calendar(every, targets),
     )
@@ -354,7 +366,7 @@ def _inventory(rows: pl.LazyFrame, sets: pl.LazyFrame, hosts: pl.LazyFrame, as_o
         .sort(*("criticality", "valid_from", "names_list"), descending=[True, True, False], nulls_last=True)
         .group_by("name_set_id")
         .first()
-        .select("name_set_id", "owner", "environment", "automation")
+        .select("name_set_id", "owner", "environment", "automation", "criticality")
     )
     return rows.select("fingerprint", "name_set_id").join(named, on="name_set_id").drop("name_set_id")
 
@@ -558,7 +570,9 @@ def _churn(targets: pl.LazyFrame, sightings: pl.LazyFrame, moves: pl.LazyFrame, 
     )
 
 
-def _operations(targets: pl.LazyFrame, attempts: pl.LazyFrame, successes: pl.LazyFrame) -> pl.LazyFrame:
+def _operations(
+    targets: pl.LazyFrame, attempts: pl.LazyFrame, successes: pl.LazyFrame, rehearsals: pl.LazyFrame
+) -> pl.LazyFrame:
     age, cause = col("now") - col("at"), pl.coalesce("code", "kind")
     month = age <= 30.0
     found = (
@@ -576,11 +590,17 @@ def _operations(targets: pl.LazyFrame, attempts: pl.LazyFrame, successes: pl.Laz
         )
     )
     fared = successes.group_by("fingerprint").agg(success_age=age.min())
+    rehearsed = (
+        rehearsals.filter(col("at") >= col("issued"))
+        .group_by("fingerprint")
+        .agg(rehearsed=col("at").max(), wrong=col("at").filter(col("code").is_not_null()).max())
+    )
     keys = targets.filter(col("spki_hash").is_not_null()).group_by("spki_hash")
     keys = keys.agg(key_sharing=col("lineage").n_unique() - 1.0)
     return (
         targets.join(found, on="fingerprint", how="left")
         .join(fared, on="fingerprint", how="left")
+        .join(rehearsed, on="fingerprint", how="left")
         .join(keys, on="spki_hash", how="left")
         .select(
             "fingerprint",
@@ -591,6 +611,10 @@ def _operations(targets: pl.LazyFrame, attempts: pl.LazyFrame, successes: pl.Laz
             attempt_causes=col("attempt_causes").fill_null(0.0),
             retry_interval=pl.when(col("month") >= 2.0).then(col("span") / (col("month") - 1.0)),
             reload_failed=col("reload_failed").fill_null(0.0),
+            rehearsal_failed=pl.when(col("rehearsed").is_not_null()).then(
+                (col("wrong").fill_null(-1.0) == col("rehearsed")).cast(float)
+            ),
+            days_since_rehearsal=col("now") - col("rehearsed"),
             key_reused=(col("spki_hash") == col("previous_spki")).cast(float),
         )
     )

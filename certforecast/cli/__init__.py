@@ -20,6 +20,7 @@ def main() -> None:
         history,
         models,
         plan,
+        rehearse,
         simulation,
         sources,
     )

@@ -91,7 +91,7 @@ class Executor:
                 )
         if not execute:
             plan.check_fresh(self._clock())
-            return [self._rehearse(action) for action in actions]
+            return [self._dry(action) for action in actions]
         with durable(self._settings, partial(self._carry_out, on_step)) as runs:
             runs.finish()
             plan.check_fresh(self._clock())
@@ -148,7 +148,7 @@ class Executor:
         result = carry_out(action, lambda name, done: checkpoint(name, begin, name, done))
         return result.model_dump(mode="json")
 
-    def _rehearse(self, action: Action) -> ActionResult:
+    def _dry(self, action: Action) -> ActionResult:
         if (spared := self._not_ours(action)) is not None:
             return spared
         try:

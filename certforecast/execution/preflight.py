@@ -1,13 +1,15 @@
 """What can be known before an order is spent. Nothing here changes anything."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from certforecast.clock import Clock
 from certforecast.errors import ExecutionError, InstallationError, VerificationError
 from certforecast.execution.installers import Installer, make_installer
 from certforecast.execution.issuers import Issuer, open_issuer
 from certforecast.execution.verification import Served, handshake
-from certforecast.planning.plan import Action
+from certforecast.planning.plan import Action, Endpoint
 from certforecast.settings import Settings
 
 __all__ = ["Ready", "open_installers", "preflight"]
@@ -63,7 +65,26 @@ def preflight(action: Action, settings: Settings, clock: Clock) -> Ready:
     return Ready(issuer, installers, served, present)
 
 
-def open_installers(action: Action, settings: Settings) -> list[Installer]:
+class Installed(Protocol):
+    """What installers are opened for: an action, or a candidate for a rehearsal."""
+
+    @property
+    def name(self) -> str:
+        """What people call the lineage."""
+        ...
+
+    @property
+    def endpoints(self) -> Sequence[Endpoint]:
+        """Where it is served."""
+        ...
+
+    @property
+    def installer(self) -> str | None:
+        """A name under ``[installers]``."""
+        ...
+
+
+def open_installers(action: Installed, settings: Settings) -> list[Installer]:
     """Give the installers of an action, in the order of its endpoints.
 
     Raises
@@ -80,7 +101,9 @@ def open_installers(action: Action, settings: Settings) -> list[Installer]:
             code="config",
         )
     if not action.endpoints:
-        raise InstallationError(f"{action.name} has no known endpoint where it could be proven: scan for it")
+        raise InstallationError(
+            f"{action.name} has no known endpoint where it could be proven: scan for it", code="config"
+        )
     found: dict[tuple[str, ...], Installer] = {}
     for endpoint in action.endpoints:
         installer = make_installer(section, name=action.name, host=endpoint.host, port=endpoint.port)

@@ -19,7 +19,7 @@ from cryptography.x509.oid import NameOID
 from certforecast.atomic import write_file
 from certforecast.errors import ExecutionError
 
-__all__ = ["Staging", "general_name", "new_key"]
+__all__ = ["Staging", "general_name", "new_key", "signing_request"]
 
 
 def new_key() -> bytes:
@@ -34,6 +34,16 @@ def general_name(name: str) -> x509.GeneralName:
         return x509.IPAddress(ipaddress.ip_address(name))
     except ValueError:
         return x509.DNSName(name)
+
+
+def signing_request(key: ec.EllipticCurvePrivateKey, names: Sequence[str]) -> bytes:
+    """Make a signing request for `names`, as PEM."""
+    # Common names hold at most 64 characters (RFC 5280, ub-common-name); the names that count are below.
+    common = [x509.NameAttribute(NameOID.COMMON_NAME, names[0])] if len(names[0]) <= 64 else []
+    builder = x509.CertificateSigningRequestBuilder(x509.Name(common)).add_extension(
+        x509.SubjectAlternativeName([general_name(name) for name in names]), critical=False
+    )
+    return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)
 
 
 class Staging:
@@ -78,12 +88,7 @@ class Staging:
         key = load_pem_private_key(self.key, None)
         if not isinstance(key, ec.EllipticCurvePrivateKey):
             raise ExecutionError(f"{self._key} is not the key that was staged; delete it and make a new plan")
-        # Common names hold at most 64 characters (RFC 5280, ub-common-name); the names that count are below.
-        common = [x509.NameAttribute(NameOID.COMMON_NAME, names[0])] if len(names[0]) <= 64 else []
-        builder = x509.CertificateSigningRequestBuilder(x509.Name(common)).add_extension(
-            x509.SubjectAlternativeName([general_name(name) for name in names]), critical=False
-        )
-        return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)
+        return signing_request(key, names)
 
     def clear(self) -> None:
         """Delete the folder and the key in it."""

@@ -15,6 +15,7 @@ READS: Final = {
     "looks": "looks at the endpoints that served it",
     "attempts": "failed attempts since it was issued",
     "successes": "what its client did with success",
+    "rehearsals": "rehearsals since it was issued",
     "inventory": "the inventory row of its host",
     "issuer": "resolved renewals of its issuer",
     "domain": "renewals in its registered domain",

@@ -155,6 +155,11 @@ class Context:
         """What went well for targets: the same columns as `attempts`."""
         return self._happenings(_SUCCESSES)
 
+    @cached_property
+    def rehearsals(self) -> "ir.Table":
+        """What rehearsals found: the same columns as `attempts`; `code` is null where one passed."""
+        return self._happenings(["rehearsed"])
+
     def _happenings(self, kinds: list[str]) -> "ir.Table":
         events = self.tables.events.filter(self.tables.events.kind.isin(kinds))
         events = events.select(

@@ -181,7 +181,7 @@ def _renewals(context: Context, target: "ir.Table") -> "dict[str, tuple[ir.Table
 
 def _facts(context: Context, target: "ir.Table") -> "dict[str, tuple[ir.Table, str]]":
     """Choose rows of the tables, and the column by which the latest come first."""
-    tables, attempts = context.known.tables, context.attempts
+    tables, attempts, rehearsals = context.known.tables, context.attempts, context.rehearsals
     served = context.known.sightings.semi_join(target, list(KEY))
     certificate = tables.certificates.semi_join(target, list(KEY))
     hosts = certificate.select("as_of", host=certificate.names.unnest())
@@ -193,6 +193,7 @@ def _facts(context: Context, target: "ir.Table") -> "dict[str, tuple[ir.Table, s
         for name, rows in (
             ("attempts", attempts.filter(attempts["at"] >= attempts.issued)),
             ("successes", context.successes),
+            ("rehearsals", rehearsals.filter(rehearsals["at"] >= rehearsals.issued)),
         )
     }
     return {
@@ -200,6 +201,7 @@ def _facts(context: Context, target: "ir.Table") -> "dict[str, tuple[ir.Table, s
         "looks": (tables.observations.semi_join(served, list(ENDPOINT)).drop("as_of"), "observed_at"),
         "attempts": (happened["attempts"], "at"),
         "successes": (happened["successes"], "at"),
+        "rehearsals": (happened["rehearsals"], "at"),
         "inventory": (
             inventory.filter(inventory.valid_from <= inventory.as_of, ~ended).drop("as_of"),
             "criticality",

@@ -1,4 +1,4 @@
-"""Operations: failed attempts and how they are retried, how the host is run, and its key."""
+"""Operations: failed attempts and how they are retried, rehearsals, how the host is run, and its key."""
 
 from typing import TYPE_CHECKING
 
@@ -65,6 +65,19 @@ FEATURES = (
         "Whether a reload or installation failed since it was issued.",
         "attempts",
     ),
+    flag(
+        "operations",
+        "rehearsal_failed",
+        "Whether its last rehearsal found something; null if there was none.",
+        "rehearsals",
+    ),
+    number(
+        "operations",
+        "days_since_rehearsal",
+        "days",
+        "Since its last rehearsal; null if there was none.",
+        "rehearsals",
+    ),
     category(
         "operations", "automation", "How the host renews, by the inventory; null if unknown.", "inventory"
     ),
@@ -110,6 +123,10 @@ def operations(context: Context) -> "ir.Table":
     )
     good = context.successes
     fared = good.group_by(list(KEY)).aggregate(success_age=(good.now - good["at"]).min())
+    tried = context.rehearsals.filter(context.rehearsals["at"] >= context.rehearsals.issued)
+    rehearsed = tried.group_by(list(KEY)).aggregate(
+        last_rehearsal=tried["at"].max(), last_finding=tried["at"].max(where=tried.code.notnull())
+    )
     keyed = targets.filter(targets.spki_hash.notnull())
     shared = keyed.group_by(["as_of", "spki_hash"]).aggregate(lineages=keyed.lineage.nunique())
     rows = joined(
@@ -117,6 +134,7 @@ def operations(context: Context) -> "ir.Table":
         (counts, KEY),
         (codes, KEY),
         (fared, KEY),
+        (rehearsed, KEY),
         (shared, ("as_of", "spki_hash")),
         (context.previous.select(*KEY, "previous_spki"), KEY),
     )
@@ -128,6 +146,13 @@ def operations(context: Context) -> "ir.Table":
         attempt_causes=rows.attempt_causes.fill_null(0.0),
         retry_interval=ibis.ifelse(rows.month >= 2.0, rows.span / (rows.month - 1.0), None),
         reload_failed=rows.reloads.fill_null(0.0),
+        # All events of one rehearsal have one time; nothing found yet is no time to compare with.
+        rehearsal_failed=ibis.ifelse(
+            rows.last_rehearsal.notnull(),
+            (rows.last_finding.fill_null(-1.0) == rows.last_rehearsal).cast("float64"),
+            None,
+        ),
+        days_since_rehearsal=rows.now - rows.last_rehearsal,
         key_reused=(rows.spki_hash == rows.previous_spki).cast("float64"),
         key_sharing=rows.lineages.cast("float64") - 1.0,
     )

@@ -216,6 +216,14 @@ def _reload(told: Told) -> str:
     return "no reload or installation has failed since it was issued"
 
 
+def _rehearsal(told: Told) -> str:
+    age = told["days_since_rehearsal"]
+    if age != age:
+        return "its renewal has not been rehearsed"
+    found = "found something" if told["rehearsal_failed"] == 1.0 else "found nothing"
+    return f"a rehearsal {span(age)} ago {found}"
+
+
 def _endpoints(told: Told) -> str:
     count = told["endpoints"]
     if not count > 0:
@@ -292,7 +300,7 @@ _CATEGORIES: Final = {feature.name for feature in FEATURES.values() if feature.k
 _SAYS_UNKNOWN: Final = {
     *("margin_last", "margin_least", "lag_last", "lag_mean", "hour_concentration", "interval_spread"),
     *("attempts_failed_month", "attempts_failed_week", "attempt_failed_age", "success_age", "validity_ratio"),
-    *("retry_interval", "unserved_days", "endpoints"),
+    *("retry_interval", "unserved_days", "endpoints", "rehearsal_failed", "days_since_rehearsal"),
 }
 
 _SENTENCES: Final[dict[str, Callable[[Told], str]]] = {
@@ -317,6 +325,7 @@ _SENTENCES: Final[dict[str, Callable[[Told], str]]] = {
     ),
     "success_age": _success,
     "reload_failed": _reload,
+    **dict.fromkeys(("rehearsal_failed", "days_since_rehearsal"), _rehearsal),
     "endpoints": _endpoints,
     "endpoint_ratio": _grown,
     "install_delay": _install_delay,

@@ -52,6 +52,7 @@ EVENT_KINDS: Final = frozenset(
         "revoked",
         "config_changed",
         "held_out",
+        "rehearsed",
         "retired",
     }
 )
@@ -153,7 +154,8 @@ OBSERVATIONS: Final = Table(
 #: first name of the certificate). `kind` is one of `EVENT_KINDS`; `code` is the short machine-readable cause.
 #: `fingerprint` is the certificate it is about, where that is known: for ``issued`` the new one, for what the
 #: executor does the one it acts upon. ``held_out``: the executor left a renewal alone on purpose; `code` says
-#: what it would have done, `detail` with which probability such a renewal is left alone.
+#: what it would have done, `detail` with which probability such a renewal is left alone. ``rehearsed``: a
+#: rehearsal found what `code` says, or nothing where it is null; all events of one rehearsal have one `at`.
 EVENTS: Final = Table(
     "events",
     _schema(

@@ -29,7 +29,7 @@ def forecast(
     history : History
         The store.
     model : OutcomePool or OutcomeClassifier
-        Fitted to features of the same names.
+        Fitted to features of the same names, or to some of them.
     as_of : datetime
         Nothing known later is used.
     policy : RenewalPolicy, optional
@@ -50,7 +50,8 @@ def forecast(
         moments = ["renewal_low", "renewal_median", "renewal_high"] if times is not None else []
         nothing = dict.fromkeys(["p_on_time", "p_slipped", "p_failed", "p_retired"], 0.0)
         return frame.assign(**nothing, **dict.fromkeys(moments, frame["as_of"]))
-    inputs = frame[list(FEATURES)]
+    # A model of before a feature was added goes on without it.
+    inputs = frame[list(getattr(model, "feature_names_in_", FEATURES))]
     parts = [frame, model.proba_frame(inputs)]
     if times is not None:
         for name, days in times.predict_interval(inputs).items():

@@ -16,18 +16,22 @@ if TYPE_CHECKING:
         Timetable,
     )
     from certforecast.planning.ranking import make_plan
+    from certforecast.planning.rehearsing import Candidate, choose_rehearsals, named_rehearsals
 
 __all__ = [
     "Action",
     "ActionKind",
+    "Candidate",
     "Change",
     "Endpoint",
     "HeldOut",
     "Plan",
     "Probabilities",
     "Timetable",
+    "choose_rehearsals",
     "compare",
     "make_plan",
+    "named_rehearsals",
 ]
 
 __getattr__ = lazy(
@@ -36,5 +40,6 @@ __getattr__ = lazy(
         "changes": ["Change", "compare"],
         "plan": ["Action", "ActionKind", "Endpoint", "HeldOut", "Plan", "Probabilities", "Timetable"],
         "ranking": ["make_plan"],
+        "rehearsing": ["Candidate", "choose_rehearsals", "named_rehearsals"],
     },
 )

@@ -122,6 +122,15 @@ def test_the_whole_road(shell: Shell, home: Path, monkeypatch: pytest.MonkeyPatc
     assert {result["status"] for result in results} == {"for_people"}
     assert "Would be done" in shell("act")
 
+    monkeypatch.setenv("CERTFORECAST_EXECUTOR__ISSUER", "ca")
+    monkeypatch.setenv("CERTFORECAST_ISSUERS", json.dumps({"ca": {"kind": "embedded", "directory": "ca"}}))
+    chosen = shell.json("rehearse", "--as-of", END, "--dry-run", "--top", "3")
+    gains = [row["gain"] for row in chosen]
+    assert len(gains) == 3
+    assert gains == sorted(gains, reverse=True)
+    assert chosen[0]["name"] in shell("rehearse", "--as-of", END, "--dry-run")
+    assert "--dry-run" in shell.complaint("rehearse", "--as-of", END)
+
 
 def test_a_scan_says_what_is_served_and_findings_are_an_exit_code(shell: Shell, tmp_path: Path) -> None:
     with Sandbox(tmp_path / "sandbox") as sandbox:

@@ -30,7 +30,10 @@ ages = st.integers(0, SPAN).map(float)
 delays = st.sampled_from([0.0, 0.0, 0.01, 1.0, 7.0, 90.0])
 skews = st.sampled_from([0.0, 0.0, 0.0, 2.0])
 kinds_of_key = st.sampled_from(["RSA", "ECDSA", None])
-KINDS = ["challenge_failed", "order_failed", "reload_failed", "installed", "verified", "retired", "revoked"]
+KINDS = [
+    *("challenge_failed", "order_failed", "reload_failed", "installed", "verified", "retired", "revoked"),
+    *("rehearsed", "rehearsed"),
+]
 
 
 @st.composite

@@ -81,6 +81,14 @@ def fleet() -> Timeline:
     timeline.event(185, "o.example", "order_failed", code="dns")
     timeline.event(195, "o.example", "challenge_failed")
     timeline.event(198, "o.example", "reload_failed", code="exit 1")
+
+    # Rehearsals: of the certificate before, one that passed after one that did not, two findings at once.
+    timeline.event(130, "o.example", "rehearsed", code="caa")
+    timeline.event(150, "p.example", "rehearsed", code="caa")
+    timeline.event(196, "p.example", "rehearsed")
+    timeline.event(190, "o.example", "rehearsed")
+    timeline.event(192, "o.example", "rehearsed", code="caa")
+    timeline.event(192, "o.example", "rehearsed", code="disk")
     place = {"owner": "op", "environment": "production", "automation": "timer", "criticality": 0.5}
     timeline.batch.hosts.append({"host": "o.example", "valid_from": day(0), "known_at": day(0), **place})
 
@@ -274,6 +282,8 @@ def test_operations(expect: Expect) -> None:
         environment="production",
         key_reused=1,
         key_sharing=1,
+        rehearsal_failed=1,
+        days_since_rehearsal=8,
     )
     expect(
         "l2",
@@ -289,8 +299,10 @@ def test_operations(expect: Expect) -> None:
         environment=UNKNOWN,
         key_reused=UNKNOWN,
         key_sharing=UNKNOWN,
+        rehearsal_failed=UNKNOWN,
+        days_since_rehearsal=UNKNOWN,
     )
-    expect("p", key_reused=UNKNOWN, key_sharing=1)
+    expect("p", key_reused=UNKNOWN, key_sharing=1, rehearsal_failed=0, days_since_rehearsal=4)
 
 
 def test_neighbours(expect: Expect, rates: dict[str, float]) -> None:

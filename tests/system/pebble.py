@@ -54,7 +54,9 @@ class Pebble:
 
 
 @contextmanager
-def pebble(home: Path, *, nonce_reject: int = 5, blocked: tuple[str, ...] = ()) -> Iterator[Pebble]:
+def pebble(
+    home: Path, *, nonce_reject: int = 5, blocked: tuple[str, ...] = (), reuse: int = 0
+) -> Iterator[Pebble]:
     """Run pebble for the time of the block.
 
     Parameters
@@ -63,6 +65,8 @@ def pebble(home: Path, *, nonce_reject: int = 5, blocked: tuple[str, ...] = ()) 
         Percentage of good nonces that are refused; 0 for clients that ask again once only.
     blocked : tuple of str
         Domains no certificate is issued for.
+    reuse : int
+        Percentage of names whose validation is reused by later orders.
     """
     home.mkdir(parents=True, exist_ok=True)
     server = Pebble(
@@ -82,7 +86,7 @@ def pebble(home: Path, *, nonce_reject: int = 5, blocked: tuple[str, ...] = ()) 
     environment = os.environ | {
         "PEBBLE_VA_NOSLEEP": "1",
         "PEBBLE_WFE_NONCEREJECT": str(nonce_reject),
-        "PEBBLE_AUTHZREUSE": "0",
+        "PEBBLE_AUTHZREUSE": str(reuse),
     }
     with ExitStack() as stack:
         for command, port in ((dns, ports["control"]), (acme, ports["manage"])):

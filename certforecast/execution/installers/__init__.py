@@ -1,5 +1,6 @@
 """Putting a new certificate in place: swap, test, reload, and back again."""
 
+from pathlib import Path
 from typing import Protocol
 
 from certforecast.errors import InstallationError
@@ -14,7 +15,8 @@ class Installer(Protocol):
     """How one kind of server is given its certificate.
 
     Every method may be called again after it was cut off half-way, and then does what is left to do.
-    All but `current` and `describe` raise :class:`~certforecast.errors.InstallationError`.
+    All but `current`, `describe` and `folders` raise :class:`~certforecast.errors.InstallationError`, with
+    the code ``config``, ``permission`` or ``reload`` where it is known before anything is touched.
     """
 
     def current(self) -> str | None:
@@ -22,6 +24,15 @@ class Installer(Protocol):
 
     def precheck(self) -> None:
         """Refuse what cannot end well, before anything is touched."""
+
+    def check_files(self) -> None:
+        """Refuse files that could not be switched, as part of `precheck`."""
+
+    def check_reload(self) -> None:
+        """Refuse a reload that cannot work, without reloading: by command, process and rights."""
+
+    def folders(self) -> list[Path]:
+        """Give the folders that a swap writes to, as far as they exist."""
 
     def swap(self, chain_pem: bytes, key_pem: bytes) -> None:
         """Put a new certificate and its key in place, both at one moment; keep what was there."""

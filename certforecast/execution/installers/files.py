@@ -1,52 +1,16 @@
 """Plain files, and a reload by command or signal: most servers are served by this."""
 
-import os
 import shlex
 import shutil
 import signal
-import subprocess
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
 
 from certforecast.errors import InstallationError
+from certforecast.execution.installers.processes import run, send_signal
 from certforecast.execution.installers.versions import Versions
 from certforecast.settings import FilesInstallerSettings
 
-__all__ = ["FilesInstaller", "run"]
-
-#: Seconds a server's own command may take.
-_PATIENCE_S: Final = 30.0
-
-#: Lines of a command's output that an error quotes.
-_LINES: Final = 5
-
-
-def run(arguments: Sequence[str]) -> None:
-    """Run a server's own command, without a shell.
-
-    Raises
-    ------
-    InstallationError
-        If it is missing, fails or hangs, with the last lines it wrote.
-    """
-    shown = shlex.join(arguments)
-    try:
-        subprocess.run(
-            arguments,
-            check=True,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=_PATIENCE_S,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise InstallationError(f"{shown}: no end after {_PATIENCE_S:g} s") from error
-    except subprocess.CalledProcessError as error:
-        lines = error.stdout.decode(errors="replace").strip().splitlines()[-_LINES:]
-        raise InstallationError(f"{shown} ended with {error.returncode}: {' | '.join(lines)}") from error
-    except OSError as error:
-        raise InstallationError(f"{shown} cannot be run: {error.strerror}") from error
+__all__ = ["FilesInstaller"]
 
 
 class FilesInstaller:
@@ -76,13 +40,41 @@ class FilesInstaller:
         InstallationError
             If so.
         """
+        self.check_files()
+        self.check_reload()
+
+    def check_files(self) -> None:
+        """Refuse files that could not be switched.
+
+        Raises
+        ------
+        InstallationError
+            If so.
+        """
         self.versions.check()
+
+    def check_reload(self) -> None:
+        """Refuse a command that is not there, a signal there is not, and a process we may not signal.
+
+        Raises
+        ------
+        InstallationError
+            If so.
+        """
         command = self.settings.reload
         if command and shutil.which(command[0]) is None:
-            raise InstallationError(f"the reload command {command[0]} is not there or not executable")
+            raise InstallationError(
+                f"the reload command {command[0]} is not there or not executable: install it, or name "
+                "another in the settings",
+                code="reload",
+            )
         if self.settings.pid_file is not None:
-            self._signal(0)
+            send_signal(Path(self.settings.pid_file), 0)
         self._number()
+
+    def folders(self) -> list[Path]:
+        """Give the folders that a swap writes to, as far as they exist."""
+        return self.versions.folders()
 
     def swap(self, chain_pem: bytes, key_pem: bytes) -> None:
         """Put a new certificate and its key in place, both at one moment; keep what was there."""
@@ -102,7 +94,7 @@ class FilesInstaller:
         if self.settings.reload:
             run(self.settings.reload)
         if self.settings.pid_file is not None:
-            self._signal(self._number())
+            send_signal(Path(self.settings.pid_file), self._number())
 
     def restore(self, fingerprint: str) -> None:
         """Switch back to a version that was in place before."""
@@ -122,22 +114,6 @@ class FilesInstaller:
         try:
             return signal.Signals[f"SIG{name}"]
         except KeyError as error:
-            raise InstallationError(f"there is no signal {self.settings.signal!r}: HUP is usual") from error
-
-    def _signal(self, number: int) -> None:
-        path = Path(self.settings.pid_file or "")
-        try:
-            pid = int(path.read_text(encoding="ascii"))
-            if pid <= 0:  # kill(2) would take it for a group of processes
-                raise ValueError(pid)
-            os.kill(pid, number)
-        except ProcessLookupError as error:
-            raise InstallationError(f"process {pid} of {path} is gone: start the server") from error
-        except PermissionError as error:
             raise InstallationError(
-                f"{path}: not allowed to read it or to signal its process: run as its owner"
+                f"there is no signal {self.settings.signal!r}: HUP is usual", code="reload"
             ) from error
-        except OSError as error:
-            raise InstallationError(f"{path} cannot be read: {error.strerror}: is the server up?") from error
-        except (ValueError, OverflowError) as error:
-            raise InstallationError(f"{path} holds no process id: is it the right file?") from error

@@ -1,13 +1,18 @@
 """nginx: its own configuration test, then a reload."""
 
+import re
 import shlex
 from pathlib import Path
+from typing import Final
 
-from certforecast.execution.installers.files import run
+from certforecast.errors import InstallationError
+from certforecast.execution.installers.processes import run, send_signal
 from certforecast.execution.installers.versions import Versions
 from certforecast.settings import NginxInstallerSettings
 
 __all__ = ["NginxInstaller"]
+
+_PID: Final = re.compile(r"^\s*(?:[^#\n]*;\s*)?pid\s+([^;]+);", re.MULTILINE)
 
 
 class NginxInstaller:
@@ -37,8 +42,36 @@ class NginxInstaller:
         InstallationError
             If so.
         """
-        self.versions.check()
+        self.check_files()
         self.test()
+
+    def check_files(self) -> None:
+        """Refuse files that could not be switched.
+
+        Raises
+        ------
+        InstallationError
+            If so.
+        """
+        self.versions.check()
+
+    def check_reload(self) -> None:
+        """Refuse if the process that ``nginx -s reload`` would signal is not there, or not ours to signal.
+
+        Raises
+        ------
+        InstallationError
+            If so, or if nginx refuses its configuration, which says where the process is.
+        """
+        told = _PID.search(_uncommented(self._run("-T")))
+        built = run([self.settings.binary, "-V"])
+        pid = told.group(1).strip("\"' ") if told else _built_with(built, "pid-path", "/run/nginx.pid")
+        prefix = self.settings.prefix or _built_with(built, "prefix", "/usr/local/nginx")
+        send_signal(Path(prefix) / pid, 0)
+
+    def folders(self) -> list[Path]:
+        """Give the folders that a swap writes to, as far as they exist."""
+        return self.versions.folders()
 
     def swap(self, chain_pem: bytes, key_pem: bytes) -> None:
         """Put a new certificate and its key in place, both at one moment; keep what was there."""
@@ -52,7 +85,7 @@ class NginxInstaller:
         InstallationError
             If it refuses.
         """
-        run(self._command("-t"))
+        self._run("-t")
 
     def reload(self) -> None:
         """Run ``nginx -s reload``; old workers answer for some 100 ms after it.
@@ -74,6 +107,21 @@ class NginxInstaller:
         commands = [self._command("-t"), self._command("-s", "reload")]
         return [f"switch {path}" for path in paths] + [f"run {shlex.join(command)}" for command in commands]
 
+    def _run(self, what: str) -> str:
+        try:
+            return run(self._command(what))
+        except InstallationError as error:
+            raise InstallationError(str(error), code="config") from error
+
     def _command(self, *what: str) -> list[str]:
         prefix = ["-p", self.settings.prefix] if self.settings.prefix is not None else []
         return [self.settings.binary, "-c", self.settings.config, *prefix, *what]
+
+
+def _uncommented(configuration: str) -> str:
+    return re.sub(r"(?m)^\s*#.*$", "", configuration)
+
+
+def _built_with(told: str, option: str, default: str) -> str:
+    found = re.search(rf"--{option}=(\S+)", told)
+    return found.group(1) if found else default

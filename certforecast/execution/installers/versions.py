@@ -66,6 +66,11 @@ class Versions:
         except (OSError, InstallationError):
             return None
 
+    def folders(self) -> list[Path]:
+        """Give the folders that `install` writes to, as far as they exist."""
+        wanted = [*(path.parent for path in self._targets), self.root.parent, self.root]
+        return [folder for folder in dict.fromkeys(wanted) if folder.is_dir()]
+
     def check(self) -> None:
         """Refuse paths whose content could not be switched.
 
@@ -78,16 +83,20 @@ class Versions:
         for path in self._targets:
             if not path.exists():
                 raise InstallationError(
-                    f"{path} does not exist: certificates are replaced, a first one is put in place by hand"
+                    f"{path} does not exist: certificates are replaced, a first one is put in place by hand",
+                    code="config",
                 )
             for folder in {path.parent, self.certificate.parent}:
                 if not os.access(folder, os.W_OK | os.X_OK):
-                    raise InstallationError(f"{folder} is not writable for this user: run as its owner")
+                    raise InstallationError(
+                        f"{folder} is not writable for this user: run as its owner", code="permission"
+                    )
             live = path.parent.parent
             if path.is_symlink() and live.name == "live" and (live.parent / "archive").is_dir():
                 raise InstallationError(
                     f"{path} is certbot's own link, which certbot wants as it is: let the server read from"
-                    " another folder, and name that one in the settings"
+                    " another folder, and name that one in the settings",
+                    code="config",
                 )
         self._check_in_place()
 
@@ -151,10 +160,14 @@ class Versions:
         try:
             check_pair(self.certificate.read_bytes(), self.key.read_bytes())
         except OSError as error:
-            raise InstallationError(f"{error.filename} cannot be read: {error.strerror}") from error
+            raise InstallationError(
+                f"{error.filename} cannot be read: {error.strerror}", code="permission"
+            ) from error
         except InstallationError as error:
             raise InstallationError(
-                f"what is in place at {self.certificate} is broken already and could not be put back: {error}"
+                f"what is in place at {self.certificate} is broken already and could not be put back:"
+                f" {error}",
+                code="config",
             ) from error
 
     def _link(self, path: Path) -> str:

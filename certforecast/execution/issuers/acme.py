@@ -40,10 +40,13 @@ class AcmeIssuer:
     ----------
     settings : AcmeIssuerSettings
         The account key is made on first use, for its owner alone; its account is found again afterwards.
+    deadline_s : float
+        How long the server may take for an order.
     """
 
-    def __init__(self, settings: AcmeIssuerSettings) -> None:
+    def __init__(self, settings: AcmeIssuerSettings, *, deadline_s: float = _DEADLINE_S) -> None:
         self._settings = settings
+        self._deadline_s = deadline_s
         self._client: _Client | None = None
 
     @property
@@ -70,10 +73,10 @@ class AcmeIssuer:
         ChallengeError
             If a name could not be validated.
         IssuanceError
-            If the server cannot be reached, refuses, or takes more than 90 s.
+            If the server cannot be reached, refuses, or takes too long.
         """
         with self._explained():
-            acme, pauses = self._connected(), _Pauses()
+            acme, pauses = self._connected(), _Pauses(self._deadline_s)
             while True:
                 resource, response = acme.order(order["url"], csr)
                 match resource.body.status:
@@ -86,6 +89,42 @@ class AcmeIssuer:
                     case messages.STATUS_INVALID:
                         acme.raise_failed(resource)
                 pauses.wait(response)
+
+    def find_account(self) -> str | None:
+        """Give the address of the key's account, and make none (RFC 8555, section 7.3.1).
+
+        Returns
+        -------
+        str or None
+            None if there is no key yet: the first order makes one.
+
+        Raises
+        ------
+        IssuanceError
+            If the server cannot be reached, knows no such account (``accountDoesNotExist``), or refuses it.
+        """
+        if not self._settings.account_key.exists():
+            return None
+        with self._explained():
+            return self._opened().find_account()
+
+    def forget(self, order: Order) -> None:
+        """Give up what was validated for an order, so that the next one is validated anew.
+
+        Servers reuse authorizations for days; a client may deactivate them (RFC 8555, section 7.5.2).
+
+        Raises
+        ------
+        IssuanceError
+            If the server cannot be reached or refuses.
+        """
+        with self._explained():
+            acme = self._connected()
+            resource, _ = acme.order(order["url"], b"")
+            for url in resource.body.authorizations:
+                authorization, _ = acme.authorization(url)
+                if authorization.body.status == messages.STATUS_VALID:
+                    acme.deactivate_authorization(authorization)
 
     def _authorize(self, acme: "_Client", urls: Sequence[str], pauses: "_Pauses") -> None:
         """Have every name of an order validated."""
@@ -114,19 +153,21 @@ class AcmeIssuer:
 
     def _connected(self) -> "_Client":
         if self._client is None:
-            key = self._account_key()
-            trust = self._settings.ca_file
-            net = _Network(
-                key=key,
-                alg=ES256,
-                verify_ssl=True if trust is None else str(trust),  # type: ignore[arg-type] # requests takes both
-                user_agent="certforecast",
-                timeout=_NETWORK_S,
-            )
-            directory = client.ClientV2.get_directory(self._settings.directory_url, net)
-            self._client = _Client(directory, net)
+            self._client = self._opened()
             self._client.sign_in(self._settings.contact)
         return self._client
+
+    def _opened(self) -> "_Client":
+        key = self._account_key()
+        trust = self._settings.ca_file
+        net = _Network(
+            key=key,
+            alg=ES256,
+            verify_ssl=True if trust is None else str(trust),  # type: ignore[arg-type] # requests takes both
+            user_agent="certforecast",
+            timeout=_NETWORK_S,
+        )
+        return _Client(client.ClientV2.get_directory(self._settings.directory_url, net), net)
 
     def _account_key(self) -> JWK:
         path = self._settings.account_key
@@ -203,6 +244,11 @@ class _Client(client.ClientV2):
         except errors.ConflictError as found:
             self.net.account = messages.RegistrationResource(body=wanted, uri=found.location)
 
+    def find_account(self) -> str:
+        """Find the key's account without making one."""
+        nothing = messages.RegistrationResource(body=messages.NewRegistration())
+        return str(self.query_registration(nothing).uri)
+
     def order(self, url: str, csr: bytes) -> tuple[messages.OrderResource, requests.Response]:
         response = self._post_as_get(url)
         body = messages.Order.from_json(response.json())
@@ -227,14 +273,17 @@ class _Client(client.ClientV2):
 class _Pauses:
     """Pauses that grow from 50 ms to 1 s, heed ``Retry-After``, and end."""
 
-    def __init__(self) -> None:
-        self._deadline = time.monotonic() + _DEADLINE_S
+    def __init__(self, deadline_s: float) -> None:
+        self._seconds = deadline_s
+        self._deadline = time.monotonic() + deadline_s
         self._next = _FIRST_PAUSE_S
 
     def wait(self, response: requests.Response) -> None:
         pause = max(self._next, _retry_after(response) or 0.0)
         if time.monotonic() + pause > self._deadline:
-            raise IssuanceError(f"the order was not done within {_DEADLINE_S:g} s; try again", code="timeout")
+            raise IssuanceError(
+                f"the order was not done within {self._seconds:g} s; try again", code="timeout"
+            )
         time.sleep(pause)
         self._next = min(self._next * 1.5, _LONGEST_PAUSE_S)
 
