@@ -127,6 +127,8 @@ class Executor:
         """Say what is not to be done here, or not yet."""
         if action.kind == "wait":
             return _result(action, "waiting", action.reasons[-1])
+        if action.kind == "rehearse":
+            return _result(action, "for_people", f"'certforecast rehearse --name {action.name}' does it")
         if action.kind not in FOR_EXECUTOR:
             return _result(action, "for_people", "; ".join(action.reasons))
         if action.start is not None and self._clock() < action.start:

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from certforecast.loss import expected_loss
 from certforecast.planning.plan import ActionKind
+from certforecast.planning.rehearsing import gain
 from certforecast.settings import EffectSettings, Settings
 
 __all__ = ["FOR_EXECUTOR", "Option", "options"]
@@ -62,7 +63,7 @@ def options(
     Parameters
     ----------
     row : dict
-        A forecast's row with its features.
+        A forecast's row with its features, and ``rehearsal``: what its last rehearsal found, if it was lately.
     criticality : float, optional
         Of its host.
     able : bool
@@ -83,17 +84,27 @@ def options(
         saved = row["p_retired"] * costs.escalate
         yield Option("retire", saved, 0.0, costs.retire, hours=planning.hours_retire)
     cause, reload_failed = _cause(row), row.get("reload_failed") == 1.0
+    rehearsed = row.get("rehearsal")
     wait = max(-row["days_past_due"], 0.0)
     if able and row.get("unserved") == 1.0:
         yield option("install", effects.install * (effects.blocked if reload_failed else 1.0), costs.install)
     elif able and wait <= planning.horizon_days:
-        share = effects.renew * (effects.blocked if cause else 1.0)
+        share = effects.renew * (effects.blocked if cause or rehearsed else 1.0)
         yield option("renew", share, costs.renew, earliest_days=wait)
         if cause in _THEIRS and settings.executor.fallback_issuer in settings.issuers:
             yield option("reissue", effects.reissue, costs.reissue, earliest_days=wait)
-    if (cause and cause not in _THEIRS) or reload_failed:
-        failing = f"attempt: {cause}" if cause else "reload"
+    if rehearsed or (cause and cause not in _THEIRS) or reload_failed:
+        failing = f"rehearsal: {rehearsed}" if rehearsed else f"attempt: {cause}" if cause else "reload"
         yield option("fix", effects.fix, costs.fix, hours=planning.hours_fix, check=failing)
+    elif able and row["days_left"] > 0:
+        found = gain(
+            failed + slipped,
+            days_to_due=-row["days_past_due"],
+            days_to_slip=row["days_to_slip"],
+            since_rehearsal=row.get("days_since_rehearsal"),
+            settings=settings,
+        )
+        yield Option("rehearse", found, 0.0, costs.rehearse)
     yield option("escalate", effects.escalate, costs.escalate, hours=planning.hours_escalate)
 
 

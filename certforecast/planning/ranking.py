@@ -96,10 +96,12 @@ def make_plan(
     described = _inventory(history, as_of)
     certificates = history.tables().at([as_of]).certificates.select(*_CERTIFICATE).to_pandas()
     by_key = {certificate.fingerprint: certificate for certificate in certificates.itertuples()}
+    rehearsed = _rehearsed(history, moment, settings)
     effects = learned(history, as_of, settings.effects, settings.executor.actor)
     drafts = []
     for row in rows:
         key = row["fingerprint"]
+        row["rehearsal"] = rehearsed.get(key)
         draft = _draft(row, by_key[key], places[key], described.get(key, {}), settings, effects)
         if draft is not None:
             drafts.append(draft)
@@ -253,6 +255,16 @@ def _places(history: HasTables, as_of: datetime) -> dict[str, list[Endpoint]]:
 def _inventory(history: HasTables, as_of: datetime) -> dict[str, dict[str, Any]]:
     rows = inventory(Known(history.tables(), [as_of], RenewalPolicy())).to_pandas().to_dict("records")
     return {row["fingerprint"]: _plain(row) for row in rows}
+
+
+def _rehearsed(history: HasTables, as_of: datetime, settings: Settings) -> dict[str, str]:
+    """Give what the last rehearsal of each certificate found, while it can be taken to stand."""
+    events = history.tables().at([as_of]).events
+    told = events.filter((events.kind == "rehearsed") & events.fingerprint.notnull())
+    rows = told.select("fingerprint", "at", "code", "detail").to_pandas().sort_values(["at", "code"])
+    rows = rows[rows["at"] > as_of - timedelta(days=settings.rehearsal.lasting_days)]
+    last = rows[rows["at"] == rows.groupby("fingerprint")["at"].transform("max")]
+    return dict(last[last["code"].notna()].groupby("fingerprint")["detail"].agg("; ".join))
 
 
 def _plain(row: dict[Any, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from certforecast.planning import Plan
+from certforecast.planning import Action, Plan
 from tests.planning.test_ranking import only, propose, served
 from tests.timeline import day
 
@@ -50,6 +50,23 @@ def test_what_finds_no_room_waits_and_says_what_is_full() -> None:
     left_over = plan.actions[-1]
     assert left_over.start is None
     assert left_over.reasons[-1].endswith("at its best time full: changes in shop.example")
+
+
+def test_what_a_rehearsal_found_lately_is_to_be_mended() -> None:
+    def found(rehearsed: float, *codes: str | None) -> Action:
+        timeline, (key,) = served("a")
+        for code in codes:
+            timeline.batch.events.append(
+                {"at": day(rehearsed), "lineage": "a.shop.example", "kind": "rehearsed", "code": code,
+                 "detail": f"{code}: said so", "fingerprint": key, "host": f"{code}.example",
+                 "actor": "certforecast", "source": "rehearsal", "known_at": day(rehearsed)}
+            )  # fmt: skip
+        return only(propose(timeline, 70, default=(0.1, 0.1, 0.8, 0.0)))
+
+    action = found(68, "caa", "connection")
+    assert (action.kind, action.check) == ("fix", "rehearsal: caa: said so; connection: said so")
+    assert found(68, None).kind == "renew"
+    assert found(35, "caa").kind == "renew"  # too long ago to be taken to stand
 
 
 def test_people_work_on_working_days() -> None:
