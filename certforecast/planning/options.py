@@ -63,7 +63,7 @@ def options(
     Parameters
     ----------
     row : dict
-        A forecast's row with its features, and ``rehearsal``: what its last rehearsal found, if it was lately.
+        A forecast's row with its features, and ``rehearsal``: what its last rehearsal found, if lately.
     criticality : float, optional
         Of its host.
     able : bool
