@@ -1,4 +1,4 @@
-"""How long certificates may be valid, by the day of their issue: public calendars, shipped with their source."""
+"""How long certificates may be valid, by the day of issue: public calendars, shipped with their source."""
 
 import tomllib
 from datetime import date
@@ -29,7 +29,9 @@ class ValidityCalendar(_Model):
     as_of: date
     steps: tuple[Step, ...] = Field(min_length=1, description="by their first day")
     spare_days: float = Field(0.0, ge=0, description="by which authorities stay below the limit")
-    organisations: tuple[str, ...] = Field((), description="whom it binds, as in issuer_org; none: see `chosen`")
+    organisations: tuple[str, ...] = Field(
+        (), description="whom it binds, as in issuer_org; none: see `chosen`"
+    )
     chosen: bool = Field(False, description="a profile that subscribers ask for; it binds nobody by itself")
 
 

@@ -1,4 +1,4 @@
-"""How much more weeks vary than independent lineages would, learned from earlier forecasts of the same fleet."""
+"""How much more weeks vary than independent lineages would, learned from earlier forecasts."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final

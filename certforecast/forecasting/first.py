@@ -74,13 +74,15 @@ def first_renewals(table: "pd.DataFrame", rows: "pd.DataFrame", model: Any) -> F
     import pandas as pd
 
     if not hasattr(model, "predict_incidence"):
-        raise ModelError(f"{type(model).__name__} does not say when renewals come: use an OutcomePool with times")
+        raise ModelError(
+            f"{type(model).__name__} does not say when renewals come: use an OutcomePool with times"
+        )
     size = len(table)
     place = pd.Series(np.arange(len(rows)), rows["fingerprint"]).reindex(table["fingerprint"]).to_numpy()
     live = np.flatnonzero(~np.isnan(place) & (table["kind"] == "live").to_numpy())
     known = np.zeros(size, bool)
     known[live] = True
-    chance, when = np.ones((size, 4)), np.zeros((size, 4, len(_LEVELS)), np.float32)
+    chance, when = np.ones((size, 4)), np.zeros((size, 4, len(_LEVELS)))
     for start in range(0, len(live), _ROWS_AT_ONCE):
         some = live[start : start + _ROWS_AT_ONCE]
         X = rows.iloc[place[some].astype(int)][list(FEATURES)].reset_index(drop=True)

@@ -105,7 +105,11 @@ def learn(table: "pd.DataFrame", situation: Situation) -> Habits:
     import pandas as pd
 
     past = situation.past[situation.past["outcome"] != "retired"]
-    past = past[past["margin"].notna() & ~past["intervention"]].sort_values("resolved", kind="stable").reset_index(drop=True)
+    past = (
+        past[past["margin"].notna() & ~past["intervention"]]
+        .sort_values("resolved", kind="stable")
+        .reset_index(drop=True)
+    )
     past = past.assign(lifetime=past["end"] - past["begin"])
     if past.empty:  # nothing known: on time, as the rules have it
         lifetime = table["lifetime"].to_numpy(np.float64)
@@ -167,7 +171,10 @@ def _retirement(table: "pd.DataFrame", situation: Situation) -> Floats:
     weight = _RETIREMENT_YEARS * 365.25
 
     def key(frame: "pd.DataFrame", days: "pd.Series[float]") -> "pd.Series[str]":
-        return frame["automation"].astype(str) + "|" + np.digitize(days, _CLASSES).astype(str)
+        group: pd.Series[str] = (
+            frame["automation"].astype(str) + "|" + np.digitize(days, _CLASSES).astype(str)
+        )
+        return group
 
     own = key(past, served)
     rates = (retired.groupby(own).sum() + weight * overall) / (served.groupby(own).sum() + weight)

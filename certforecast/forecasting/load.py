@@ -136,8 +136,8 @@ def forecast_load(
     """Forecast the load of each week ahead.
 
     What is open now is renewed when and as the model says. What follows is a renewal process: the
-    successor's lifetime is what the lineage asks for within the limits in force on that day; how much of it is
-    left at the next switch is drawn from the lineage's past renewals, or from those of ever wider groups;
+    successor's lifetime is what the lineage asks for within the limits in force on that day; how much of it
+    is left at the next switch is drawn from the lineage's past renewals, or from those of ever wider groups;
     services end, and new ones come, at the rates of the past. Counts of many draws give the intervals [1]_.
     Shocks that many lineages share make weeks vary more than independent lineages would: how much more is
     learned from forecasts made at earlier moments, as of what was known then, and what came of them.
@@ -282,7 +282,11 @@ def play_load(
 
 
 def _count(
-    counts: dict[str, Floats], events: Events, codes: npt.NDArray[np.int64], each: Floats, work: EffortSettings
+    counts: dict[str, Floats],
+    events: Events,
+    codes: npt.NDArray[np.int64],
+    each: Floats,
+    work: EffortSettings,
 ) -> None:
     _, groups, weeks = counts["renewals"].shape
     renewed = ~events.arrival & (events.at < weeks * _WEEK)

@@ -1,4 +1,4 @@
-"""Futures of a fleet, played renewal by renewal: a renewal process for each lineage, in many draws at once."""
+"""Futures of a fleet, played renewal by renewal: a renewal process for each lineage, in many draws."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
@@ -204,22 +204,15 @@ class _Player:
         events, on = self._events(draw, row, begin, end, at, issued, gone)
         on &= ~self.replaced[events.row]  # the successor of those is live itself
         parts.append(events)
-        state = [
-            np.concatenate(pair)
-            for pair in (
-                (events.draw[on], new.draw),
-                (events.next_row[on], new.row),
-                (events.issued[on], new.issued),
-                (events.issued[on] + events.lifetime[on], new.issued + new.lifetime),
-            )
-        ]
-        while len(state[0]):
-            draw, row, begin, end = state
+        draw, row = np.append(events.draw[on], new.draw), np.append(events.next_row[on], new.row)
+        begin = np.append(events.issued[on], new.issued)
+        end = begin + np.append(events.lifetime[on], new.lifetime)
+        while len(draw):
             at, issued, gone = self._renewed(row, begin, end, now=False)
             events, on = self._events(draw, row, begin, end, at, issued, gone)
             parts.append(events)
-            end = events.issued[on] + events.lifetime[on]
-            state = [events.draw[on], events.next_row[on], events.issued[on], end]
+            draw, row, begin = events.draw[on], events.next_row[on], events.issued[on]
+            end = begin + events.lifetime[on]
         return Events.joined(parts)
 
     def _renewed(self, row: Ints, begin: Floats, end: Floats, *, now: bool) -> tuple[Floats, Floats, Flags]:
@@ -260,7 +253,9 @@ class _Player:
         return at
 
     def _arrivals(self, templates: Ints, draws: Ints, a_day: Floats) -> Events:
-        numbers = self.rng.poisson(a_day[draws] * self.horizon) if len(templates) else np.zeros(len(draws), int)
+        numbers = (
+            self.rng.poisson(a_day[draws] * self.horizon) if len(templates) else np.zeros(len(draws), int)
+        )
         draw = np.repeat(draws, numbers)
         row = self.rng.choice(templates, len(draw)) if len(draw) else np.zeros(0, np.int64)
         at = self.rng.random(len(draw)) * self.horizon
@@ -275,14 +270,11 @@ class _Player:
         """Keep what happens within the horizon; the flags say which lineages go on."""
         failed = at > end
         seen = ~gone & (np.where(failed, end, at) < self.horizon)
-        draw, row, begin, end, at, issued, failed = (
-            values[seen] for values in (draw, row, begin, end, at, issued, failed)
-        )
+        draw, row, failed = draw[seen], row[seen], failed[seen]
+        begin, end, at, issued = begin[seen], end[seen], at[seen], issued[seen]
         to = self.rules.row(row, np.maximum(issued, 0.0))
         lifetime = self.rules.lifetime(to, self.wish[to], issued)
-        slip = np.minimum(
-            (end - begin) * self.policy.slip_fraction, self.policy.slip_cap_days
-        )
+        slip = np.minimum((end - begin) * self.policy.slip_fraction, self.policy.slip_cap_days)
         fresh = self.issuer[to] != self.issuer[row]
         slipped = ~failed & (at > end - slip)
         no = np.zeros(len(at), bool)

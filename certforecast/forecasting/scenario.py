@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from certforecast.errors import InputError
 from certforecast.validity import calendars
 
-__all__ = ["Automating", "Freeze", "Leaving", "Scenario", "ValidityLimit", "scenario", "shipped"]
+__all__ = ["Automating", "Freeze", "Leaving", "Scenario", "ValidityLimit", "read_scenario", "shipped"]
 
 
 class _Model(BaseModel):
@@ -99,14 +99,16 @@ class Scenario(_Model):
 def shipped() -> dict[str, Scenario]:
     """Give the scenarios that come with the package, by name."""
     folder = resources.files("certforecast.forecasting").joinpath("scenarios")
-    found = sorted((file for file in folder.iterdir() if file.name.endswith(".toml")), key=lambda file: file.name)
+    found = sorted(
+        (file for file in folder.iterdir() if file.name.endswith(".toml")), key=lambda file: file.name
+    )
     return {
         file.name.removesuffix(".toml"): Scenario.model_validate(tomllib.loads(file.read_text("utf-8")))
         for file in found
     }
 
 
-def scenario(name: str) -> Scenario:
+def read_scenario(name: str) -> Scenario:
     """Read a scenario: a shipped one by its name, or a TOML file.
 
     Raises

@@ -131,7 +131,10 @@ def _situation(
         return (rows[column] - now) / pd.Timedelta(days=1)
 
     rows = rows.assign(
-        begin=days("not_before"), end=days("not_after"), at=days("in_service_at"), resolved=days("resolved_at")
+        begin=days("not_before"),
+        end=days("not_after"),
+        at=days("in_service_at"),
+        resolved=days("resolved_at"),
     )
     rows = rows.assign(
         public=_public(rows),

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -83,7 +83,11 @@ def nearest(kind: str, name: str, known: "list[str]") -> str:
     by_fold = {one.casefold(): one for one in known}
     close = [by_fold[one] for one in get_close_matches(name.casefold(), by_fold, 3, 0.4)]
     text = f"no certificate to be renewed has the {kind} {name!r}"
-    return f"{text}; nearest: {', '.join(close)}" if close else f"{text}; known: {', '.join(known[:8]) or 'none'}"
+    return (
+        f"{text}; nearest: {', '.join(close)}"
+        if close
+        else f"{text}; known: {', '.join(known[:8]) or 'none'}"
+    )
 
 
 def _days(when: date | None, as_of: datetime) -> float:
@@ -100,7 +104,7 @@ def _known(table: "pd.DataFrame", kind: str, name: str) -> Flags:
 
 
 def _switched(
-    table: "pd.DataFrame", rules: Rules, rows: Flags, since: float, changes: "dict[str, object]"
+    table: "pd.DataFrame", rules: Rules, rows: Flags, since: float, changes: "dict[str, Any]"
 ) -> "pd.DataFrame":
     """Add what `rows` become, and let what they issue from a day on follow it."""
     import pandas as pd
@@ -128,7 +132,7 @@ def _automating(
         if change.owner is not None:
             rows = _known(table, "owner", change.owner)
         rows &= _by_hand(table, effort)
-        changes: dict[str, object] = {
+        changes: dict[str, Any] = {
             "automation": change.automation,
             "lineage": "",  # its own past tells nothing of how a timer renews it
             "lifetime": table.loc[rows, "lifetime"].clip(upper=change.days),

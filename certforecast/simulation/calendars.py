@@ -32,7 +32,7 @@ BATCH_MONTHS: Final = (
     frozenset({3, 9}),
 )
 
-#: Longest validity of public TLS certificates, and of Let's Encrypt's default profile: the published calendars.
+#: Longest validity of public TLS certificates, and of Let's Encrypt's default profile.
 PUBLIC_LIMIT_DAYS: Final = calendars()["public"].steps
 LETS_ENCRYPT_DAYS: Final = calendars()["letsencrypt"].steps
 
