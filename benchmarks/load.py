@@ -5,8 +5,8 @@
 Each simulated fleet has rates of its own. At each of a few moments the next weeks are forecast and held
 against what came, all together and by issuer. Rivals see the counts of past weeks as they are known in the
 end, which is more than we do: we see what was known then. ``mae`` is in renewals a week, ``wis`` the weighted
-interval score [1]_ (the CRPS in the limit, up to its scale), ``coverage_90`` the share of weeks within nine-in-ten
-intervals. ``mae_habits`` is ours without the model, ``change_*`` the same across days on which limits on
+interval score [1]_ (the CRPS in the limit, up to its scale), ``coverage_90`` the share of weeks within
+nine-in-ten intervals. ``mae_habits`` is ours without the model, ``change_*`` the same across days on which limits on
 validity fall.
 
 statsforecast 2.1 wants pandas before 3 and cannot be installed beside us. Without ``--statsforecast``, an
@@ -42,7 +42,7 @@ END = datetime(2026, 10, 1, tzinfo=UTC)
 #: Limits fall on 2027-03-15 for all public certificates, on 2027-02-10 for Let's Encrypt.
 CHANGE_END = datetime(2027, 12, 1, tzinfo=UTC)
 SETTLED = timedelta(weeks=10)
-HISTORY_WEEKS = 130
+HISTORY_WEEKS = 100
 
 
 class Scores:
@@ -78,7 +78,7 @@ def main() -> None:
     given = parser.parse_args()
     weeks = 13 if given.quick else 26
     seeds = SEEDS[: 1 if given.quick else given.fleets]
-    lineages, origins = (100, 1) if given.quick else (360, 3)
+    lineages, origins = (100, 1) if given.quick else (360, 2)
     plain, grouped, change = Scores(), Scores(), Scores()
     taken: list[float] = []
     for seed in seeds:
@@ -118,7 +118,7 @@ def measure(
     taken: list[float],
 ) -> None:
     """Forecast one fleet at several moments."""
-    years = 3.0 if given.quick else 4.5
+    years = 3.0 if given.quick else 3.3
     fleet = Fleet(seed, lineages, years=years, end=end, rates=Rates.varied(seed, 0.6))
     fleet.write(folder)
     settings = Settings(home=folder)

@@ -42,8 +42,8 @@ class FirstRenewals:
     chance: Floats
     when: Floats
 
-    def draw(self, rows: Ints, rng: np.random.Generator, outages: Floats) -> tuple[Floats, Any]:
-        """Draw when each row's successor is in service, and which services end instead."""
+    def draw(self, rows: Ints, rng: np.random.Generator, outages: Floats) -> tuple[Ints, Floats, Any]:
+        """Draw each row's outcome, when its successor is in service, and which services end instead."""
         outcome = np.minimum((rng.random(len(rows))[:, None] > self.chance[rows]).sum(axis=1), 3)
         level = rng.random(len(rows)) * (len(_LEVELS) - 1)
         low = np.floor(level).astype(np.int64)
@@ -51,7 +51,7 @@ class FirstRenewals:
         begin, end = self.when[rows, outcome, low], self.when[rows, outcome, low + 1]
         at = begin + share * (end - begin)
         at = np.where(outcome == _FAILED, at + rng.choice(outages, len(rows)), at)
-        return np.maximum(at, 1e-6), outcome == _RETIRED
+        return outcome, np.maximum(at, 1e-6), outcome == _RETIRED
 
 
 def first_renewals(table: "pd.DataFrame", rows: "pd.DataFrame", model: Any) -> FirstRenewals:

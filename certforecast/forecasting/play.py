@@ -64,7 +64,7 @@ class Rules:
     switches: list[tuple[float, Ints]] = field(default_factory=list)
     replacements: list[tuple[float, float, Flags]] = field(default_factory=list)
     freezes: list[tuple[float, float, Flags]] = field(default_factory=list)
-    keep: float = 0.5
+    keep: float = 1.0
 
     def lifetime(self, rows: Ints, wish: Floats, issued: Floats) -> Floats:
         """Give the lifetime of what is issued: the wish, within the limits in force."""
@@ -194,11 +194,8 @@ class _Player:
         at = np.where(late, self.rng.exponential(np.mean(self.habits.outages), len(row)), at)
         issued = np.where(late, at, issued)
         if first is not None:
-            told_at, told_gone = first.draw(row, self.rng, self.habits.outages)
-            other = late | ~first.known[row]
-            at, gone = np.where(other, at, told_at), np.where(other, gone & ~late, told_gone)
-            issued = np.maximum(np.minimum(issued, at), begin)
-            issued = np.where(issued <= 0, np.minimum(at, np.maximum(issued, 0.0)), issued)
+            at, issued, gone = self._as_told(first, row, begin, end, at, issued, gone, late)
+        issued = np.where((issued <= 0) & ~self.replaced[row], np.minimum(at, 0.0), issued)
         parts = [self._arrivals(templates, draws, arrivals)]
         new = parts[0]
         events, on = self._events(draw, row, begin, end, at, issued, gone)
@@ -214,6 +211,43 @@ class _Player:
             draw, row, begin = events.draw[on], events.next_row[on], events.issued[on]
             end = begin + events.lifetime[on]
         return Events.joined(parts)
+
+    def _as_told(
+        self,
+        first: "FirstRenewals",
+        row: Ints,
+        begin: Floats,
+        end: Floats,
+        at: Floats,
+        issued: Floats,
+        gone: Flags,
+        late: Flags,
+    ) -> tuple[Floats, Floats, Flags]:
+        """Let the model say what becomes of each, and habits when, as far as they know of such an end."""
+        outcome, told_at, retired = first.draw(row, self.rng, self.habits.outages)
+        asked = first.known[row] & ~late
+        slip = end - self._slip(begin, end)
+
+        def fits(at: Floats, some: Ints) -> Flags:
+            kind = np.where(at > end[some], 2, np.where(at > slip[some], 1, 0))
+            return np.asarray((kind == outcome[some]) & (at > 0))
+
+        at, issued = at.copy(), issued.copy()
+        wrong = np.flatnonzero(asked & ~fits(at, np.arange(len(at))))
+        for _ in range(_TRIES):
+            wrong = wrong[~retired[wrong]]
+            if not len(wrong):
+                break
+            again, when, _ = self._renewed(row[wrong], begin[wrong], end[wrong], now=True)
+            good = fits(again, wrong)
+            at[wrong[good]], issued[wrong[good]] = again[good], when[good]
+            wrong = wrong[~good]
+        at[wrong] = told_at[wrong]
+        issued[wrong] = np.minimum(issued[wrong], at[wrong])
+        return at, np.minimum(issued, at), np.where(asked, retired, gone & ~late)
+
+    def _slip(self, begin: Floats, end: Floats) -> Floats:
+        return np.minimum((end - begin) * self.policy.slip_fraction, self.policy.slip_cap_days)
 
     def _renewed(self, row: Ints, begin: Floats, end: Floats, *, now: bool) -> tuple[Floats, Floats, Flags]:
         """Say when certificates are replaced, when the successor was issued, and which services end first."""
@@ -274,9 +308,8 @@ class _Player:
         begin, end, at, issued = begin[seen], end[seen], at[seen], issued[seen]
         to = self.rules.row(row, np.maximum(issued, 0.0))
         lifetime = self.rules.lifetime(to, self.wish[to], issued)
-        slip = np.minimum((end - begin) * self.policy.slip_fraction, self.policy.slip_cap_days)
         fresh = self.issuer[to] != self.issuer[row]
-        slipped = ~failed & (at > end - slip)
+        slipped = ~failed & (at > end - self._slip(begin, end))
         no = np.zeros(len(at), bool)
         events = Events(draw, row, to, begin, end, at, issued, lifetime, slipped, failed, fresh, no)
         return events, issued < self.horizon

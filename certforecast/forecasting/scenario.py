@@ -88,7 +88,7 @@ class Scenario(_Model):
     title: str
     source: str = ""
     before: Literal["calendar", "today"] = "calendar"
-    delays_keep: float = Field(0.5, ge=0, le=1)
+    delays_keep: float = Field(1.0, ge=0, le=1)
     validity: tuple[ValidityLimit, ...] = ()
     leaves: tuple[Leaving, ...] = ()
     automate: tuple[Automating, ...] = ()
