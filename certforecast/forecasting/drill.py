@@ -180,7 +180,7 @@ def revocation_drill(
     ]
     times = pd.DataFrame(schedule(orders, effort), columns=["fingerprint", "order_h", "done_h", "waits_for"])
     table = rows.merge(times, on="fingerprint").sort_values(
-        ["order_h", "done_h", "fingerprint"], kind="stable"
+        ["order_h", "loss", "fingerprint"], ascending=[True, False, True], ignore_index=True
     )
     table = table.assign(in_time=table["done_h"] <= within_h, rank=range(1, len(table) + 1))
     columns = [

@@ -131,7 +131,7 @@ def _automating(
         rows = np.ones(len(table), bool)
         if change.owner is not None:
             rows = _known(table, "owner", change.owner)
-        rows &= _by_hand(table, effort)
+        rows = rows & _by_hand(table, effort)
         changes: dict[str, Any] = {
             "automation": change.automation,
             "lineage": "",  # its own past tells nothing of how a timer renews it
