@@ -182,7 +182,7 @@ def revocation_drill(
     table = rows.merge(times, on="fingerprint").sort_values(
         ["order_h", "loss", "fingerprint"], ascending=[True, False, True], ignore_index=True
     )
-    table = table.assign(in_time=table["done_h"] <= within_h, rank=range(1, len(table) + 1))
+    table = table.assign(in_time=table["done_h"] <= within_h + _TICK_S, rank=range(1, len(table) + 1))
     columns = [
         *("rank", "name", "fingerprint", "owner", "environment", "domain", "automation", "criticality"),
         *("loss", "person_hours", "order_h", "done_h", "waits_for", "in_time"),
