@@ -6,8 +6,8 @@ Each simulated fleet has rates of its own. At each of a few moments the next wee
 against what came, all together and by issuer. Rivals see the counts of past weeks as they are known in the
 end, which is more than we do: we see what was known then. ``mae`` is in renewals a week, ``wis`` the weighted
 interval score [1]_ (the CRPS in the limit, up to its scale), ``coverage_90`` the share of weeks within
-nine-in-ten intervals. ``mae_habits`` is ours without the model, ``change_*`` the same across days on which limits on
-validity fall.
+nine-in-ten intervals. ``mae_habits`` is ours without the model, ``change_*`` the same across days on which
+limits on validity fall.
 
 statsforecast 2.1 wants pandas before 3 and cannot be installed beside us. Without ``--statsforecast``, an
 interpreter that has it, exponential smoothing and ARIMA are those of statsmodels (extra ``load``).
@@ -131,31 +131,30 @@ def measure(
             told = forecast_load(history, model, as_of, weeks)
             taken.append(time.perf_counter() - start)
             habits = forecast_load(history, None, as_of, weeks)
-            compare(history, end, told, habits, weeks, given, scores)
+            compare(history, end, {"": told, "_habits": habits}, weeks, given, scores)
             if groups is not None:
                 told = forecast_load(history, model, as_of, weeks, by="issuer")
-                habits = forecast_load(history, None, as_of, weeks, by="issuer")
-                compare(history, end, told, habits, weeks, given, groups)
+                compare(history, end, {"": told}, weeks, given, groups)
             print(f"fleet {seed}, {as_of:%Y-%m-%d}: mae so far {scores.figures()}", flush=True)
 
 
 def compare(
     history: History,
     end: datetime,
-    told: LoadForecast,
-    habits: LoadForecast,
+    ours: dict[str, LoadForecast],
     weeks: int,
     given: argparse.Namespace,
     scores: Scores,
 ) -> None:
-    """Score our forecasts and the rivals' on the same weeks."""
+    """Score our forecasts, by what their figures' names end with, and the rivals' on the same weeks."""
+    told = ours[""]
     past = min(HISTORY_WEEKS, 78 if given.quick else HISTORY_WEEKS)
     after = round((end - told.as_of) / timedelta(weeks=1))
     counts = observed_load(history, end, after + past, by=told.by)
     known = {
         group: rows["renewals"].to_numpy() for group, rows in counts.groupby("group") if group in told.groups
     }
-    for name, made in (("", told), ("_habits", habits)):
+    for name, made in ours.items():
         for place, group in enumerate(made.groups):
             if group in known:
                 draws = made.draws["renewals"][:, place]

@@ -5,6 +5,7 @@ python docs/images/load.py
 
 import tempfile
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 
 from certforecast import History, Settings, train
@@ -21,8 +22,10 @@ def main() -> None:
     """Train on the sample once, and make both pictures."""
     steps = calendars()["public"].steps
     marks = {
-        datetime(new.since.year, new.since.month, new.since.day, tzinfo=UTC): f"{old.days:.0f} to {new.days:.0f} days"
-        for old, new in zip(steps, steps[1:], strict=False)
+        datetime(
+            new.since.year, new.since.month, new.since.day, tzinfo=UTC
+        ): f"{old.days:.0f} to {new.days:.0f} days"
+        for old, new in pairwise(steps)
     }
     with tempfile.TemporaryDirectory() as home:
         settings = Settings(home=Path(home))
