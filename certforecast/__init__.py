@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from certforecast.evaluation import backtest
     from certforecast.execution import Executor
     from certforecast.features import FEATURES, training_frame
+    from certforecast.forecasting import forecast_load, what_if
     from certforecast.history import History
     from certforecast.models import OutcomeClassifier, OutcomePool, forecast, load_model, save_model, train
     from certforecast.planning import Plan, make_plan
@@ -44,6 +45,7 @@ __all__ = [
     "__version__",
     "backtest",
     "forecast",
+    "forecast_load",
     "load_model",
     "load_settings",
     "make_plan",
@@ -51,6 +53,7 @@ __all__ = [
     "save_model",
     "train",
     "training_frame",
+    "what_if",
 ]
 
 __getattr__ = lazy(
@@ -61,6 +64,7 @@ __getattr__ = lazy(
         "evaluation": ["backtest"],
         "execution": ["Executor"],
         "features": ["FEATURES", "training_frame"],
+        "forecasting": ["forecast_load", "what_if"],
         "history": ["History"],
         "models": ["OutcomeClassifier", "OutcomePool", "forecast", "load_model", "save_model", "train"],
         "planning": ["Plan", "make_plan"],

@@ -24,6 +24,7 @@ __all__ = [
     "AcmeIssuerSettings",
     "CostSettings",
     "EffectSettings",
+    "EffortSettings",
     "EmbeddedIssuerSettings",
     "ExecutorSettings",
     "FilesInstallerSettings",
@@ -253,6 +254,28 @@ class SourceSettings(BaseModel):
     place: str
 
 
+class EffortSettings(_Section):
+    """What renewals cost in people's time, and how many people and machines there are. Assumptions."""
+
+    hours: dict[str, float] = Field(
+        {"timer": 0.0, "ticket": 1.5, "calendar": 1.0},
+        description="of a person's time for one renewal, by the kind of automation that the inventory names",
+    )
+    other_hours: float = Field(0.0, ge=0, description="for other kinds, such as an ACME client's name")
+    unknown_hours: float = Field(0.5, ge=0, description="where the inventory names none")
+    slip_hours: float = Field(1.0, ge=0, description="more for a renewal that slips: somebody hurries")
+    outage_hours: float = Field(8.0, ge=0, description="more for one that fails")
+    people: int = Field(2, ge=0, description="who can renew by hand at the same time, in a drill")
+    people_hours_per_day: float = Field(8.0, gt=0, le=24, description="that each of them works")
+    renewals_per_hour: float = Field(120.0, gt=0, description="that the executor carries out")
+
+    def for_renewal(self, automation: str | None) -> float:
+        """Give the hours of a person's time that one renewal takes."""
+        if automation is None:
+            return self.unknown_hours
+        return self.hours.get(automation, self.other_hours)
+
+
 class ExecutorSettings(_Section):
     """How actions are carried out."""
 
@@ -303,6 +326,7 @@ class Settings(BaseSettings):
     effects: EffectSettings = EffectSettings()
     model: ModelSettings = ModelSettings()
     planning: PlanningSettings = PlanningSettings()
+    effort: EffortSettings = EffortSettings()
     executor: ExecutorSettings = ExecutorSettings()
     rehearsal: RehearsalSettings = RehearsalSettings()
     sources: dict[str, SourceSettings] = {}

@@ -17,6 +17,7 @@ def main() -> None:
         act,
         backtest,
         features,
+        forecasting,
         history,
         models,
         plan,

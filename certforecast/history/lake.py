@@ -123,6 +123,7 @@ def open_folder(folder: Path) -> Lake:
 
     connection = duckdb.connect()
     connection.execute("SET TimeZone = 'UTC'")
+    connection.execute("SET enable_progress_bar = false")  # it would come on standard output, into the JSON
     backend = ibis.duckdb.from_connection(connection)
     try:
         found = {name: backend.table(name) for name in TABLES if _attach(connection, folder, name)}

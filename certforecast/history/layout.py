@@ -91,6 +91,7 @@ def connect(path: Path | None) -> "duckdb.DuckDBPyConnection":
     except duckdb.Error as error:
         raise StoreError(f"store {path} cannot be opened: {str(error).splitlines()[0]}") from error
     connection.execute("SET TimeZone = 'UTC'")
+    connection.execute("SET enable_progress_bar = false")  # it would come on standard output, into the JSON
     return connection
 
 

@@ -5,7 +5,9 @@ from typing import Final
 
 import numpy as np
 
+from certforecast import validity
 from certforecast.simulation.columns import Flags, Floats, Ints
+from certforecast.validity import Step, calendars
 
 __all__ = [
     "BATCH_MONTHS",
@@ -30,16 +32,9 @@ BATCH_MONTHS: Final = (
     frozenset({3, 9}),
 )
 
-#: Longest validity of public TLS certificates: CA/B Forum ballot SC-081v3 (and SC-31 before it).
-PUBLIC_LIMIT_DAYS: Final = (
-    (date(2020, 9, 1), 398),
-    (date(2026, 3, 15), 200),
-    (date(2027, 3, 15), 100),
-    (date(2029, 3, 15), 47),
-)
-
-#: Validity of Let's Encrypt's default profile (announcement of 2025-12-02).
-LETS_ENCRYPT_DAYS: Final = ((date(2016, 1, 1), 90), (date(2027, 2, 10), 64), (date(2028, 2, 16), 45))
+#: Longest validity of public TLS certificates, and of Let's Encrypt's default profile.
+PUBLIC_LIMIT_DAYS: Final = calendars()["public"].steps
+LETS_ENCRYPT_DAYS: Final = calendars()["letsencrypt"].steps
 
 
 def day_of(moment: datetime) -> int:
@@ -47,10 +42,9 @@ def day_of(moment: datetime) -> int:
     return (moment.astimezone(UTC).date() - _EPOCH).days
 
 
-def limit_on(day: int, steps: tuple[tuple[date, int], ...] = PUBLIC_LIMIT_DAYS) -> int:
-    """Give the validity limit in force on a day, in days."""
-    on = _EPOCH + timedelta(days=day)
-    return next((limit for since, limit in reversed(steps) if since <= on), steps[0][1])
+def limit_on(day: int, steps: tuple[Step, ...] = PUBLIC_LIMIT_DAYS) -> float:
+    """Give the validity limit in force on a day counted from 1970, in days."""
+    return validity.limit_on(_EPOCH + timedelta(days=day), steps)
 
 
 class Calendar:
