@@ -123,6 +123,7 @@ def test_the_whole_road(shell: Shell, home: Path, monkeypatch: pytest.MonkeyPatc
     assert "Would be done" in shell("act")
 
     monkeypatch.setenv("CERTFORECAST_EXECUTOR__ISSUER", "ca")
+    monkeypatch.setenv("CERTFORECAST_COSTS__REHEARSE", "0")  # so that it is worth it for all
     monkeypatch.setenv("CERTFORECAST_ISSUERS", json.dumps({"ca": {"kind": "embedded", "directory": "ca"}}))
     chosen = shell.json("rehearse", "--as-of", END, "--dry-run", "--top", "3")
     gains = [row["gain"] for row in chosen]
