@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import numpy as np
 
 from certforecast.errors import InputError
-from certforecast.history.tables import Tables
 from certforecast.simulation.account import Account, account
 from certforecast.simulation.events import FAILURES
 from certforecast.simulation.fleet import Fleet
@@ -18,12 +17,13 @@ from certforecast.simulation.mechanisms import Block
 from certforecast.simulation.namesets import name_sets
 from certforecast.simulation.naming import fingerprint
 from certforecast.simulation.sight import How, Record, Sight, Task, services
+from certforecast.simulation.store import MemoryStore
 from certforecast.simulation.tables import render
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["ACTOR", "Capacity", "MemoryStore", "Policy", "Replay"]
+__all__ = ["ACTOR", "Capacity", "Policy", "Replay"]
 
 #: Who the executor's events say did it: the default of ``[executor] actor``.
 ACTOR: Final = "certforecast"
@@ -85,24 +85,6 @@ class _Purse:
         works = (day + 3) % 7 < 5  # 1970-01-01 was a Thursday
         self.attempts = min(self._most[0], self.attempts + self._capacity.attempts_per_day)
         self.hours = min(self._most[1], self.hours + works * self._capacity.hours_per_week / 5)
-
-
-class MemoryStore:
-    """The four tables in memory, as anything that asks for `HasTables` wants them."""
-
-    def __init__(self, tables: "dict[str, pa.Table]") -> None:
-        import ibis
-
-        backend = ibis.duckdb.connect()
-        for name, table in tables.items():
-            backend.con.register("given", table)
-            backend.con.execute(f"CREATE TABLE {name} AS SELECT * FROM given")
-            backend.con.unregister("given")
-        self._tables = Tables(**{name: backend.table(name) for name in tables})
-
-    def tables(self) -> Tables:
-        """Give the four tables as ibis expressions."""
-        return self._tables
 
 
 class Replay:
@@ -174,6 +156,12 @@ class Replay:
             tables["events"] = pa.concat_tables([tables["events"], ours])
         return tables
 
+    def sight(self) -> Sight:
+        """Give what may be seen this morning."""
+        seen = services(self._world, self.fleet.population, self.record.gone, self.day)
+        store = cache(lambda: MemoryStore(self.tables()))
+        return Sight(self.fleet.seed, self.day, seen, self.record, store, self._world.copied)
+
     def _live(self) -> None:
         world, day = self._world, self.day
         self._purse.fill(day)
@@ -181,10 +169,9 @@ class Replay:
         rng = np.random.default_rng([self.fleet.seed, _STREAM, day])
         split = np.zeros(size, bool)
         at_work = HandsAt(world, day, self.journal, self.hands, Dice(rng, size, _ATTEMPTS), split)
-        seen = services(world, self.fleet.population, self.record.gone, day)
-        sight = Sight(day, seen, self.record, cache(lambda: MemoryStore(self.tables())), world.copied)
+        sight = self.sight()
+        reachable = set(sight.services.lineage[sight.services.reachable].tolist())
         before = self._purse.attempts, self._purse.hours
-        reachable = set(seen.lineage[seen.reachable].tolist())
         done: set[int] = set()
         for task in self.policy.wants(sight):
             if task.lineage not in done and self._do(task, at_work, reachable):

@@ -8,7 +8,7 @@ from certforecast.policy import RenewalPolicy
 from certforecast.simulation.columns import Floats
 from certforecast.simulation.sight import How, Services, Sight, Task
 
-__all__ = ["RULES", "CertManager", "Certbot", "FewestDaysLeft", "Nobody", "ThirtyDays"]
+__all__ = ["RULES", "CertManager", "Certbot", "FewestDaysLeft", "LastDays", "Nobody", "ThirtyDays"]
 
 #: After so many failures in a row a person is asked.
 STUCK: int = 2
@@ -87,6 +87,26 @@ class FewestDaysLeft:
                     yield Task(lineage, How.MACHINE)
             elif left < 30.0:
                 yield Task(lineage, How.PERSON, 10.0)
+
+
+class LastDays(FewestDaysLeft):
+    """An alarm in the last days: as fewest days left, and nothing is done any earlier.
+
+    Parameters
+    ----------
+    days : float
+        Before expiry.
+    """
+
+    def __init__(self, days: float = 7.0) -> None:
+        self.days = days
+        self.name = f"last {days:g} days"
+
+    def wants(self, sight: Sight) -> Iterator[Task]:
+        """Renew or look, if the days left are few enough."""
+        seen = sight.services
+        soon = set(seen.lineage[seen.not_after - sight.day < self.days].tolist())
+        yield from (task for task in super().wants(sight) if task.lineage in soon)
 
 
 #: By name.

@@ -110,6 +110,8 @@ class Sight:
 
     Attributes
     ----------
+    seed : int
+        Of the fleet: fingerprints are made of it.
     day : int
         Days since 1970; nothing later is shown.
     services : Services
@@ -120,6 +122,7 @@ class Sight:
         Gives a copy of the world as it is. For the ceiling only: nobody has this.
     """
 
+    seed: int
     day: int
     services: Services
     record: Record
