@@ -50,7 +50,9 @@ def main() -> None:
     parser.add_argument("--fleets", type=int, default=4)
     parser.add_argument("--lineages", type=int, default=360)
     parser.add_argument("--days", type=int, default=365)
-    parser.add_argument("--every", type=int, default=7, help="days from one of certforecast's plans to the next")
+    parser.add_argument(
+        "--every", type=int, default=7, help="days from one of certforecast's plans to the next"
+    )
     parser.add_argument("--planned", type=int, nargs="+", default=[1, 2, 3],
                         help="at which of the five capacities certforecast is played (it takes minutes)")  # fmt: skip
     parser.add_argument("--jobs", type=int, default=-1)
@@ -71,7 +73,12 @@ def main() -> None:
     if given.picture:
         from replay_picture import draw
 
-        draw(curves(results), given.picture, CAPACITIES)
+        draw(
+            curves(results),
+            given.picture,
+            given.fleets * given.lineages / 100 * given.days / 365,
+            CostSettings().investigate,
+        )
     report(
         "replay",
         figures,

@@ -85,7 +85,9 @@ def account(
     )
 
 
-def _until_over(failed: pd.DataFrame, journal: Journal, last_day: int) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
+def _until_over(
+    failed: pd.DataFrame, journal: Journal, last_day: int
+) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
     """Give how long each outage lasted: until a successor was in service, or the service was retired."""
     ends = pd.concat([journal.frame("installed"), journal.frame("retired")])[["lineage", "at"]]
     later = failed.reset_index(drop=True).reset_index(names="outage")[["outage", "lineage", "at"]]

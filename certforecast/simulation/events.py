@@ -58,9 +58,7 @@ def log(journal: Journal, population: Population, seed: int) -> pd.DataFrame:
         installed.assign(kind="reloaded", code=""),
         _failures(blocked),
         _some(journal.frame("hook_failed"), _HOOK_LOGGED, seed, 0).assign(kind="reload_failed", code="hook"),
-        _some(mended, _MENDING_LOGGED, seed, 1).assign(
-            kind="config_changed", code="repaired"
-        ),
+        _some(mended, _MENDING_LOGGED, seed, 1).assign(kind="config_changed", code="repaired"),
         _some(journal.frame("moved"), _MOVE_LOGGED, seed, 2).assign(kind="config_changed", code="moved"),
         journal.frame("migrated").assign(kind="config_changed", code="automation"),
         names.assign(at=names["at"] - _MINUTE, kind="config_changed", code="names"),

@@ -119,9 +119,7 @@ class Planner:
                 continue
             lineage = int(seen.lineage[place])
             how = _BY_MACHINE.get(action.kind, How.PERSON)
-            if how is not How.PERSON and (
-                not seen.reachable[place] or sight.record.stuck(lineage, STUCK)
-            ):
+            if how is not How.PERSON and (not seen.reachable[place] or sight.record.stuck(lineage, STUCK)):
                 how = How.PERSON
             yield Task(lineage, how, 10.0 if how is How.PERSON else 0.5)
 

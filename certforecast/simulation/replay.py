@@ -143,9 +143,7 @@ class Replay:
         import pyarrow as pa
 
         fleet = self.fleet
-        tables = render(
-            self.journal, fleet.population, fleet.rates, fleet.seed, fleet.first_day, self.day
-        )
+        tables = render(self.journal, fleet.population, fleet.rates, fleet.seed, fleet.first_day, self.day)
         if self._events:
             sets = name_sets(fleet.population, self.journal, fleet.seed, fleet.rates.merge_share)
             named = [

@@ -81,7 +81,9 @@ def test_with_all_the_capacity_there_are_no_more_outages(seed: int) -> None:
     hours=st.floats(0.0, 20.0),
     policy=st.sampled_from([Certbot, CertManager, ThirtyDays, FewestDaysLeft]),
 )
-def test_capacity_is_never_exceeded(fleet: Fleet, attempts: float, hours: float, policy: type[Policy]) -> None:
+def test_capacity_is_never_exceeded(
+    fleet: Fleet, attempts: float, hours: float, policy: type[Policy]
+) -> None:
     replay = Replay(fleet, policy(), Capacity(attempts, hours))
     account = replay.run(60)
     spent = pd.DataFrame(replay.spent, columns=["day", "attempts", "hours"])
@@ -120,9 +122,7 @@ class Watching(FewestDaysLeft):
 
 
 def test_policies_see_nothing_of_later_days(fleet: Fleet) -> None:
-    longer = Fleet(
-        seed=5, lineages=60, years=540 / 365.25, end=START + timedelta(days=40), rates=ROUGH
-    )
+    longer = Fleet(seed=5, lineages=60, years=540 / 365.25, end=START + timedelta(days=40), rates=ROUGH)
     short, long = Watching(), Watching()
     Replay(fleet, short, PLENTY).run(30)
     Replay(fleet, long, PLENTY).run(60)
@@ -160,12 +160,14 @@ def test_what_the_executor_did_is_in_the_tables(fleet: Fleet) -> None:
     assert (ours["kind"] == "order_created").sum() == account.orders > 0
     issued = ours.loc[ours["kind"] == "issued", "fingerprint"]
     known = set(tables["certificates"]["fingerprint"].to_pylist())
-    old_enough = ours.loc[ours["kind"] == "issued", "at"] < datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=replay.day) - timedelta(days=6)
+    old_enough = ours.loc[ours["kind"] == "issued", "at"] < datetime(1970, 1, 1, tzinfo=UTC) + timedelta(
+        days=replay.day
+    ) - timedelta(days=6)
     assert set(issued[old_enough]) <= known
     # What the executor did is not in the clients' logs, too.
-    assert not set(events.loc[(events["actor"] != ACTOR) & (events["kind"] == "issued"), "fingerprint"]) & set(
-        issued
-    )
+    assert not set(
+        events.loc[(events["actor"] != ACTOR) & (events["kind"] == "issued"), "fingerprint"]
+    ) & set(issued)
 
 
 def at_work(fleet: Fleet, hands: Hands | None = None, seed: int = 0) -> HandsAt:
@@ -177,7 +179,9 @@ def at_work(fleet: Fleet, hands: Hands | None = None, seed: int = 0) -> HandsAt:
     ):
         spell.on[:] = False
     dice = Dice(np.random.default_rng(seed), size, 6)
-    return HandsAt(world, fleet.last_day, fleet.journal.copied(), hands or Hands(), dice, np.zeros(size, bool))
+    return HandsAt(
+        world, fleet.last_day, fleet.journal.copied(), hands or Hands(), dice, np.zeros(size, bool)
+    )
 
 
 def some_timer(work: HandsAt) -> int:
@@ -185,7 +189,11 @@ def some_timer(work: HandsAt) -> int:
     state = work.world.state
     lineage = int(
         np.flatnonzero(
-            state.born & ~state.retired & (state.automation == Automation.TIMER) & ~state.pending & ~state.failed
+            state.born
+            & ~state.retired
+            & (state.automation == Automation.TIMER)
+            & ~state.pending
+            & ~state.failed
         )[0]
     )
     state.not_after[lineage] = work.day + 3.0
@@ -260,9 +268,11 @@ def test_a_renewal_after_expiry_is_an_outage_all_the_same(fleet: Fleet) -> None:
 def test_cert_manager_waits_longer_after_each_failure(fleet: Fleet) -> None:
     replay = Replay(fleet, CertManager(), PLENTY)
     state = replay._world.state
-    lineage = int(np.flatnonzero(state.born & ~state.retired & fleet.population.observed)[0])
-    state.pending[lineage] = False
-    state.not_after[lineage] = replay.day + 10.0
+    timers = state.born & ~state.retired & fleet.population.observed & (state.automation == Automation.TIMER)
+    lineage = int(np.flatnonzero(timers)[0])
+    # Nobody else renews it in this week.
+    state.pending[lineage] = state.timer_ok[lineage] = False
+    state.not_after[lineage] = replay.day + 20.0
     tried: list[float] = []
 
     class Once(CertManager):
