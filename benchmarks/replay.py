@@ -14,8 +14,9 @@ same for all. certforecast is trained once, on what the tables tell on the first
 import argparse
 import json
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ REFERENCE = 2
 OURS, ORACLE, NOBODY = Planner.name, Oracle.name, Nobody.name
 #: Those that certforecast is to be compared with; alarms in the last days are shown beside them.
 RIVALS = tuple(RULES)
+ALARM = LastDays(7.0)
 COUNTED = ("outages", "outage_days", "weighed_outage_days", "near_misses_slip", "near_misses_day", "orders",
            "people_hours", "own_hours", "effort")  # fmt: skip
 
@@ -53,8 +55,8 @@ def main() -> None:
     parser.add_argument(
         "--every", type=int, default=7, help="days from one of certforecast's plans to the next"
     )
-    parser.add_argument("--planned", type=int, nargs="+", default=[1, 2, 3],
-                        help="at which of the five capacities certforecast is played (it takes minutes)")  # fmt: skip
+    planned = "at which of the five capacities certforecast is played: that takes minutes"
+    parser.add_argument("--planned", type=int, nargs="*", default=[1, 2, 3], help=planned)
     parser.add_argument("--jobs", type=int, default=-1)
     parser.add_argument("--cache", type=Path, help="folder to keep what was played in")
     parser.add_argument("--picture", type=Path, help="file to draw outages against effort to")
@@ -62,12 +64,12 @@ def main() -> None:
     if given.quick:
         given.fleets, given.lineages, given.days, given.every, given.planned = 1, 60, 84, 28, [REFERENCE]
     with tempfile.TemporaryDirectory() as folder:
-        cache = given.cache or Path(folder)
-        cache.mkdir(parents=True, exist_ok=True)
+        kept = given.cache or Path(folder)
+        kept.mkdir(parents=True, exist_ok=True)
         runs = [(number, *run) for number in range(given.fleets) for run in _runs(given.planned)]
         # The slow ones first.
         runs.sort(key=lambda run: (run[1] != OURS, run[1] != ORACLE))
-        played = Parallel(n_jobs=given.jobs)(delayed(play)(*run, given, cache) for run in runs)
+        played = Parallel(n_jobs=given.jobs)(delayed(play)(*run, given, kept) for run in runs)
     results = pd.DataFrame(played)
     figures = figures_of(results)
     if given.picture:
@@ -91,22 +93,18 @@ def main() -> None:
 def _runs(planned: list[int]) -> Iterator[tuple[str, int]]:
     yield NOBODY, 0
     for place in range(len(CAPACITIES)):
-        for name in (*RIVALS, *(alarm.name for alarm in _alarms()), ORACLE):
+        for name in (*RIVALS, ALARM.name, ORACLE):
             yield name, place
         if place in planned:
             yield OURS, place
 
 
-def _alarms() -> list[LastDays]:
-    return [LastDays(7.0)]
-
-
-def play(number: int, name: str, place: int, given: argparse.Namespace, cache: Path) -> dict[str, Any]:
+def play(number: int, name: str, place: int, given: argparse.Namespace, kept: Path) -> dict[str, Any]:
     """Play one fleet under one policy at one capacity, or take it from the cache."""
     about = f"{number}-{given.lineages}-{given.days}-{name.replace(' ', '-').replace(',', '')}-{place}"
-    path = cache / (f"{about}-{given.every}.json" if name == OURS else f"{about}.json")
+    path = kept / (f"{about}-{given.every}.json" if name == OURS else f"{about}.json")
     if not path.exists():
-        fleet = Fleet(1000 * SEED + number, given.lineages, YEARS, rates=Rates.varied(SEED + number, SPREAD))
+        fleet = _fleet(number, given.lineages)
         attempts, hours = (0.0, 0.0) if name == NOBODY else CAPACITIES[place]
         share = given.lineages / 100
         account = Replay(fleet, _policy(name, fleet, given), Capacity(attempts * share, hours * share)).run(
@@ -119,12 +117,18 @@ def play(number: int, name: str, place: int, given: argparse.Namespace, cache: P
     return {"fleet": number, "policy": name, "place": place, **found, "effort": effort}
 
 
+@cache
+def _fleet(number: int, lineages: int) -> Fleet:
+    return Fleet(1000 * SEED + number, lineages, YEARS, rates=Rates.varied(SEED + number, SPREAD))
+
+
 def _policy(name: str, fleet: Fleet, given: argparse.Namespace) -> Policy:
     if name == OURS:
         return Planner(trained_on(fleet, every_days=42.0 if given.quick else 14.0), every_days=given.every)
-    others: dict[str, Callable[[], Policy]] = {NOBODY: Nobody, ORACLE: Oracle, **RULES}
-    others |= {alarm.name: (lambda alarm=alarm: alarm) for alarm in _alarms()}
-    return others[name]()
+    if name == ORACLE:
+        return Oracle()
+    others: list[Policy] = [Nobody(), *(rule() for rule in RULES.values()), ALARM]
+    return {policy.name: policy for policy in others}[name]
 
 
 def curves(results: pd.DataFrame) -> pd.DataFrame:

@@ -40,6 +40,7 @@ def draw(curve: pd.DataFrame, path: Path, hundreds: float, hour: float) -> None:
         What an hour of people costs, in the currency of the column ``effort``.
     """
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import FormatStrFormatter
 
     figure, place = plt.subplots(figsize=(8.6, 5.0))
     nobody = float(curve.loc[curve["policy"] == "nobody", "outages"].iloc[0]) / hundreds
@@ -57,7 +58,7 @@ def draw(curve: pd.DataFrame, path: Path, hundreds: float, hour: float) -> None:
         )  # fmt: skip
     place.set_xscale("log")
     place.set_ylim(0, nobody * 1.25)
-    place.xaxis.set_major_formatter(plt.matplotlib.ticker.FormatStrFormatter("%g"))
+    place.xaxis.set_major_formatter(FormatStrFormatter("%g"))
     place.annotate(
         "nobody steps in", (0.01, nobody), xycoords=("axes fraction", "data"), xytext=(0, 4),
         textcoords="offset points", fontsize=9, color="#666666",

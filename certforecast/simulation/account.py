@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from certforecast.simulation.columns import Floats
 from certforecast.simulation.journal import Journal
 from certforecast.simulation.mechanisms import Outcome
 from certforecast.simulation.population import Automation
@@ -40,7 +41,7 @@ class Account:
     people_hours : float
         Spent on the policy's behalf.
     own_hours : float
-        Spent by the fleet's own people, whatever the policy: an hour for each attempt by hand and each mending.
+        Spent by the fleet's own people: an hour for each attempt by hand and each mending.
     """
 
     renewals: int
@@ -64,7 +65,6 @@ def account(
     resolved = resolved[(resolved["at"] >= first_day) & (resolved["at"] < last_day)]
     failed = resolved[resolved["outcome"] == Outcome.FAILED]
     days = _until_over(failed, journal, last_day)
-    # An install that lasts past midnight into the first day was the fleet's own, the day before.
     served = journal.frame("installed")
     issued = pd.concat([journal.frame("entered").assign(number=0), journal.frame("issued")])
     expiry = issued.set_index(["lineage", "number"])["not_after"]
@@ -85,16 +85,15 @@ def account(
     )
 
 
-def _until_over(
-    failed: pd.DataFrame, journal: Journal, last_day: int
-) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
+def _until_over(failed: pd.DataFrame, journal: Journal, last_day: int) -> Floats:
     """Give how long each outage lasted: until a successor was in service, or the service was retired."""
     ends = pd.concat([journal.frame("installed"), journal.frame("retired")])[["lineage", "at"]]
     later = failed.reset_index(drop=True).reset_index(names="outage")[["outage", "lineage", "at"]]
     later = later.merge(ends, on="lineage", suffixes=("", "_end"))
     first = later[later["at_end"] > later["at"]].groupby("outage")["at_end"].min()
     over = first.reindex(range(len(failed))).fillna(float(last_day)).to_numpy(dtype=np.float64)
-    return np.minimum(over, last_day) - failed["at"].to_numpy(dtype=np.float64)
+    lasted: Floats = np.minimum(over, last_day) - failed["at"].to_numpy(dtype=np.float64)
+    return lasted
 
 
 def _own_acts(journal: Journal, first_day: int) -> int:

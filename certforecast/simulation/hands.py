@@ -86,7 +86,7 @@ class Dice:
 
     def __init__(self, rng: Generator, lineages: int, attempts: int) -> None:
         self._tries = rng.random((attempts, lineages), dtype=np.float32)
-        self._looks = rng.random((4, lineages), dtype=np.float32)
+        self._looks = rng.random((3, lineages), dtype=np.float32)
         self._thrown = np.zeros(lineages, np.int64)
 
     @property
@@ -97,15 +97,17 @@ class Dice:
     def tries(self, lineage: int) -> NDArray[np.float32]:
         """Give the next attempt's numbers."""
         self._thrown[lineage] += 1
-        return self._tries[self._thrown[lineage] - 1]
+        numbers: NDArray[np.float32] = self._tries[self._thrown[lineage] - 1]
+        return numbers
 
     def left(self, lineage: int) -> bool:
         """Tell whether the lineage can be tried once more today."""
         return bool(self._thrown[lineage] < self.attempts)
 
     def look(self, kind: int) -> NDArray[np.float32]:
-        """Give the numbers of a look: 0 at hand, 1 finds, 2 the order, 3 its install."""
-        return self._looks[kind]
+        """Give the numbers of a look: 0 whether somebody is at hand, 1 what is found, 2 the order."""
+        numbers: NDArray[np.float32] = self._looks[kind]
+        return numbers
 
 
 @dataclass

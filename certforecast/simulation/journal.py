@@ -46,7 +46,7 @@ class Journal:
         )
 
     def write(self, state: State, traits: Traits, today: Happenings, *, ours: bool = False) -> None:
-        """Write down a day, `state` being that of its end; `ours` if it was not the fleet itself that acted."""
+        """Write down a day, `state` being that of its end; `ours` if others than the fleet acted."""
         place = {
             "host": traits.owner * HOSTS_PER_OWNER + state.slot,
             "automation": state.automation,

@@ -115,10 +115,11 @@ class Planner:
         seen = sight.services
         for action in self._plan.actions:
             place = places.get(action.fingerprint)
-            if place is None or action.kind == "wait":
+            kind: str = action.kind
+            if place is None or kind == "wait":
                 continue
             lineage = int(seen.lineage[place])
-            how = _BY_MACHINE.get(action.kind, How.PERSON)
+            how = _BY_MACHINE.get(kind, How.PERSON)
             if how is not How.PERSON and (not seen.reachable[place] or sight.record.stuck(lineage, STUCK)):
                 how = How.PERSON
             yield Task(lineage, how, 10.0 if how is How.PERSON else 0.5)

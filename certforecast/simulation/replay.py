@@ -90,8 +90,8 @@ class _Purse:
 class Replay:
     """A fleet played on from its end, under one policy.
 
-    Everything that goes on by itself goes on: timers, tickets, batches, people who notice. The policy comes on
-    top. Chances are the same under every policy: the fleet's depend on the seed and the day, those of the
+    Everything that goes on by itself goes on: timers, tickets, batches, people who notice. The policy comes
+    on top. Chances are the same under every policy: the fleet's depend on the seed and the day, those of the
     hands on the seed, the day and the lineage.
 
     Parameters

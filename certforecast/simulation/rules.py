@@ -21,14 +21,15 @@ class Nobody:
 
     def wants(self, sight: Sight) -> Iterator[Task]:
         """Want nothing."""
+        del sight
         yield from ()
 
 
 class Certbot:
     """certbot's rule: at 2/3 of the newest certificate's lifetime, 1/2 under ten days, two tries a day.
 
-    As in certbot 5 (`_default_renewal_time`), which looks at the file, not at what is served. Those longest due
-    come first.
+    As in certbot 5 (`_default_renewal_time`), which looks at the file, not at what is served. Those longest
+    due come first.
     """
 
     name = "certbot"

@@ -25,7 +25,7 @@ class MemoryStore:
         backend = ibis.duckdb.connect()
         for name, table in tables.items():
             backend.con.register("given", table)
-            backend.con.execute(f"CREATE TABLE {name} AS SELECT * FROM given")
+            backend.con.table("given").create(name)
             backend.con.unregister("given")
         self._tables = Tables(**{name: backend.table(name) for name in tables})
 
