@@ -14,6 +14,7 @@ from certforecast.settings import (
     ModelSettings,
     Settings,
 )
+from certforecast.simulation.calendars import day_of
 from certforecast.simulation.fleet import Fleet
 from certforecast.simulation.mechanisms import Block, Outcome
 from certforecast.simulation.naming import fingerprint
@@ -25,11 +26,11 @@ from certforecast.simulation.truth import futures
 if TYPE_CHECKING:
     from certforecast.models.classifier import OutcomeClassifier
     from certforecast.models.pool import OutcomePool
-    from certforecast.planning import Plan
+    from certforecast.planning import Action, Plan
 
 __all__ = ["Oracle", "Planner", "able_settings", "trained_on"]
 
-#: Kinds of action that the executor carries out, and how; `wait` is nothing to do, all others are people's.
+#: Kinds of action that the executor carries out, and how; all others but `wait` are people's.
 _BY_MACHINE: Final = {
     "renew": How.MACHINE,
     "install": How.MACHINE,
@@ -71,7 +72,7 @@ def trained_on(
     store = MemoryStore(fleet.tables())
     frame = training_frame(store, landmarks(store, fleet.end, every_days), fleet.end, fleet.policy)
     model: OutcomePool | OutcomeClassifier = fit_forecaster(
-        frame, fleet.end, fleet.policy, new_model(settings or ModelSettings())
+        frame, fleet.end, fleet.policy, new_model(settings or ModelSettings(), timed=True)
     )
     return model
 
@@ -113,13 +114,17 @@ class Planner:
             self._plan, self._planned = self._made(sight), sight.day
         places = {name: place for place, name in _fingerprints(sight).items()}
         seen = sight.services
-        for action in self._plan.actions:
+        # What has waited long enough takes its place among the rest.
+        worth = sorted(self._plan.actions, key=lambda one: (one.cost - one.expected_loss_averted, one.rank))
+        for action in worth:
             place = places.get(action.fingerprint)
-            kind: str = action.kind
-            if place is None or kind == "wait":
+            kind = _kind(action, sight.day)
+            if place is None or kind is None:
                 continue
             lineage = int(seen.lineage[place])
             how = _BY_MACHINE.get(kind, How.PERSON)
+            if how is How.REHEARSAL and not seen.reachable[place]:
+                continue
             if how is not How.PERSON and (not seen.reachable[place] or sight.record.stuck(lineage, STUCK)):
                 how = How.PERSON
             yield Task(lineage, how, 10.0 if how is How.PERSON else 0.5)
@@ -131,7 +136,15 @@ class Planner:
         as_of = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=sight.day)
         store = sight.store()
         forecasts = forecast(store, self._model, as_of, self._settings.policy)
-        return make_plan(store, forecasts, as_of, self._settings, clock=lambda: as_of)
+        return make_plan(store, forecasts, as_of, self._settings, explainer=self._model, clock=lambda: as_of)
+
+
+def _kind(action: "Action", day: int) -> str | None:
+    """Say what is to be done today; None if it is still to wait."""
+    if action.kind != "wait":
+        return action.kind
+    begun = action.start is not None and day_of(action.start) <= day
+    return action.then if begun else None
 
 
 class Oracle:

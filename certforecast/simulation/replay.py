@@ -195,7 +195,10 @@ class Replay:
         self._purse.attempts -= 1.0
         number = int(self._world.state.number[lineage])
         if task.how is How.REHEARSAL:
-            result, _ = at_work.rehearse(lineage)
+            result, block = at_work.rehearse(lineage)
+            code = FAILURES[block][1] if result == Result.BLOCKED else None
+            about = fingerprint(self.fleet.seed, lineage, number)
+            self._note(lineage, task.hour, "rehearsed", about, code, code and f"order: {code}")
         else:
             result, block = at_work.renew(lineage, task.hour)
             self._write_down(lineage, task.hour, number, result, block)
@@ -224,12 +227,18 @@ class Replay:
             self._note(lineage, hour, "verified", new)
 
     def _note(
-        self, lineage: int, hour: float, kind: str, about: str | None = None, code: str | None = None
+        self,
+        lineage: int,
+        hour: float,
+        kind: str,
+        about: str | None = None,
+        code: str | None = None,
+        detail: str | None = None,
     ) -> None:
         at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=self.day, hours=hour)
         self._events.append(
             {
                 **{"at": at, "lineage": lineage, "fingerprint": about, "kind": kind, "code": code},
-                **{"detail": about, "actor": ACTOR, "source": _SOURCE, "known_at": at},
+                **{"detail": detail or about, "actor": ACTOR, "source": _SOURCE, "known_at": at},
             }
         )
