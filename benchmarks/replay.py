@@ -79,7 +79,7 @@ def main() -> None:
             curves(results),
             given.picture,
             given.fleets * given.lineages / 100 * given.days / 365,
-            CostSettings().investigate,
+            CostSettings().escalate,
         )
     report(
         "replay",
@@ -113,7 +113,7 @@ def play(number: int, name: str, place: int, given: argparse.Namespace, kept: Pa
         path.write_text(json.dumps(asdict(account)))
     costs = CostSettings()
     found = json.loads(path.read_text())
-    effort = found["orders"] * costs.renew + found["people_hours"] * costs.investigate
+    effort = found["orders"] * costs.renew + found["people_hours"] * costs.escalate
     return {"fleet": number, "policy": name, "place": place, **found, "effort": effort}
 
 
