@@ -12,10 +12,10 @@ from certforecast.simulation.mechanisms import Block
 from certforecast.simulation.naming import owner_name
 from certforecast.simulation.population import Automation, Population
 
-__all__ = ["log"]
+__all__ = ["FAILURES", "log"]
 
 #: Kind and code of a failed attempt, by what blocked it. Codes are ACME's problem types where there is one.
-_FAILURES: Final = {
+FAILURES: Final = {
     Block.CONNECTION: ("challenge_failed", "connection"),
     Block.DNS: ("challenge_failed", "dns"),
     Block.UNAUTHORIZED: ("challenge_failed", "unauthorized"),
@@ -49,16 +49,16 @@ def log(journal: Journal, population: Population, seed: int) -> pd.DataFrame:
         `lineage, primary` (another than `lineage` for a twin), `suffix` (of the lineage's name), `at, kind,
         code` (empty: none), `number` (of the certificate issued), `host, actor, known`.
     """
-    issued, installed = journal.frame("issued"), journal.frame("installed")
+    issued, installed, blocked, mended = (
+        _own(journal, kind) for kind in ("issued", "installed", "blocked", "mended")
+    )
     names = issued[issued["grew"] | issued["shrank"] | issued["split"]]
     parts = [
         issued.assign(kind="issued", code=""),
         installed.assign(kind="reloaded", code=""),
-        _failures(journal.frame("blocked")),
+        _failures(blocked),
         _some(journal.frame("hook_failed"), _HOOK_LOGGED, seed, 0).assign(kind="reload_failed", code="hook"),
-        _some(journal.frame("mended"), _MENDING_LOGGED, seed, 1).assign(
-            kind="config_changed", code="repaired"
-        ),
+        _some(mended, _MENDING_LOGGED, seed, 1).assign(kind="config_changed", code="repaired"),
         _some(journal.frame("moved"), _MOVE_LOGGED, seed, 2).assign(kind="config_changed", code="moved"),
         journal.frame("migrated").assign(kind="config_changed", code="automation"),
         names.assign(at=names["at"] - _MINUTE, kind="config_changed", code="names"),
@@ -74,6 +74,12 @@ def log(journal: Journal, population: Population, seed: int) -> pd.DataFrame:
     return events.assign(actor=_actors(events, population))
 
 
+def _own(journal: Journal, kind: str) -> pd.DataFrame:
+    """Give what the fleet itself did: others keep logs of their own."""
+    frame = journal.frame(kind)
+    return frame[~frame["ours"]]
+
+
 def _twins(issued: pd.DataFrame, population: Population, seed: int) -> pd.DataFrame:
     """Give the issues of twins, whose lineage the client calls by the algorithm of its keys too."""
     logged = twins(issued[population.logged[issued["lineage"]]], population, seed)
@@ -87,7 +93,7 @@ def _failures(blocked: pd.DataFrame) -> pd.DataFrame:
     new_row = blocked.groupby("lineage")["at"].diff().fillna(np.inf) > 4.0
     place = blocked.groupby(["lineage", new_row.groupby(blocked["lineage"]).cumsum()]).cumcount()
     kept = blocked[(place < 5) | (place % 7 == 0)]
-    kinds = [_FAILURES[Block(code)] for code in kept["code"]]
+    kinds = [FAILURES[Block(code)] for code in kept["code"]]
     return kept.assign(kind=[kind for kind, _ in kinds], code=[code for _, code in kinds])
 
 

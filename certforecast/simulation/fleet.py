@@ -11,9 +11,10 @@ import pyarrow as pa
 from certforecast.errors import InputError
 from certforecast.policy import RenewalPolicy
 from certforecast.simulation.calendars import Calendar, day_of
+from certforecast.simulation.columns import Flags
 from certforecast.simulation.issuances import issuances
 from certforecast.simulation.journal import Journal
-from certforecast.simulation.mechanisms import OUTCOMES, Outcome, World, begin, introduce, step
+from certforecast.simulation.mechanisms import OUTCOMES, Happenings, Outcome, World, begin, introduce, step
 from certforecast.simulation.naming import fingerprint
 from certforecast.simulation.population import Population, populate
 from certforecast.simulation.rates import Rates
@@ -206,7 +207,7 @@ class Fleet:
             raise InputError(f"as_of {as_of} lies outside the fleet's history, {self.start} to {self.end}")
         if draws < 1:
             raise InputError(f"draws is {draws}; give at least 1")
-        lineage, number, outcomes = futures(self._world(day), day, draws, self._rng(_FUTURE, day, draws))
+        lineage, number, outcomes = futures(self.world(day), day, draws, self._rng(_FUTURE, day, draws))
         shares = {f"p_{name}": (outcomes == code).mean(axis=1) for code, name in enumerate(OUTCOMES)}
         open_ = pd.DataFrame({"fingerprint": self._fingerprints(lineage, number), **shares})
         if not settled:
@@ -215,6 +216,46 @@ class Fleet:
         over = over[(over["resolved_at"] <= _moment(day)) & ~over["fingerprint"].isin(open_["fingerprint"])]
         known = {f"p_{name}": (over["outcome"] == name).astype("float64") for name in OUTCOMES}
         return pd.concat([open_, over[["fingerprint"]].assign(**known)], ignore_index=True)
+
+    def world(self, day: int) -> World:
+        """Give the world at the beginning of a day, as a copy that may be played on."""
+        nearest = max(snapshot for snapshot in self._snapshots if snapshot <= day)
+        world = self._snapshots[nearest].copied()
+        for passed in range(nearest, day):
+            self.live(world, passed)
+        return world
+
+    def live(
+        self, world: World, day: int, journal: Journal | None = None, split: Flags | None = None
+    ) -> Happenings:
+        """Let the fleet live through one day, newcomers included.
+
+        Parameters
+        ----------
+        world : World
+            At the beginning of the day; changed in place.
+        day : int
+            Days since 1970.
+        journal : Journal, optional
+            Where it is written down.
+        split : ndarray of bool, shape (lineages,), optional
+            Lineages that somebody else has split today.
+        """
+        today = step(world, day, self._rng(_DAY, day))
+        if journal is not None:
+            journal.write(world.state, world.traits, today)
+        birth = self.population.birth
+        since = day - self.first_day
+        present = birth < 0 if since == 0 else np.zeros(len(birth), bool)
+        parent = self.population.parent
+        splits = today.split if split is None else today.split | split
+        from_split = (parent >= 0) & splits[parent]
+        newcomers = ~world.state.born & (present | (np.floor(birth) == since) | from_split)
+        if newcomers.any():
+            not_before = introduce(world, newcomers, np.where(present, self.population.age, 0.0), day)
+            if journal is not None:
+                journal.enter(world.state, world.traits, newcomers, not_before)
+        return today
 
     def _rng(self, *stream: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, *stream])
@@ -232,32 +273,8 @@ class Fleet:
         for day in range(self.first_day, self.last_day):
             if (day - self.first_day) % _SNAPSHOT_DAYS == 0:
                 self._snapshots[day] = world.copied()
-            self._live(world, day, self.journal)
+            self.live(world, day, self.journal)
         self._snapshots[self.last_day] = world.copied()
-
-    def _live(self, world: World, day: int, journal: Journal | None = None) -> None:
-        """Let the fleet live through one day, newcomers included."""
-        today = step(world, day, self._rng(_DAY, day))
-        if journal is not None:
-            journal.write(world.state, world.traits, today)
-        birth = self.population.birth
-        since = day - self.first_day
-        present = birth < 0 if since == 0 else np.zeros(len(birth), bool)
-        parent = self.population.parent
-        from_split = (parent >= 0) & today.split[parent]
-        newcomers = ~world.state.born & (present | (np.floor(birth) == since) | from_split)
-        if newcomers.any():
-            not_before = introduce(world, newcomers, np.where(present, self.population.age, 0.0), day)
-            if journal is not None:
-                journal.enter(world.state, world.traits, newcomers, not_before)
-
-    def _world(self, day: int) -> World:
-        """Give the world at the beginning of a day."""
-        nearest = max(snapshot for snapshot in self._snapshots if snapshot <= day)
-        world = self._snapshots[nearest].copied()
-        for passed in range(nearest, day):
-            self._live(world, passed)
-        return world
 
     def _retired_unserved(self) -> pd.DataFrame:
         """Give certificates that were issued, never served, and had their service retired."""

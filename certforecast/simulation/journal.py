@@ -25,6 +25,13 @@ class Journal:
         parts = self._parts[kind]
         return pd.DataFrame({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
 
+    def copied(self) -> "Journal":
+        """Give a journal that can be written on without touching this one."""
+        copy = Journal()
+        for kind, parts in self._parts.items():
+            copy._parts[kind] = list(parts)
+        return copy
+
     def enter(self, state: State, traits: Traits, rows: Flags, not_before: Floats) -> None:
         """Write down lineages that enter the fleet."""
         self._note(
@@ -38,9 +45,13 @@ class Journal:
             automation=state.automation,
         )
 
-    def write(self, state: State, traits: Traits, today: Happenings) -> None:
-        """Write down a day, `state` being that of its end."""
-        place = {"host": traits.owner * HOSTS_PER_OWNER + state.slot, "automation": state.automation}
+    def write(self, state: State, traits: Traits, today: Happenings, *, ours: bool = False) -> None:
+        """Write down a day, `state` being that of its end; `ours` if others than the fleet acted."""
+        place = {
+            "host": traits.owner * HOSTS_PER_OWNER + state.slot,
+            "automation": state.automation,
+            "ours": np.full(len(state), ours),
+        }
         blocked = today.attempted & (today.blocked > 0)
         self._note(
             "resolved", today.resolved, number=today.number, outcome=today.outcome, at=today.resolved_at

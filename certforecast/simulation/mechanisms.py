@@ -20,17 +20,34 @@ from certforecast.simulation.population import HOSTS_PER_OWNER, ISSUERS, Automat
 from certforecast.simulation.rates import Rates
 from certforecast.simulation.shocks import Shocks
 
-__all__ = ["OUTCOMES", "Block", "Happenings", "Outcome", "State", "World", "begin", "introduce", "step"]
+__all__ = [
+    "BACKDATE",
+    "INSTALL",
+    "OUTCOMES",
+    "Block",
+    "Chance",
+    "Happenings",
+    "Outcome",
+    "State",
+    "World",
+    "begin",
+    "conclude",
+    "introduce",
+    "lead",
+    "obstacle",
+    "step",
+    "validity",
+]
 
 #: Let's Encrypt dates certificates back by an hour; here every issuer does.
-_BACKDATE: Final = 1 / 24
+BACKDATE: Final = 1 / 24
 #: From issuance to service when a machine installs.
-_INSTALL: Final = 3 / 1440
+INSTALL: Final = 3 / 1440
 
 _PUBLIC: Final = np.array([issuer.public for issuer in ISSUERS])
 
 #: Dice: throws each row's chance.
-_Chance = Callable[[NDArray[np.floating[Any]] | float], Flags]
+Chance = Callable[[NDArray[np.floating[Any]] | float], Flags]
 
 
 class Outcome(IntEnum):
@@ -183,8 +200,8 @@ def introduce(world: World, rows: Flags, age: Floats, day: int) -> Floats:
         Share of the certificate's lifetime already over.
     """
     state = world.state
-    lifetime = _validity(state, day)
-    not_before = day + world.traits.hour - _BACKDATE - np.floor(age * lifetime)
+    lifetime = validity(state, day)
+    not_before = day + world.traits.hour - BACKDATE - np.floor(age * lifetime)
     state.born = state.born | rows
     state.lifetime = np.where(rows, lifetime, state.lifetime)
     state.not_after = np.where(rows, not_before + lifetime, state.not_after)
@@ -229,7 +246,7 @@ def step(world: World, day: int, rng: Generator) -> Happenings:
     state.names -= dead_name
 
     wanted = _wanted(world, day, now, at_work, skill, chance) | (noticed & ~state.pending)
-    blocked = np.where(wanted, _obstacle(world, chance), Block.NONE)
+    blocked = np.where(wanted, obstacle(world, chance), Block.NONE)
     issued = wanted & (blocked == Block.NONE)
     by_timer = state.automation == Automation.TIMER
     disk_full = shocks.disk.on[state.draw, traits.owner * HOSTS_PER_OWNER + state.slot]
@@ -239,8 +256,8 @@ def step(world: World, day: int, rng: Generator) -> Happenings:
     grew = issued & in_use & ~split & ~shrank & chance(rates.name_growth)
     state.names = np.where(split, state.names - state.names // 2, state.names + grew - (shrank & ~dead_name))
 
-    lifetime = _validity(state, day)
-    not_before = now - _BACKDATE
+    lifetime = validity(state, day)
+    not_before = now - BACKDATE
     not_after = not_before + lifetime
     state.pending |= issued
     state.pending_lifetime = np.where(issued, lifetime, state.pending_lifetime)
@@ -251,10 +268,10 @@ def step(world: World, day: int, rng: Generator) -> Happenings:
     state.ticket &= ~issued
 
     by_hand = ~by_timer & ~state.forgotten & at_work & chance(rates.install_by_hand * np.exp(0.3 * skill))
-    pending_is_due = now >= state.pending_not_after - _lead(state, traits, state.pending_lifetime)
+    pending_is_due = now >= state.pending_not_after - lead(state, traits, state.pending_lifetime)
     loaded = noticed | by_hand | chance(rates.reboot) | pending_is_due | (issued & by_timer & ~hook_failed)
     installed = in_use & state.pending & loaded
-    served_at = now + _INSTALL
+    served_at = now + INSTALL
     happenings = Happenings(
         now=now,
         number=number,
@@ -277,19 +294,35 @@ def step(world: World, day: int, rng: Generator) -> Happenings:
         hook_failed=hook_failed & ~installed,
         mended=mended,
     )
-    _resolve(world, happenings, day)
+    conclude(world, happenings, day, np.ones(len(state), bool))
+    return happenings
 
+
+def conclude(world: World, today: Happenings, day: int, rows: Flags) -> None:
+    """Settle the renewals that end, and put what was installed in the old one's place; of `rows` only.
+
+    Parameters
+    ----------
+    world : World
+        Changed in place.
+    today : Happenings
+        What happened; its resolutions are filled in.
+    day : int
+        Days since 1970.
+    rows : ndarray of bool, shape (lineages,)
+    """
+    state = world.state
+    _resolve(world, today, day, rows)
     # Out of service nothing is installed: the newest certificate is simply the last one.
-    replaced = installed | (state.pending & state.retired)
+    replaced = rows & (today.installed | (state.pending & state.retired))
     state.number += replaced
     state.not_after = np.where(replaced, state.pending_not_after, state.not_after)
     state.lifetime = np.where(replaced, state.pending_lifetime, state.lifetime)
     state.failed &= ~replaced
     state.pending &= ~replaced
-    return happenings
 
 
-def _retire(world: World, chance: _Chance) -> Flags:
+def _retire(world: World, chance: Chance) -> Flags:
     """Take services out of use; some leave a running timer behind (class 10)."""
     state, rates = world.state, world.rates
     retired = state.born & ~state.retired & chance(rates.retirement * world.traits.retire_factor)
@@ -309,7 +342,7 @@ def _migrate(state: State, traits: Traits, rows: Flags) -> None:
     state.ticket &= ~rows
 
 
-def _break_things(world: World, in_use: Flags, care: Floats, chance: _Chance) -> Flags:
+def _break_things(world: World, in_use: Flags, care: Floats, chance: Chance) -> Flags:
     """Let timers die, challenges and hooks break, names go, and hosts move; give what moved."""
     state, traits, shocks, rates = world.state, world.traits, world.shocks, world.rates
     moved: Flags = in_use & shocks.moved[state.draw, traits.owner * HOSTS_PER_OWNER + state.slot]
@@ -335,7 +368,7 @@ def _break_things(world: World, in_use: Flags, care: Floats, chance: _Chance) ->
     return moved
 
 
-def _notice(world: World, now: Floats, working: Flags, skill: Floats, chance: _Chance) -> Flags:
+def _notice(world: World, now: Floats, working: Flags, skill: Floats, chance: Chance) -> Flags:
     """Tell where somebody sees that no successor gets into service; likelier as expiry nears and passes."""
     state, traits, rates = world.state, world.traits, world.rates
     left = state.not_after - now
@@ -346,14 +379,14 @@ def _notice(world: World, now: Floats, working: Flags, skill: Floats, chance: _C
     )
     watched = np.where(traits.monitored, 1.5, 0.5)
     at_hand = np.where(working, 1.0, 0.3) * np.where(traits.orphan & (left > 0), 0.3, 1.0)
-    overdue = left < _lead(state, traits, state.lifetime) - 1.0
+    overdue = left < lead(state, traits, state.lifetime) - 1.0
     return overdue & chance(p * watched * at_hand * np.exp(0.4 * skill))
 
 
-def _wanted(world: World, day: int, now: Floats, at_work: Flags, skill: Floats, chance: _Chance) -> Flags:
+def _wanted(world: World, day: int, now: Floats, at_work: Flags, skill: Floats, chance: Chance) -> Flags:
     """Tell which lineages try to renew today: running timers, tickets worked on, batches held."""
     state, traits, shocks, rates = world.state, world.traits, world.shocks, world.rates
-    due = now >= state.not_after - _lead(state, traits, state.lifetime)
+    due = now >= state.not_after - lead(state, traits, state.lifetime)
     running = state.born & (~state.retired | state.zombie) & ~state.pending
     timer = (
         (state.automation == Automation.TIMER)
@@ -377,7 +410,7 @@ def _wanted(world: World, day: int, now: Floats, at_work: Flags, skill: Floats, 
     return wanted
 
 
-def _obstacle(world: World, chance: _Chance) -> Ints:
+def obstacle(world: World, chance: Chance) -> Ints:
     """Give what would stop an attempt made now, the widest cause first."""
     state, traits, shocks, rates = world.state, world.traits, world.shocks, world.rates
     by_timer = state.automation == Automation.TIMER
@@ -399,13 +432,13 @@ def _obstacle(world: World, chance: _Chance) -> Ints:
     return np.select([stands for stands, _ in obstacles], [code for _, code in obstacles], int(Block.NONE))
 
 
-def _resolve(world: World, today: Happenings, day: int) -> None:
+def _resolve(world: World, today: Happenings, day: int, rows: Flags) -> None:
     """Settle the renewals of certificates in service, by the definitions of :class:`RenewalPolicy`."""
     state = world.state
     event = today.installed | today.retired
     event_at = np.where(today.installed, today.served_at, today.now)
     in_use = state.born & (~state.retired | today.retired)
-    expires = in_use & ~state.failed & (state.not_after < day + 1)
+    expires = rows & in_use & ~state.failed & (state.not_after < day + 1)
     failed = expires & ~(event & (event_at <= state.not_after))
     slipped = event_at > state.not_after - _slip(world)
     today.resolved = failed | (event & ~state.failed)
@@ -416,7 +449,7 @@ def _resolve(world: World, today: Happenings, day: int) -> None:
     state.failed |= failed
 
 
-def _lead(state: State, traits: Traits, lifetime: Floats) -> Floats:
+def lead(state: State, traits: Traits, lifetime: Floats) -> Floats:
     """Give the time before expiry from which a renewal is due; never over half the lifetime."""
     by_timer = state.automation == Automation.TIMER
     fixed = np.minimum(traits.lead_days, lifetime * np.where(by_timer, 0.5, 0.45))
@@ -427,7 +460,7 @@ def _slip(world: World) -> Floats:
     return np.minimum(world.state.lifetime * world.policy.slip_fraction, world.policy.slip_cap_days)
 
 
-def _validity(state: State, day: int) -> Floats:
+def validity(state: State, day: int) -> Floats:
     """Give the lifetime an issuer would give today: the wish, within the limit in force less a day."""
     limit = np.where(_PUBLIC[state.issuer], limit_on(day) - 1.0, np.inf)
     lets_encrypt = np.where(state.issuer == 0, float(limit_on(day, LETS_ENCRYPT_DAYS)), np.inf)

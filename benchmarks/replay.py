@@ -1,0 +1,173 @@
+"""A year of simulated fleets in which somebody steps in: outages against effort, by who decides what is done.
+
+    python benchmarks/replay.py [--quick] [--fleets N] [--lineages N] [--cache FOLDER] [--picture FILE]
+
+Each fleet is played for two and a half years by itself. Then it is played on for a year, again and again from
+the same day with the same chances, each time with somebody else deciding what an executor and a few people do
+(docs/replay.md): certbot's rule, cert-manager's, a ticket thirty days before expiry, fewest days left, alarms
+in the last week, certforecast, and an oracle that knows the true state and probabilities. Capacity, in
+executor attempts a day and hours of people a week for every hundred services, is varied; at each it is the
+same for all. certforecast is trained once, on what the tables tell on the first day, and makes a plan every
+`--every` days.
+"""
+
+import argparse
+import json
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from joblib import Parallel, delayed  # noqa: TID253 (a script of its own)
+from report import report
+
+from certforecast.settings import CostSettings
+from certforecast.simulation import Fleet, Rates
+from certforecast.simulation.planner import Oracle, Planner, trained_on
+from certforecast.simulation.replay import Capacity, Policy, Replay
+from certforecast.simulation.rules import RULES, LastDays, Nobody
+
+SEED = 31
+SPREAD = 0.6
+YEARS = 2.5
+#: Attempts a day and hours a week, for a hundred services; figures without a capacity are those of the third.
+CAPACITIES = ((0.05, 0.1), (0.1, 0.25), (0.2, 0.5), (0.5, 1.0), (1.5, 3.0))
+REFERENCE = 2
+OURS, ORACLE, NOBODY = Planner.name, Oracle.name, Nobody.name
+#: Those that certforecast is to be compared with; alarms in the last days are shown beside them.
+RIVALS = tuple(RULES)
+ALARM = LastDays(7.0)
+COUNTED = ("outages", "outage_days", "weighed_outage_days", "near_misses_slip", "near_misses_day", "orders",
+           "people_hours", "own_hours", "effort")  # fmt: skip
+
+
+def main() -> None:
+    """Play, print the figures, and draw them if asked to."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="one small fleet for a quarter, a plan a month")
+    parser.add_argument("--fleets", type=int, default=4)
+    parser.add_argument("--lineages", type=int, default=360)
+    parser.add_argument("--days", type=int, default=365)
+    parser.add_argument(
+        "--every", type=int, default=7, help="days from one of certforecast's plans to the next"
+    )
+    planned = "at which of the five capacities certforecast is played: that takes minutes"
+    parser.add_argument("--planned", type=int, nargs="*", default=[1, 2, 3], help=planned)
+    parser.add_argument("--jobs", type=int, default=-1)
+    parser.add_argument("--cache", type=Path, help="folder to keep what was played in")
+    parser.add_argument("--picture", type=Path, help="file to draw outages against effort to")
+    given = parser.parse_args()
+    if given.quick:
+        given.fleets, given.lineages, given.days, given.every, given.planned = 1, 60, 84, 28, [REFERENCE]
+    with tempfile.TemporaryDirectory() as folder:
+        kept = given.cache or Path(folder)
+        kept.mkdir(parents=True, exist_ok=True)
+        runs = [(number, *run) for number in range(given.fleets) for run in _runs(given.planned)]
+        # The slow ones first.
+        runs.sort(key=lambda run: (run[1] != OURS, run[1] != ORACLE))
+        played = Parallel(n_jobs=given.jobs)(delayed(play)(*run, given, kept) for run in runs)
+    results = pd.DataFrame(played)
+    figures = figures_of(results)
+    if given.picture:
+        from replay_picture import draw
+
+        draw(
+            curves(results),
+            given.picture,
+            given.fleets * given.lineages / 100 * given.days / 365,
+            CostSettings().escalate,
+        )
+    report(
+        "replay",
+        figures,
+        ["certforecast", "scikit-learn", "numpy", "pandas"],
+        {name: value for name, value in vars(given).items() if name not in ("cache", "picture", "jobs")}
+        | {"capacities": CAPACITIES, "reference": REFERENCE},
+    )
+
+
+def _runs(planned: list[int]) -> Iterator[tuple[str, int]]:
+    yield NOBODY, 0
+    for place in range(len(CAPACITIES)):
+        for name in (*RIVALS, ALARM.name, ORACLE):
+            yield name, place
+        if place in planned:
+            yield OURS, place
+
+
+def play(number: int, name: str, place: int, given: argparse.Namespace, kept: Path) -> dict[str, Any]:
+    """Play one fleet under one policy at one capacity, or take it from the cache."""
+    about = f"{number}-{given.lineages}-{given.days}-{name.replace(' ', '-').replace(',', '')}-{place}"
+    path = kept / (f"{about}-{given.every}.json" if name == OURS else f"{about}.json")
+    if not path.exists():
+        fleet = _fleet(number, given.lineages)
+        attempts, hours = (0.0, 0.0) if name == NOBODY else CAPACITIES[place]
+        share = given.lineages / 100
+        account = Replay(fleet, _policy(name, fleet, given), Capacity(attempts * share, hours * share)).run(
+            given.days
+        )
+        path.write_text(json.dumps(asdict(account)))
+    costs = CostSettings()
+    found = json.loads(path.read_text())
+    effort = found["orders"] * costs.renew + found["people_hours"] * costs.escalate
+    return {"fleet": number, "policy": name, "place": place, **found, "effort": effort}
+
+
+@cache
+def _fleet(number: int, lineages: int) -> Fleet:
+    return Fleet(1000 * SEED + number, lineages, YEARS, rates=Rates.varied(SEED + number, SPREAD))
+
+
+def _policy(name: str, fleet: Fleet, given: argparse.Namespace) -> Policy:
+    if name == OURS:
+        return Planner(trained_on(fleet, every_days=42.0 if given.quick else 14.0), every_days=given.every)
+    if name == ORACLE:
+        return Oracle()
+    others: list[Policy] = [Nobody(), *(rule() for rule in RULES.values()), ALARM]
+    return {policy.name: policy for policy in others}[name]
+
+
+def curves(results: pd.DataFrame) -> pd.DataFrame:
+    """Give each policy's figures at each capacity, summed over the fleets where it was played in all."""
+    grouped = results.groupby(["policy", "place"])
+    whole = grouped["fleet"].nunique() == results["fleet"].nunique()
+    summed = grouped[[*COUNTED, "renewals", "attempts"]].sum()
+    return summed[whole].reset_index()
+
+
+def figures_of(results: pd.DataFrame) -> dict[str, float]:
+    """Give the figures by policy at the reference capacity, and the two ratios."""
+    curve = curves(results)
+    figures: dict[str, float] = {}
+    fleets = results["fleet"].nunique()
+    for _, row in curve.iterrows():
+        if row["place"] == REFERENCE or row["policy"] == NOBODY:
+            key = row["policy"].replace(" ", "_").replace(",", "").replace("-", "_")
+            for name in COUNTED:
+                figures[f"{name}_{key}"] = round(float(row[name]) / fleets, 2)
+    for place in sorted(set(curve["place"])):
+        at = curve[(curve["place"] == place) & curve["policy"].isin(RIVALS)]
+        ours = curve[(curve["place"] == place) & (curve["policy"] == OURS)]
+        if len(ours) and len(at):
+            best = at.sort_values(["outages", "effort"]).iloc[0]
+            ratio = float(ours["outages"].iloc[0]) / max(float(best["outages"]), 1.0)
+            effort = _effort_for(curve, float(best["outages"])) / float(best["effort"])
+            tag = "" if place == REFERENCE else f"_at_{CAPACITIES[place][0]:g}".replace(".", "p")
+            figures[f"outage_ratio_to_best_rule{tag}"] = round(ratio, 3)
+            if np.isfinite(effort):
+                figures[f"effort_ratio_at_equal_outages{tag}"] = round(effort, 3)
+    return figures
+
+
+def _effort_for(curve: pd.DataFrame, outages: float) -> float:
+    """Give the least effort at which certforecast had no more outages; infinite if it never had."""
+    enough = curve[(curve["policy"] == OURS) & (curve["outages"] <= outages)]
+    return float(enough["effort"].min()) if len(enough) else np.inf
+
+
+if __name__ == "__main__":
+    main()
