@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["run"]
 
-CUTOFFS = 4
+CUTOFFS = 3
 #: Futures played at each landmark of the backtest for the truth.
 TRUTH_DRAWS = 100
 

@@ -1,4 +1,4 @@
-"""The demo, as a new user runs it: twice, and it works twice."""
+"""The demo, as a new user runs it."""
 
 import json
 import subprocess
@@ -10,15 +10,19 @@ import pytest
 pytestmark = pytest.mark.system
 
 
-@pytest.mark.timeout(900)
-def test_the_demo_shows_what_it_promises(tmp_path: Path) -> None:
-    for _ in range(2):
+@pytest.mark.timeout(1500)
+@pytest.mark.parametrize("times", [1, pytest.param(2, marks=pytest.mark.campaign)])
+def test_the_demo_shows_what_it_promises(tmp_path: Path, times: int) -> None:
+    stale = tmp_path / ".certforecast" / "demo" / "history.duckdb"  # of a demo that was cut off
+    stale.parent.mkdir(parents=True)
+    stale.write_bytes(b"half a store")
+    for _ in range(times):
         done = subprocess.run(
             [str(Path(sys.executable).with_name("certforecast")), "demo", "--json"],
             cwd=tmp_path,
             capture_output=True,
             text=True,
-            timeout=420,
+            timeout=700,
         )
         assert done.returncode == 0, done.stderr
         assert len(done.stdout.splitlines()) == 1
