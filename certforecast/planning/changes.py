@@ -103,7 +103,7 @@ def _differences(was: Action, now: Action) -> Iterator[str]:
         yield f"its cost went from {was.cost:g} to {now.cost:g}"
     fresh = [reason for reason in now.reasons if reason not in was.reasons]
     if fresh and _doing(was) != _doing(now):
-        yield f"now: {'; '.join(fresh[:2])}"
+        yield fresh[-1] if now.kind == "wait" else f"now: {fresh[0]}"
 
 
 def _doing(action: Action) -> str:

@@ -87,7 +87,13 @@ def schedule(
         end = Timetable(horizon_ends=slots.end, value=0.0, bound=0.0, gap=0.0, method="exact")
         return [], end
     jobs = _jobs(drafts, now, settings)
-    moments = [slots.moments(_place(draft, settings), expired=_expired(draft, now)) for draft in drafts]
+    moments = [
+        # A look is no change: people keep to working hours, not to windows.
+        slots.moments(_place(draft, settings), expired=_expired(draft, now))
+        if draft.action.kind in FOR_EXECUTOR
+        else slots.starts
+        for draft in drafts
+    ]
     allowed = np.array([[moment is not None for moment in row] for row in moments])
     open_ = None
     if still_open is not None:

@@ -35,6 +35,9 @@ def test_windows_and_freezes_hold_for_all_but_what_has_expired() -> None:
     action = only(propose(timeline, 85, planning=planning))
     assert (action.kind, action.start) == ("wait", day(87) + timedelta(hours=3))
     assert only(propose(timeline, 95, planning=planning)).start == day(95)
+    # A look is no change.
+    look = only(propose(timeline, 85, planning=planning, issuers={}, installers={}, executor={}))
+    assert (look.kind, look.start) == ("escalate", day(85) + timedelta(hours=6))
 
 
 def test_what_finds_no_room_waits_and_says_what_is_full() -> None:
