@@ -89,6 +89,7 @@ def test_a_certificate_of_the_future_is_known_now(tmp_path: Path) -> None:
         (pem(certificate("a.example"))[:90], "truncated"),
         (key_pem(), "holds no certificate"),
     ],
+    ids=["none", "empty", "garbage", "short DER", "short PEM", "a key"],
 )
 def test_a_file_without_a_certificate_is_an_error(
     tmp_path: Path, content: bytes | None, message: str
