@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from certforecast.models.contributions import Contributions, explain
 from certforecast.policy import RenewalPolicy
-from certforecast.renewals import HasTables
+from certforecast.renewals import HasTables, renewals
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -97,7 +97,7 @@ def explain_forecasts(
     told = explain(model, forecasts, outcome)
     if forecasts.empty:
         return told, []
-    margins = past_margins(history, forecasts["as_of"].iloc[0].to_pydatetime(), policy)
+    margins = past_margins(renewals(history, forecasts["as_of"].iloc[0].to_pydatetime(), policy))
     own = [margins.get(lineage, []) for lineage in forecasts["lineage"]]
     return told, reasons(told, among=among, margins=own, most=most)
 

@@ -109,7 +109,7 @@ def make_plan(
     spared = {left.fingerprint for left in held_out}
     drafts = [draft for draft in drafts if draft.action.fingerprint not in spared]
     if explainer is not None:
-        told = explained(kept, history, explainer, forecasts, settings.policy)
+        told = explained(kept, known, explainer, forecasts)
         drafts = [replace(draft, action=action) for draft, action in zip(drafts, told, strict=True)]
     still_open = _still_open(explainer, forecasts, settings)
     actions, timetable = schedule(drafts, certificates, moment, settings, still_open)

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 from certforecast.features import wording
 from certforecast.features.wording import known, span
 from certforecast.planning.plan import Action
-from certforecast.policy import RenewalPolicy
-from certforecast.renewals import HasTables
+from certforecast.renewals.margins import past_margins
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,10 +65,9 @@ def _reasons(row: dict[str, Any]) -> Iterator[str]:
 
 def explained(
     actions: Sequence[Action],
-    history: HasTables,
+    known: "pd.DataFrame",
     model: "OutcomePool | OutcomeClassifier",
     forecasts: "pd.DataFrame",
-    policy: RenewalPolicy,
 ) -> list[Action]:
     """Put what moved the forecasts first among the reasons of actions.
 
@@ -80,22 +78,25 @@ def explained(
     ----------
     actions : sequence of Action
         Made from the forecasts.
-    history : History
-        The store.
+    known : DataFrame of shape (n_certificates, n_columns)
+        As given by :func:`certforecast.renewals.renewals`, for the same moment.
     model : OutcomePool or OutcomeClassifier
         The one that made the forecasts.
     forecasts : DataFrame of shape (n_rows, n_columns)
         As given by :func:`certforecast.models.forecast`.
-    policy : RenewalPolicy
-        Thresholds.
     """
-    from certforecast.models.narration import explain_forecasts
+    from certforecast.models.contributions import explain
+    from certforecast.models.narration import reasons as narrated
 
+    margins = past_margins(known)
     because: dict[str, list[str]] = {}
     for outcome, retiring in (("retired", True), ("failed", False)):
         wanted = {action.fingerprint for action in actions if (action.kind == "retire") == retiring}
         rows = forecasts[forecasts["fingerprint"].isin(wanted)]
-        _, found = explain_forecasts(history, model, rows, outcome, among=forecasts, policy=policy)
+        if rows.empty:
+            continue
+        own = [margins.get(lineage, []) for lineage in rows["lineage"]]
+        found = narrated(explain(model, rows, outcome), among=forecasts, margins=own)
         for fingerprint, told in zip(rows["fingerprint"], found, strict=True):
             because[fingerprint] = [str(reason) for reason in told if reason.points > 0]
     return [
