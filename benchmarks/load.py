@@ -39,8 +39,8 @@ from certforecast.simulation import Fleet, Rates
 SEEDS = (31, 32, 33, 34, 35)
 LEVELS = [50, 80, 90]
 END = datetime(2026, 10, 1, tzinfo=UTC)
-#: Limits fall on 2027-03-15 for all public certificates, on 2027-02-10 for Let's Encrypt.
-CHANGE_END = datetime(2027, 12, 1, tzinfo=UTC)
+#: Limits fall soon after: on 2027-02-10 for Let's Encrypt, on 2027-03-15 for all public certificates.
+BEFORE_CHANGE = datetime(2027, 2, 1, tzinfo=UTC)
 SETTLED = timedelta(weeks=10)
 HISTORY_WEEKS = 100
 
@@ -78,15 +78,15 @@ def main() -> None:
     given = parser.parse_args()
     weeks = 13 if given.quick else 26
     seeds = SEEDS[: 1 if given.quick else given.fleets]
-    lineages, origins = (100, 1) if given.quick else (360, 2)
+    lineages, origins = (60, 1) if given.quick else (360, 2)
     plain, grouped, change = Scores(), Scores(), Scores()
     taken: list[float] = []
     for seed in seeds:
-        for end, scores, groups in ((END, plain, grouped), (CHANGE_END, change, None)):
-            if given.quick and end == CHANGE_END:
-                lineages = 60
+        after_change = BEFORE_CHANGE + timedelta(weeks=weeks) + SETTLED
+        runs = ((END, origins, plain, grouped), (after_change, 1, change, None))
+        for end, moments, scores, groups in runs:
             with tempfile.TemporaryDirectory() as folder:
-                measure(Path(folder), seed, lineages, end, weeks, origins, given, scores, groups, taken)
+                measure(Path(folder), seed, lineages, end, weeks, moments, given, scores, groups, taken)
     figures = {**plain.figures(), **grouped.figures("by_issuer_"), **change.figures("change_")}
     for name in RIVALS:
         figures[f"mae_{name}_ratio"] = round(figures["mae"] / figures[f"mae_{name}"], 3)
@@ -118,22 +118,22 @@ def measure(
     taken: list[float],
 ) -> None:
     """Forecast one fleet at several moments."""
-    years = 3.0 if given.quick else 3.3
+    years = 2.5 if given.quick else 3.3
     fleet = Fleet(seed, lineages, years=years, end=end, rates=Rates.varied(seed, 0.6))
     fleet.write(folder)
-    settings = Settings(home=folder)
+    settings, earlier = Settings(home=folder), 2 if given.quick else 6
     with History(settings.store_path) as history:
         history.ingest(TablesSource(folder))
         for number in range(origins):
             as_of = end - SETTLED - timedelta(weeks=weeks * (number + 1))
             model = train(history, as_of, settings).model
             start = time.perf_counter()
-            told = forecast_load(history, model, as_of, weeks)
+            told = forecast_load(history, model, as_of, weeks, origins=earlier)
             taken.append(time.perf_counter() - start)
-            habits = forecast_load(history, None, as_of, weeks)
+            habits = forecast_load(history, None, as_of, weeks, origins=earlier)
             compare(history, end, {"": told, "_habits": habits}, weeks, given, scores)
             if groups is not None:
-                told = forecast_load(history, model, as_of, weeks, by="issuer")
+                told = forecast_load(history, model, as_of, weeks, by="issuer", origins=earlier)
                 compare(history, end, {"": told}, weeks, given, groups)
             print(f"fleet {seed}, {as_of:%Y-%m-%d}: mae so far {scores.figures()}", flush=True)
 
