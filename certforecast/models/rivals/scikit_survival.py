@@ -3,16 +3,20 @@
 scikit-survival is under the GPL (version 3): it is an extra for comparison, and nothing in service uses it.
 """
 
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import numpy as np
 import numpy.typing as npt
 
+from certforecast.errors import ModelError
 from certforecast.models.rivals.cause_specific import CauseSpecific
 from certforecast.models.rivals.packages import needed
 from certforecast.models.rivals.survival import Floats
 
 __all__ = ["BoostedCox", "Coxnet", "SurvivalForest"]
+
+#: By how much a penalty is raised that is too weak.
+_STRONGER: Final = np.array([1.0, 3.0, 10.0, 30.0, 100.0])
 
 
 class _Curves(CauseSpecific):
@@ -30,7 +34,7 @@ class Coxnet(_Curves):
     Parameters
     ----------
     alpha : float
-        Strength of the penalty.
+        Strength of the penalty; where it is too weak for the numbers to be kept in bounds, it is raised.
     max_rows, random_state
         As for every survival rival.
 
@@ -52,8 +56,13 @@ class Coxnet(_Curves):
         weights: Floats,  # noqa: ARG002 (it takes none)
     ) -> Any:
         linear = needed("sksurv.linear_model")
-        model = linear.CoxnetSurvivalAnalysis(alphas=[self.alpha], l1_ratio=0.5, fit_baseline_model=True)
-        return model.fit(Z, _ended(came, days))
+        for alpha in (self.alpha * _STRONGER).tolist():
+            model = linear.CoxnetSurvivalAnalysis(alphas=[alpha], l1_ratio=0.5, fit_baseline_model=True)
+            try:
+                return model.fit(Z, _ended(came, days))
+            except ArithmeticError:  # its weights overflow: it asks for a stronger penalty
+                continue
+        raise ModelError(f"Coxnet fits with no penalty from {self.alpha:g} to {alpha:g}: give a larger alpha")
 
 
 class SurvivalForest(_Curves):
