@@ -34,5 +34,5 @@ def test_a_penalty_is_raised_as_far_as_it_must_be(monkeypatch: pytest.MonkeyPatc
 
 
 def test_where_no_penalty_helps_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ModelError, match="no penalty from 0.002 to 0.2"):
+    with pytest.raises(ModelError, match=r"no penalty from 0\.002 to 0\.2"):
         fitted(monkeypatch, 1.0)
