@@ -16,7 +16,6 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed  # noqa: TID253 (a script of its own)
 from replay_runs import ALARM, CAPACITIES, NOBODY, ORACLE, OURS, REFERENCE, play
@@ -104,23 +103,26 @@ def figures_of(results: pd.DataFrame) -> dict[str, float]:
             for name in COUNTED:
                 figures[f"{name}_{key}"] = round(float(row[name]) / fleets, 2)
     for place in sorted(set(curve["place"])):
-        at = curve[(curve["place"] == place) & curve["policy"].isin(RIVALS)]
-        ours = curve[(curve["place"] == place) & (curve["policy"] == OURS)]
-        if len(ours) and len(at):
-            best = at.sort_values(["outages", "effort"]).iloc[0]
-            ratio = float(ours["outages"].iloc[0]) / max(float(best["outages"]), 1.0)
-            effort = _effort_for(curve, float(best["outages"])) / float(best["effort"])
-            tag = "" if place == REFERENCE else f"_at_{CAPACITIES[place][0]:g}".replace(".", "p")
-            figures[f"outage_ratio_to_best_rule{tag}"] = round(ratio, 3)
-            if np.isfinite(effort):
-                figures[f"effort_ratio_at_equal_outages{tag}"] = round(effort, 3)
+        tag = "" if place == REFERENCE else f"_at_{CAPACITIES[place][0]:g}".replace(".", "p")
+        for name, prefix in ((OURS, ""), (ORACLE, "oracle_")):
+            for ratio, value in _ratios(curve, name, place).items():
+                figures[f"{prefix}{ratio}{tag}"] = round(value, 3)
     return figures
 
 
-def _effort_for(curve: pd.DataFrame, outages: float) -> float:
-    """Give the least effort at which certforecast had no more outages; infinite if it never had."""
-    enough = curve[(curve["policy"] == OURS) & (curve["outages"] <= outages)]
-    return float(enough["effort"].min()) if len(enough) else np.inf
+def _ratios(curve: pd.DataFrame, name: str, place: int) -> dict[str, float]:
+    """Compare a policy at one capacity with the rule that has the fewest outages there."""
+    here = curve[curve["place"] == place]
+    own, rivals = here[here["policy"] == name], here[here["policy"].isin(RIVALS)]
+    if own.empty or rivals.empty:
+        return {}
+    best = rivals.sort_values(["outages", "effort"]).iloc[0]
+    ratios = {"outage_ratio_to_best_rule": float(own["outages"].iloc[0]) / max(float(best["outages"]), 1.0)}
+    # The least effort, at whichever capacity, at which there were no more outages.
+    enough = curve[(curve["policy"] == name) & (curve["outages"] <= best["outages"])]
+    if len(enough) and best["effort"] > 0:
+        ratios["effort_ratio_at_equal_outages"] = float(enough["effort"].min()) / float(best["effort"])
+    return ratios
 
 
 if __name__ == "__main__":
