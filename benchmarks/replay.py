@@ -12,35 +12,20 @@ same for all. certforecast is trained once, on what the tables tell on the first
 """
 
 import argparse
-import json
 import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict
-from functools import cache
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed  # noqa: TID253 (a script of its own)
+from replay_runs import ALARM, CAPACITIES, NOBODY, ORACLE, OURS, REFERENCE, play
 from report import report
 
 from certforecast.settings import CostSettings
-from certforecast.simulation import Fleet, Rates
-from certforecast.simulation.planner import Oracle, Planner, trained_on
-from certforecast.simulation.replay import Capacity, Policy, Replay
-from certforecast.simulation.rules import RULES, LastDays, Nobody
+from certforecast.simulation.rules import RULES
 
-SEED = 31
-SPREAD = 0.6
-YEARS = 2.5
-#: Attempts a day and hours a week, for a hundred services; figures without a capacity are those of the third.
-CAPACITIES = ((0.05, 0.1), (0.1, 0.25), (0.2, 0.5), (0.5, 1.0), (1.5, 3.0))
-REFERENCE = 2
-OURS, ORACLE, NOBODY = Planner.name, Oracle.name, Nobody.name
 #: Those that certforecast is to be compared with; alarms in the last days are shown beside them.
 RIVALS = tuple(RULES)
-ALARM = LastDays(7.0)
 COUNTED = ("outages", "outage_days", "weighed_outage_days", "near_misses_slip", "near_misses_day", "orders",
            "people_hours", "own_hours", "effort")  # fmt: skip
 
@@ -99,38 +84,6 @@ def _runs(planned: list[int]) -> Iterator[tuple[str, int]]:
             yield OURS, place
 
 
-def play(number: int, name: str, place: int, given: argparse.Namespace, kept: Path) -> dict[str, Any]:
-    """Play one fleet under one policy at one capacity, or take it from the cache."""
-    about = f"{number}-{given.lineages}-{given.days}-{name.replace(' ', '-').replace(',', '')}-{place}"
-    path = kept / (f"{about}-{given.every}.json" if name == OURS else f"{about}.json")
-    if not path.exists():
-        fleet = _fleet(number, given.lineages)
-        attempts, hours = (0.0, 0.0) if name == NOBODY else CAPACITIES[place]
-        share = given.lineages / 100
-        account = Replay(fleet, _policy(name, fleet, given), Capacity(attempts * share, hours * share)).run(
-            given.days
-        )
-        path.write_text(json.dumps(asdict(account)))
-    costs = CostSettings()
-    found = json.loads(path.read_text())
-    effort = found["orders"] * costs.renew + found["people_hours"] * costs.escalate
-    return {"fleet": number, "policy": name, "place": place, **found, "effort": effort}
-
-
-@cache
-def _fleet(number: int, lineages: int) -> Fleet:
-    return Fleet(1000 * SEED + number, lineages, YEARS, rates=Rates.varied(SEED + number, SPREAD))
-
-
-def _policy(name: str, fleet: Fleet, given: argparse.Namespace) -> Policy:
-    if name == OURS:
-        return Planner(trained_on(fleet, every_days=42.0 if given.quick else 14.0), every_days=given.every)
-    if name == ORACLE:
-        return Oracle()
-    others: list[Policy] = [Nobody(), *(rule() for rule in RULES.values()), ALARM]
-    return {policy.name: policy for policy in others}[name]
-
-
 def curves(results: pd.DataFrame) -> pd.DataFrame:
     """Give each policy's figures at each capacity, summed over the fleets where it was played in all."""
     grouped = results.groupby(["policy", "place"])
@@ -150,23 +103,26 @@ def figures_of(results: pd.DataFrame) -> dict[str, float]:
             for name in COUNTED:
                 figures[f"{name}_{key}"] = round(float(row[name]) / fleets, 2)
     for place in sorted(set(curve["place"])):
-        at = curve[(curve["place"] == place) & curve["policy"].isin(RIVALS)]
-        ours = curve[(curve["place"] == place) & (curve["policy"] == OURS)]
-        if len(ours) and len(at):
-            best = at.sort_values(["outages", "effort"]).iloc[0]
-            ratio = float(ours["outages"].iloc[0]) / max(float(best["outages"]), 1.0)
-            effort = _effort_for(curve, float(best["outages"])) / float(best["effort"])
-            tag = "" if place == REFERENCE else f"_at_{CAPACITIES[place][0]:g}".replace(".", "p")
-            figures[f"outage_ratio_to_best_rule{tag}"] = round(ratio, 3)
-            if np.isfinite(effort):
-                figures[f"effort_ratio_at_equal_outages{tag}"] = round(effort, 3)
+        tag = "" if place == REFERENCE else f"_at_{CAPACITIES[place][0]:g}".replace(".", "p")
+        for name, prefix in ((OURS, ""), (ORACLE, "oracle_")):
+            for ratio, value in _ratios(curve, name, place).items():
+                figures[f"{prefix}{ratio}{tag}"] = round(value, 3)
     return figures
 
 
-def _effort_for(curve: pd.DataFrame, outages: float) -> float:
-    """Give the least effort at which certforecast had no more outages; infinite if it never had."""
-    enough = curve[(curve["policy"] == OURS) & (curve["outages"] <= outages)]
-    return float(enough["effort"].min()) if len(enough) else np.inf
+def _ratios(curve: pd.DataFrame, name: str, place: int) -> dict[str, float]:
+    """Compare a policy at one capacity with the rule that has the fewest outages there."""
+    here = curve[curve["place"] == place]
+    own, rivals = here[here["policy"] == name], here[here["policy"].isin(RIVALS)]
+    if own.empty or rivals.empty:
+        return {}
+    best = rivals.sort_values(["outages", "effort"]).iloc[0]
+    ratios = {"outage_ratio_to_best_rule": float(own["outages"].iloc[0]) / max(float(best["outages"]), 1.0)}
+    # The least effort, at whichever capacity, at which there were no more outages.
+    enough = curve[(curve["policy"] == name) & (curve["outages"] <= best["outages"])]
+    if len(enough) and best["effort"] > 0:
+        ratios["effort_ratio_at_equal_outages"] = float(enough["effort"].min()) / float(best["effort"])
+    return ratios
 
 
 if __name__ == "__main__":

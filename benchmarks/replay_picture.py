@@ -18,9 +18,10 @@ STYLES = {
 }
 LABELS = {
     "certbot": "certbot's rule",
+    "certforecast": "certforecast, a plan a week",
     "cert-manager": "cert-manager's rule",
-    "last 7 days": "alarm in the last 7 days",
     "oracle": "oracle (knows the truth)",
+    "last 7 days": "alarm in the last 7 days",
     "30 days, by ticket": "ticket 30 days before",
 }
 
@@ -40,7 +41,7 @@ def draw(curve: pd.DataFrame, path: Path, hundreds: float, hour: float) -> None:
         What an hour of people costs, in the currency of the column ``effort``.
     """
     import matplotlib.pyplot as plt
-    from matplotlib.ticker import FormatStrFormatter
+    from matplotlib.ticker import FormatStrFormatter, NullLocator
 
     figure, place = plt.subplots(figsize=(8.6, 5.0))
     nobody = float(curve.loc[curve["policy"] == "nobody", "outages"].iloc[0]) / hundreds
@@ -53,11 +54,13 @@ def draw(curve: pd.DataFrame, path: Path, hundreds: float, hour: float) -> None:
         dashed = "--" if name in ("oracle", "last 7 days") else "-"
         place.plot(
             x, y, color=colour, marker=marker, linewidth=width, linestyle=dashed,
-            markersize=9 if name == "certforecast" else 6, label=LABELS.get(name, name),
+            label=LABELS.get(name, name), markersize=9 if name == "certforecast" else 6,
             zorder=3 if name == "certforecast" else 2,
         )  # fmt: skip
     place.set_xscale("log")
     place.set_ylim(0, nobody * 1.25)
+    place.set_xticks([2, 5, 10, 20, 50, 100], minor=False)
+    place.xaxis.set_minor_locator(NullLocator())
     place.xaxis.set_major_formatter(FormatStrFormatter("%g"))
     place.annotate(
         "nobody steps in", (0.01, nobody), xycoords=("axes fraction", "data"), xytext=(0, 4),
@@ -65,10 +68,10 @@ def draw(curve: pd.DataFrame, path: Path, hundreds: float, hour: float) -> None:
     )  # fmt: skip
     place.set_xlabel("effort: hours of people a year for 100 services (an order counts an eighth of an hour)")
     place.set_ylabel("outages a year for 100 services")
-    place.set_title("Nearer the lower left corner is better", loc="left", fontsize=11)
+    place.set_title("Fewer outages for less effort: the lower left corner is best", loc="left", fontsize=11)
+    place.legend(frameon=False, fontsize=9.5, loc="center left", bbox_to_anchor=(1.0, 0.5))
     place.spines[["top", "right"]].set_visible(False)
     place.grid(axis="y", color="#eeeeee")
-    place.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1.0, 0.5))
     figure.tight_layout()
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=130, bbox_inches="tight", facecolor="white")
