@@ -265,6 +265,18 @@ def test_a_renewal_after_expiry_is_an_outage_all_the_same(fleet: Fleet) -> None:
     assert resolved["at"] == pytest.approx(work.day + 0.3)
 
 
+def test_to_renew_one_service_settles_no_other(fleet: Fleet) -> None:
+    work = at_work(fleet)
+    certain(work)
+    lineage = some_timer(work)
+    state = work.world.state
+    other = int(np.flatnonzero(state.born & ~state.retired & (np.arange(len(state)) != lineage))[0])
+    state.not_after[other], state.failed[other] = work.day + 0.5, False
+    work.renew(lineage, 1.0)
+    assert not state.failed[other]
+    assert work.journal.frame("resolved").iloc[-1]["lineage"] == lineage
+
+
 def test_cert_manager_waits_longer_after_each_failure(fleet: Fleet) -> None:
     replay = Replay(fleet, CertManager(), PLENTY)
     state = replay._world.state
