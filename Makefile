@@ -14,7 +14,7 @@ demo: install
 	$(BIN)/certforecast demo
 
 test: $(VENV)/.test system-packages lint
-	$(BIN)/python -m pytest -m "not campaign" --numprocesses auto --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not campaign" --numprocesses auto --dist loadfile
 
 install: $(VENV)/.install
 

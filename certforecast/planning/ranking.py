@@ -204,6 +204,7 @@ def _still_open(
     explainer: "OutcomePool | OutcomeClassifier | None", forecasts: "pd.DataFrame", settings: Settings
 ) -> dict[str, "npt.NDArray[np.float64]"] | None:
     """Say by fingerprint how likely each renewal has not come by itself by each slot; None if nobody can."""
+    from certforecast.features import FEATURES
     from certforecast.renewals import OUTCOMES
 
     if explainer is None or getattr(explainer, "times_", None) is None or forecasts.empty:
@@ -211,7 +212,9 @@ def _still_open(
     planning = settings.planning
     count = max(1, round(planning.horizon_days * 24 / planning.slot_hours))
     days = [number * planning.slot_hours / 24 for number in range(count)]
-    incidence = explainer.predict_incidence(forecasts[list(explainer.feature_names_in_)], days)
+    incidence = explainer.predict_incidence(
+        forecasts[list(getattr(explainer, "feature_names_in_", FEATURES))], days
+    )
     over = incidence.sum(axis=1) - incidence[:, OUTCOMES.index("failed")]
     return dict(zip(forecasts["fingerprint"], 1.0 - np.clip(over, 0.0, 1.0), strict=True))
 

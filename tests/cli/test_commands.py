@@ -15,7 +15,7 @@ from tests.cli.conftest import Shell
 END = "2026-10-01"
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1500)
 def test_the_whole_road(shell: Shell, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One test, as each command needs what the ones before it made."""
     made = shell.json("simulate", str(home / "tables"), "--seed", "3", "--lineages", "60", "--years", "2")

@@ -33,7 +33,7 @@ def test_it_runs(path: Path, tmp_path: Path) -> None:
     kept = [len(cell.get("outputs", [])) for cell in notebook.cells]
     client = NotebookClient(
         notebook,
-        timeout=240,
+        timeout=500,
         kernel_manager_class=ThisInterpreter,
         resources={"metadata": {"path": str(tmp_path)}},
     )

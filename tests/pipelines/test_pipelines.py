@@ -37,7 +37,7 @@ def run(script: str, *arguments: str, expected: int = 0) -> Any:
         env=os.environ | {"PYTHONWARNINGS": "ignore"},
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=500,
     )
     assert done.returncode == expected, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
