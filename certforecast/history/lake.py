@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from certforecast.clock import as_utc
 from certforecast.errors import StoreError
+from certforecast.history.layout import set_up
 from certforecast.history.schema import TABLES, Table
 from certforecast.history.tables import Tables
 
@@ -122,8 +123,7 @@ def open_folder(folder: Path) -> Lake:
     import ibis
 
     connection = duckdb.connect()
-    connection.execute("SET TimeZone = 'UTC'")
-    connection.execute("SET enable_progress_bar = false")  # it would come on standard output, into the JSON
+    set_up(connection)
     backend = ibis.duckdb.from_connection(connection)
     try:
         found = {name: backend.table(name) for name in TABLES if _attach(connection, folder, name)}

@@ -1,5 +1,6 @@
 """How the store lies in its DuckDB file: tables, versions, and the identity of each row."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -11,7 +12,7 @@ from certforecast.history.schema import SCHEMA_VERSION, TABLES, TIMESTAMP, Table
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["FACT", "connect", "prepare"]
+__all__ = ["FACT", "connect", "prepare", "set_up"]
 
 #: What makes two rows the same fact. A precertificate and its final one share issuer, serial and dates.
 _IDENTITY: Final = {
@@ -90,9 +91,18 @@ def connect(path: Path | None) -> "duckdb.DuckDBPyConnection":
         ) from error
     except duckdb.Error as error:
         raise StoreError(f"store {path} cannot be opened: {str(error).splitlines()[0]}") from error
-    connection.execute("SET TimeZone = 'UTC'")
-    connection.execute("SET enable_progress_bar = false")  # it would come on standard output, into the JSON
+    set_up(connection)
     return connection
+
+
+def set_up(connection: "duckdb.DuckDBPyConnection") -> None:
+    """Have a connection speak UTC, and keep its progress bar off standard output, where JSON goes."""
+    import duckdb
+
+    connection.execute("SET TimeZone = 'UTC'")
+    # A notebook without ipywidgets has no progress bar, and refuses to have it turned off.
+    with suppress(duckdb.InvalidInputException):
+        connection.execute("SET enable_progress_bar = false")
 
 
 def prepare(connection: "duckdb.DuckDBPyConnection", where: str) -> None:
