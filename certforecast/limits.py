@@ -1,6 +1,7 @@
 """What certificate authorities allow: rate limits as token buckets, shipped as data with their source."""
 
 import tomllib
+from dataclasses import dataclass, field
 from datetime import date
 from functools import cache
 from importlib import resources
@@ -9,7 +10,16 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["AuthorityLimits", "Bucket", "Exemption", "Scope", "authorities", "limits_at", "limits_of"]
+__all__ = [
+    "AuthorityLimits",
+    "Bucket",
+    "Exemption",
+    "Scope",
+    "Tokens",
+    "authorities",
+    "limits_at",
+    "limits_of",
+]
 
 #: What has a bucket of its own.
 Scope = Literal["account", "registered domain", "name set", "identifier"]
@@ -67,6 +77,37 @@ class AuthorityLimits(_Model):
         return tuple(
             bucket for bucket in self.buckets if bucket.counts == "orders" and not spared & set(bucket.exempt)
         )
+
+
+@dataclass
+class Tokens:
+    """What is in one bucket as time goes on, full at first.
+
+    Attributes
+    ----------
+    bucket : Bucket
+    at : float
+        The time it was last looked at, in seconds from any beginning.
+    left : float
+        Tokens then.
+    """
+
+    bucket: Bucket
+    at: float = 0.0
+    left: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.left = float(self.bucket.capacity)
+
+    def look(self, now: float) -> float:
+        """Give the tokens at a time no earlier than the last."""
+        came = (now - self.at) / self.bucket.refill_s
+        self.left, self.at = min(float(self.bucket.capacity), self.left + came), now
+        return self.left
+
+    def take(self) -> None:
+        """Take a token, or what is left of one."""
+        self.left = max(self.left - 1.0, 0.0)
 
 
 @cache

@@ -9,6 +9,7 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from certforecast.history.names import host_of
 from certforecast.history.sources import Batch
 from certforecast.history.x509 import certificate_row, fingerprint
 from certforecast.planning.plan import Action, Plan
@@ -52,7 +53,7 @@ def rows(action: Action, done: dict[str, dict[str, Any]], actor: str) -> Batch:
                 "at": moment,
                 "lineage": action.name,
                 "kind": kind,
-                "host": _host(action),
+                "host": host_of(action.names),
                 "code": code,
                 "detail": detail or fingerprint,  # where it stood before events had the column
                 "fingerprint": fingerprint,
@@ -145,8 +146,3 @@ def _fingerprint(step: str, action: Action, done: dict[str, dict[str, Any]]) -> 
         return back
     new: str | None = done.get("stage", {}).get("fingerprint") or done["order"].get("present")
     return new
-
-
-def _host(action: Action) -> str:
-    """Give the first name that is one host's, else the first: as the other sources do."""
-    return next((name for name in action.names if "*" not in name), action.names[0])

@@ -2,7 +2,7 @@
 
 import heapq
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from math import inf
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -11,7 +11,7 @@ from certforecast.clock import as_utc
 from certforecast.errors import InputError
 from certforecast.forecasting.situation import UNKNOWN, situations
 from certforecast.forecasting.world import nearest
-from certforecast.limits import Bucket, limits_of
+from certforecast.limits import Bucket, Tokens, limits_of
 from certforecast.loss import expected_loss
 from certforecast.policy import RenewalPolicy
 from certforecast.renewals import HasTables
@@ -209,27 +209,10 @@ def _keys(bucket: Bucket, row: Any) -> Sequence[str]:
     return [row.name_set_id] if bucket.per == "name set" else [""]
 
 
-@dataclass
-class _Tokens:
-    """One token bucket, full at first."""
-
-    bucket: Bucket
-    tokens: float = field(init=False)
-    at: float = 0.0
-
-    def __post_init__(self) -> None:
-        self.tokens = float(self.bucket.capacity)
-
-    def ready(self, now: float) -> float:
-        """Say from when on there is a token."""
-        self.tokens = min(float(self.bucket.capacity), self.tokens + (now - self.at) / self.bucket.refill_s)
-        self.at = now
-        missing = 1.0 - self.tokens
-        return now if missing * self.bucket.refill_s <= _TICK_S else now + missing * self.bucket.refill_s
-
-    def take(self) -> None:
-        """Take the token that `ready` told of."""
-        self.tokens = max(self.tokens - 1.0, 0.0)
+def _ready(tokens: Tokens, now: float) -> float:
+    """Say from when on there is a token, in seconds."""
+    wait = (1.0 - tokens.look(now)) * tokens.bucket.refill_s
+    return now if wait <= _TICK_S else now + wait
 
 
 def schedule(orders: Sequence[Order], effort: EffortSettings) -> Iterator[tuple[str, float, float, str]]:
@@ -249,7 +232,7 @@ def schedule(orders: Sequence[Order], effort: EffortSettings) -> Iterator[tuple[
     """
     ranked = sorted(orders, key=lambda order: (-order.loss, order.fingerprint))
     crews: dict[bool, _Crew] = {True: _People(effort), False: _Machine(effort)}
-    buckets: dict[tuple[str, str], _Tokens] = {}
+    buckets: dict[tuple[str, str], Tokens] = {}
     # By the rank of what waits: for each kind of crew, and until when for those that lack a token.
     ready: dict[bool, list[int]] = {True: [], False: []}
     later: list[tuple[float, int]] = []
@@ -273,8 +256,8 @@ def schedule(orders: Sequence[Order], effort: EffortSettings) -> Iterator[tuple[
         by_hand = min(able, key=lambda by_hand: ready[by_hand][0])
         rank = heapq.heappop(ready[by_hand])
         order = ranked[rank]
-        tokens = [buckets.setdefault((bucket.name, key), _Tokens(bucket)) for bucket, key in order.buckets]
-        until, place = max(((one.ready(now), place) for place, one in enumerate(tokens)), default=(now, 0))
+        tokens = [buckets.setdefault((bucket.name, key), Tokens(bucket)) for bucket, key in order.buckets]
+        until, place = max(((_ready(one, now), place) for place, one in enumerate(tokens)), default=(now, 0))
         if until > now:
             bucket, key = order.buckets[place]
             if bucket.per == "account":  # nobody else gets one either

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from certforecast.errors import ModelError
-from certforecast.features import FEATURES
+from certforecast.models.forecasting import inputs_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,9 +85,7 @@ def first_renewals(table: "pd.DataFrame", rows: "pd.DataFrame", model: Any) -> F
     chance, when = np.ones((size, 4)), np.zeros((size, 4, len(_LEVELS)))
     for start in range(0, len(live), _ROWS_AT_ONCE):
         some = live[start : start + _ROWS_AT_ONCE]
-        X = rows.iloc[place[some].astype(int)][
-            list(getattr(model, "feature_names_in_", FEATURES))
-        ].reset_index(drop=True)
+        X = inputs_of(model, rows.iloc[place[some].astype(int)]).reset_index(drop=True)
         times = _days(float(X["days_left"].max()))
         incidence = model.predict_incidence(X, times)
         whole = np.maximum(incidence[:, :, -1:], 1e-12)

@@ -186,17 +186,8 @@ def forecast_load(
     """
     policy, effort, now = policy or RenewalPolicy(), effort or EffortSettings(), as_utc(as_of)
     weeks, told = weeks_of(horizon), progress or (lambda _: None)
-    if by is not None and by not in GROUPS:
-        raise InputError(f"cannot tell load by {by!r}; give one of {', '.join(GROUPS)}")
     earlier = [now - timedelta(weeks=13 * (number + 1)) for number in range(origins)]
-    *past, situation = situations(history, [*reversed(earlier), now], policy)
-    told(0.3)
-    rows = None
-    if model is not None:
-        from certforecast.features import features
-
-        rows = features(history, now, policy)
-    told(0.5)
+    (*past, situation), rows = stood_at(history, [*reversed(earlier), now], model, by, policy, told)
     world = set_out(situation, scenario, effort)
     made = play_load(
         situation,
@@ -217,6 +208,34 @@ def forecast_load(
     rng = np.random.default_rng([seed, 2])
     spread = {name: inflated(values, factor, rng) for name, values in made.draws.items()}
     return LoadForecast(now, by, made.groups, spread, factor)
+
+
+def stood_at(
+    history: HasTables,
+    moments: Sequence[datetime],
+    model: Any,
+    by: str | None,
+    policy: RenewalPolicy,
+    told: Callable[[float], object],
+) -> "tuple[list[Situation], pd.DataFrame | None]":
+    """Give how the fleet stood at some moments, and the features of the last one if there is a model.
+
+    Raises
+    ------
+    InputError
+        If `by` is no way to group.
+    """
+    if by is not None and by not in GROUPS:
+        raise InputError(f"cannot tell load by {by!r}; give one of {', '.join(GROUPS)}")
+    stood = situations(history, moments, policy)
+    told(0.3)
+    rows = None
+    if model is not None:
+        from certforecast.features import features
+
+        rows = features(history, moments[-1], policy)
+    told(0.5)
+    return stood, rows
 
 
 def _plainly(

@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from certforecast.clock import as_utc
-from certforecast.errors import InputError
-from certforecast.forecasting.load import MEASURES, LoadForecast, play_load, weeks_of
+from certforecast.forecasting.load import MEASURES, LoadForecast, play_load, stood_at, weeks_of
 from certforecast.forecasting.scenario import Scenario
-from certforecast.forecasting.situation import GROUPS, situations
 from certforecast.forecasting.world import set_out
 from certforecast.policy import RenewalPolicy
 from certforecast.renewals import HasTables
@@ -121,16 +119,7 @@ def what_if(
     """
     policy, effort, now = policy or RenewalPolicy(), effort or EffortSettings(), as_utc(as_of)
     weeks, told = weeks_of(horizon), progress or (lambda _: None)
-    if by is not None and by not in GROUPS:
-        raise InputError(f"cannot tell load by {by!r}; give one of {', '.join(GROUPS)}")
-    [situation] = situations(history, [now], policy)
-    told(0.3)
-    rows = None
-    if model is not None:
-        from certforecast.features import features
-
-        rows = features(history, now, policy)
-    told(0.5)
+    [situation], rows = stood_at(history, [now], model, by, policy, told)
     made = []
     plain = Scenario(title="before", before=scenario.before, delays_keep=scenario.delays_keep)
     for number, chosen in enumerate((plain, scenario), 1):

@@ -3,7 +3,7 @@
 import hashlib
 import ipaddress
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import cache
 from typing import NamedTuple, Self
@@ -15,6 +15,7 @@ from certforecast.errors import InputError
 
 __all__ = [
     "NameSet",
+    "host_of",
     "is_ip",
     "is_wildcard",
     "name_set",
@@ -89,6 +90,11 @@ def is_ip(name: str) -> bool:
 def is_wildcard(name: str) -> bool:
     """Tell whether a normalised name stands for many hosts."""
     return "*" in name
+
+
+def host_of(names: Sequence[str]) -> str:
+    """Give the first name that is one host's, else the first; `names` are normalised, and not empty."""
+    return next((name for name in names if not is_wildcard(name)), names[0])
 
 
 def name_set_id(names: Iterable[str]) -> str:

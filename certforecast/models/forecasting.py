@@ -1,7 +1,7 @@
 """Forecasts: the outcome probabilities of every open renewal at one moment."""
 
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from certforecast.features import FEATURES, features
 from certforecast.policy import RenewalPolicy
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from certforecast.models.classifier import OutcomeClassifier
     from certforecast.models.pool import OutcomePool
 
-__all__ = ["forecast"]
+__all__ = ["forecast", "inputs_of"]
 
 
 def forecast(
@@ -50,11 +50,23 @@ def forecast(
         moments = ["renewal_low", "renewal_median", "renewal_high"] if times is not None else []
         nothing = dict.fromkeys(["p_on_time", "p_slipped", "p_failed", "p_retired"], 0.0)
         return frame.assign(**nothing, **dict.fromkeys(moments, frame["as_of"]))
-    # A model of before a feature was added goes on without it.
-    inputs = frame[list(getattr(model, "feature_names_in_", FEATURES))]
+    inputs = inputs_of(model, frame)
     parts = [frame, model.proba_frame(inputs)]
     if times is not None:
         for name, days in times.predict_interval(inputs).items():
             ahead = pd.to_timedelta(days, "D").dt.floor("s")  # what is finer is not known
             parts.append((frame["as_of"] + ahead).astype(frame["as_of"].dtype).rename(f"renewal_{name}"))
     return pd.concat(parts, axis=1)
+
+
+def inputs_of(model: Any, rows: "pd.DataFrame") -> "pd.DataFrame":
+    """Give the columns a model was fitted to: one of before a feature was added goes on without it.
+
+    Parameters
+    ----------
+    model : OutcomePool, OutcomeClassifier or another that forecasts
+        One that does not say its columns is given all features.
+    rows : DataFrame of shape (n_rows, n_columns)
+        With the features.
+    """
+    return rows[list(getattr(model, "feature_names_in_", FEATURES))]

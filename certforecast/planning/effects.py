@@ -1,18 +1,16 @@
 """How much actions avert: assumptions, which the record of what the executor did replaces by and by."""
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from certforecast.renewals import HasTables
 from certforecast.settings import EffectSettings
-
-if TYPE_CHECKING:
-    import ibis.expr.types as ir
 
 __all__ = ["learned"]
 
 _DONE: Final = "verified"
 _NOT_DONE: Final = ("order_failed", "challenge_failed", "install_failed", "verify_failed", "rolled_back")
+_ORDERED: Final = ("order_created", "order_failed", "challenge_failed")
 
 
 def learned(history: HasTables, as_of: datetime, effects: EffectSettings, actor: str) -> EffectSettings:
@@ -45,11 +43,10 @@ def learned(history: HasTables, as_of: datetime, effects: EffectSettings, actor:
     ours = events.filter((events.actor == actor) & events.kind.isin([_DONE, *_NOT_DONE, "order_created"]))
     # One action is one certificate acted upon in one day: what failed twice in a run is one failure.
     day = ours["at"].truncate("D")
-    ordered = _of(ours, ["order_created", "order_failed", "challenge_failed"])
     runs = ours.group_by(lineage=ours.lineage, day=day).aggregate(
         done=(ours.kind == _DONE).any(),
         failed=ours.kind.isin(_NOT_DONE).any(),
-        ordered=ordered.any(),
+        ordered=ours.kind.isin(_ORDERED).any(),
     )
     counts = runs.group_by("ordered").aggregate(
         done=(runs.done & ~runs.failed).sum(), failed=runs.failed.sum()
@@ -65,7 +62,3 @@ def learned(history: HasTables, as_of: datetime, effects: EffectSettings, actor:
     return effects.model_copy(
         update={"renew": mixed(effects.renew, True), "install": mixed(effects.install, False)}
     )
-
-
-def _of(events: "ir.Table", kinds: list[str]) -> "ir.BooleanColumn":
-    return events.kind.isin(kinds)

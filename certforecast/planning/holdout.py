@@ -7,6 +7,7 @@ probability that is known, some are spared the action (docs/learning.md).
 import hashlib
 from datetime import datetime
 
+from certforecast.history.names import host_of
 from certforecast.planning.plan import Action, HeldOut
 from certforecast.settings import CostSettings, PlanningSettings
 
@@ -63,7 +64,7 @@ def hold_out(
                 lineage=action.lineage,
                 name=action.name,
                 fingerprint=action.fingerprint,
-                host=next((name for name in action.names if "*" not in name), action.names[0]),
+                host=host_of(action.names),
                 not_after=action.not_after,
                 probabilities=action.probabilities,
                 expected_loss_averted=action.expected_loss_averted,

@@ -1,6 +1,5 @@
 """From forecasts to ranked actions: what to do, in which order, and what it is worth."""
 
-from collections import defaultdict
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -12,13 +11,12 @@ from certforecast.loss import expected_loss
 from certforecast.planning.effects import learned
 from certforecast.planning.holdout import hold_out
 from certforecast.planning.options import options
+from certforecast.planning.places import endpoints, hosts, tools
 from certforecast.planning.plan import Action, Endpoint, Plan, Probabilities, action_id, plan_id
 from certforecast.planning.reasons import explained, reasons
 from certforecast.planning.scheduling import Draft, schedule
-from certforecast.policy import RenewalPolicy
+from certforecast.planning.windows import Slots
 from certforecast.renewals import HasTables, renewals
-from certforecast.renewals.known import Known
-from certforecast.renewals.places import inventory, serving
 from certforecast.settings import EffectSettings, Settings
 
 if TYPE_CHECKING:
@@ -92,8 +90,7 @@ def make_plan(
         ),
         *_failed_rows(known, as_of, settings),
     ]
-    places = _places(history, as_of)
-    described = _inventory(history, as_of)
+    places, described = endpoints(history, as_of), hosts(history, as_of)
     certificates = history.tables().at([as_of]).certificates.select(*_CERTIFICATE).to_pandas()
     by_key = {certificate.fingerprint: certificate for certificate in certificates.itertuples()}
     rehearsed = _rehearsed(history, moment, settings)
@@ -102,7 +99,7 @@ def make_plan(
     for row in rows:
         key = row["fingerprint"]
         row["rehearsal"] = rehearsed.get(key)
-        draft = _draft(row, by_key[key], places[key], described.get(key, {}), settings, effects)
+        draft = _draft(row, by_key[key], places[key], _plain(described.get(key, {})), settings, effects)
         if draft is not None:
             drafts.append(draft)
     kept, held_out = hold_out([draft.action for draft in drafts], moment, settings.planning, settings.costs)
@@ -111,8 +108,9 @@ def make_plan(
     if explainer is not None:
         told = explained(kept, known, explainer, forecasts)
         drafts = [replace(draft, action=action) for draft, action in zip(drafts, told, strict=True)]
-    still_open = _still_open(explainer, forecasts, settings)
-    actions, timetable = schedule(drafts, certificates, moment, settings, still_open)
+    slots = Slots(moment, settings.planning)
+    still_open = _still_open(explainer, forecasts, slots)
+    actions, timetable = schedule(drafts, certificates, slots, settings, still_open)
     actions.sort(key=_order)
     ranked = tuple(action.model_copy(update={"rank": rank}) for rank, action in enumerate(actions, start=1))
     return Plan(
@@ -140,21 +138,14 @@ def _order(action: Action) -> tuple[bool, float, datetime, str]:
 def _draft(
     row: dict[str, Any],
     certificate: Any,
-    endpoints: list[Endpoint],
+    served: list[Endpoint],
     host: dict[str, Any],
     settings: Settings,
     effects: EffectSettings,
 ) -> Draft | None:
     """Choose what averts most for one renewal; None if nothing is worth its cost."""
-    issuer = (
-        host.get("host_issuer") if host.get("host_issuer") in settings.issuers else settings.executor.issuer
-    )
-    installer = (
-        host.get("host_installer")
-        if host.get("host_installer") in settings.installers
-        else settings.executor.installer
-    )
-    able = issuer is not None and installer is not None and bool(endpoints)
+    issuer, installer = tools(host, settings)
+    able = issuer is not None and installer is not None and bool(served)
     criticality = host.get("criticality")
     best = max(options(row, criticality, able, settings, effects), key=lambda option: option.net)
     if best.net <= 0:
@@ -169,7 +160,7 @@ def _draft(
         fingerprint=row["fingerprint"],
         successor=row.get("successor"),
         names=names,
-        endpoints=tuple(endpoints),
+        endpoints=tuple(served),
         not_after=row["not_after"],
         probabilities=Probabilities(
             on_time=row["p_on_time"],
@@ -201,20 +192,15 @@ def _draft(
 
 
 def _still_open(
-    explainer: "OutcomePool | OutcomeClassifier | None", forecasts: "pd.DataFrame", settings: Settings
+    explainer: "OutcomePool | OutcomeClassifier | None", forecasts: "pd.DataFrame", slots: Slots
 ) -> dict[str, "npt.NDArray[np.float64]"] | None:
     """Say by fingerprint how likely each renewal has not come by itself by each slot; None if nobody can."""
-    from certforecast.features import FEATURES
+    from certforecast.models.forecasting import inputs_of
     from certforecast.renewals import OUTCOMES
 
     if explainer is None or getattr(explainer, "times_", None) is None or forecasts.empty:
         return None
-    planning = settings.planning
-    count = max(1, round(planning.horizon_days * 24 / planning.slot_hours))
-    days = [number * planning.slot_hours / 24 for number in range(count)]
-    incidence = explainer.predict_incidence(
-        forecasts[list(getattr(explainer, "feature_names_in_", FEATURES))], days
-    )
+    incidence = explainer.predict_incidence(inputs_of(explainer, forecasts), slots.days)
     over = incidence.sum(axis=1) - incidence[:, OUTCOMES.index("failed")]
     return dict(zip(forecasts["fingerprint"], 1.0 - np.clip(over, 0.0, 1.0), strict=True))
 
@@ -244,19 +230,6 @@ def _failed_rows(frame: "pd.DataFrame", as_of: datetime, settings: Settings) -> 
             }
         )
     return rows
-
-
-def _places(history: HasTables, as_of: datetime) -> dict[str, list[Endpoint]]:
-    places = defaultdict(list)
-    served = serving(history.tables().at([as_of])).to_pandas().sort_values(["host", "port", "server_name"])
-    for row in served.itertuples():
-        places[row.fingerprint].append(Endpoint(host=row.host, port=row.port, server_name=row.server_name))
-    return places
-
-
-def _inventory(history: HasTables, as_of: datetime) -> dict[str, dict[str, Any]]:
-    rows = inventory(Known(history.tables(), [as_of], RenewalPolicy())).to_pandas().to_dict("records")
-    return {row["fingerprint"]: _plain(row) for row in rows}
 
 
 def _rehearsed(history: HasTables, as_of: datetime, settings: Settings) -> dict[str, str]:

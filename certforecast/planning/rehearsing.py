@@ -13,7 +13,6 @@ itself shows what a rehearsal would, and it falls to 0 at the slip point. Shares
 """
 
 import math
-from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -23,12 +22,11 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 from certforecast.clock import as_utc
 from certforecast.errors import InputError
 from certforecast.features.wording import share, span
+from certforecast.history.names import host_of
 from certforecast.loss import expected_loss
+from certforecast.planning.places import endpoints, hosts, tools
 from certforecast.planning.plan import Endpoint
-from certforecast.policy import RenewalPolicy
 from certforecast.renewals import HasTables, renewals
-from certforecast.renewals.known import Known
-from certforecast.renewals.places import inventory, serving
 from certforecast.settings import Settings
 
 if TYPE_CHECKING:
@@ -76,7 +74,7 @@ class Candidate(BaseModel):
     @property
     def host(self) -> str:
         """The first of its names that is one host's, else the first."""
-        return next((name for name in self.names if "*" not in name), self.names[0])
+        return host_of(self.names)
 
 
 def choose_rehearsals(
@@ -248,25 +246,15 @@ class _Described:
     """What is known of certificates beside their forecasts: where they are served, and by whom made."""
 
     def __init__(self, history: HasTables, as_of: datetime, settings: Settings) -> None:
-        known = Known(history.tables(), [as_of], RenewalPolicy())
         self._settings = settings
-        self._hosts = inventory(known).to_pandas().set_index("fingerprint").to_dict("index")
-        names = known.tables.certificates.select("fingerprint", "names").to_pandas()
+        self._hosts, self._places = hosts(history, as_of), endpoints(history, as_of)
+        certificates = history.tables().at([as_of]).certificates
+        names = certificates.select("fingerprint", "names").to_pandas()
         self._names = dict(zip(names["fingerprint"], map(tuple, names["names"]), strict=True))
-        self._places = defaultdict[str, list[Endpoint]](list)
-        served = serving(known.tables).to_pandas().sort_values(["host", "port", "server_name"])
-        for row in served.itertuples():
-            endpoint = Endpoint(host=row.host, port=row.port, server_name=row.server_name)
-            self._places[row.fingerprint].append(endpoint)
 
     def tools(self, fingerprint: str) -> tuple[str | None, str | None]:
         """Give the names of its issuer and its installer in the settings."""
-        host, settings = self._hosts.get(fingerprint, {}), self._settings
-        issuer, installer = host.get("host_issuer"), host.get("host_installer")
-        return (
-            issuer if issuer in settings.issuers else settings.executor.issuer,
-            installer if installer in settings.installers else settings.executor.installer,
-        )
+        return tools(self._hosts.get(fingerprint, {}), self._settings)
 
     def candidate(self, row: dict[Any, Any], gain: float | None, reasons: tuple[str, ...]) -> Candidate:
         key = row["fingerprint"]

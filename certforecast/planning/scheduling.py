@@ -57,7 +57,7 @@ class Draft:
 def schedule(
     drafts: Sequence[Draft],
     certificates: "pd.DataFrame",
-    now: datetime,
+    slots: Slots,
     settings: Settings,
     still_open: "Mapping[str, Floats] | None" = None,
 ) -> tuple[list[Action], Timetable]:
@@ -68,8 +68,8 @@ def schedule(
     drafts : sequence of Draft
     certificates : DataFrame of shape (n_certificates, n_columns)
         All that are known: ``not_before, not_after, issuer_org, name_set_id, registered_domains``.
-    now : datetime
-        Start of the first slot.
+    slots : Slots
+        The time ahead; the first begins now.
     settings : Settings
         Limits, windows, costs.
     still_open : mapping of str to ndarray of shape (n_slots,), optional
@@ -82,7 +82,7 @@ def schedule(
         a ``wait``.
     Timetable
     """
-    slots = Slots(now, settings.planning)
+    now = slots.starts[0]
     if not drafts:
         end = Timetable(horizon_ends=slots.end, value=0.0, bound=0.0, gap=0.0, method="exact")
         return [], end
@@ -125,7 +125,7 @@ def schedule(
         value=found.value,
         bound=found.bound,
         gap=found.gap,
-        method="exact" if found.method == "exact" else "heuristic",
+        method=found.method,
     )
     return actions, table
 

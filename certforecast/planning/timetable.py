@@ -1,14 +1,14 @@
 """Jobs to schedule: what each is worth by the time it starts, and what they share."""
 
+import math
 from collections import Counter
 from datetime import datetime, timedelta
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from certforecast.limits import Bucket, authorities
+from certforecast.limits import Bucket, Tokens, authorities
 from certforecast.planning.schedule.problem import Limit, Problem
 from certforecast.planning.windows import Slots, working_hours
 from certforecast.settings import PlanningSettings
@@ -162,9 +162,7 @@ def problem(
     jobs, slots, planning, outage_days, still_open, tokens, expiring
         As for :func:`values` and :func:`limits`.
     """
-    begin = slots.starts[0]
-    days = np.array([(start - begin) / timedelta(days=1) for start in slots.starts])
-    worth = values(jobs, days, outage_days, still_open)
+    worth = values(jobs, np.array(slots.days), outage_days, still_open)
     if allowed is not None:
         worth = np.where(allowed, worth, -np.inf)
     return Problem(worth, limits(jobs, slots, planning, tokens, expiring))
@@ -186,12 +184,11 @@ def levels(times: "Sequence[datetime]", bucket: Bucket, now: datetime) -> float:
     float
         0 to the bucket's capacity.
     """
-    full = float(bucket.capacity)
-    level = full
-    for moment, following in pairwise([*sorted(times), now]):
-        level = max(level - 1.0, 0.0)
-        level = min(full, level + (following - moment).total_seconds() / bucket.refill_s)
-    return level
+    tokens = Tokens(bucket, at=-math.inf)
+    for moment in sorted(times):
+        tokens.look(moment.timestamp())
+        tokens.take()
+    return tokens.look(now.timestamp())
 
 
 def _rates(

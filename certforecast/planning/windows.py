@@ -16,6 +16,7 @@ __all__ = ["Place", "Slots", "first_moment", "working_hours"]
 
 #: A working day, local time.
 _OPENS, _CLOSES = time(8), time(18)
+_WORKING_DAY = timedelta(hours=_CLOSES.hour - _OPENS.hour)
 
 #: Who and where a job is: owner, environment, and the names and endpoints it touches.
 Place = tuple[str | None, str | None, tuple[str, ...]]
@@ -52,6 +53,11 @@ class Slots:
     def end(self) -> datetime:
         """The end of the last slot."""
         return self.starts[-1] + self.length
+
+    @property
+    def days(self) -> list[float]:
+        """When each slot starts, in days from the first."""
+        return [(start - self.starts[0]) / timedelta(days=1) for start in self.starts]
 
     def moments(self, place: Place, *, expired: bool = False) -> Sequence[datetime | None]:
         """Give for each slot the first moment at which a place may be changed; None where none is.
@@ -123,8 +129,7 @@ def working_hours(slots: Slots, planning: PlanningSettings) -> list[float]:
             if day.weekday() < 5 and day not in free:
                 opens, closes = (datetime.combine(day, at, zone) for at in (_OPENS, _CLOSES))
                 hours += max(min(closes, end) - max(opens, begin), timedelta())
-        day_long = datetime.combine(begin.date(), _CLOSES) - datetime.combine(begin.date(), _OPENS)
-        shares.append(hours / day_long)
+        shares.append(hours / _WORKING_DAY)
     return shares
 
 

@@ -17,6 +17,7 @@ __all__ = [
     "Calendar",
     "day_of",
     "limit_on",
+    "moment_of",
 ]
 
 _EPOCH: Final = date(1970, 1, 1)
@@ -40,6 +41,11 @@ LETS_ENCRYPT_DAYS: Final = calendars()["letsencrypt"].steps
 def day_of(moment: datetime) -> int:
     """Give the whole days from 1970 to this moment (UTC)."""
     return (moment.astimezone(UTC).date() - _EPOCH).days
+
+
+def moment_of(day: float) -> datetime:
+    """Give the moment so many days after 1970 (UTC)."""
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=day)
 
 
 def limit_on(day: int, steps: tuple[Step, ...] = PUBLIC_LIMIT_DAYS) -> float:

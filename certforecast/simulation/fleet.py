@@ -1,6 +1,6 @@
 """A fleet of services whose renewals have known true probabilities."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from certforecast.errors import InputError
 from certforecast.policy import RenewalPolicy
-from certforecast.simulation.calendars import Calendar, day_of
+from certforecast.simulation.calendars import Calendar, day_of, moment_of
 from certforecast.simulation.columns import Flags
 from certforecast.simulation.issuances import issuances
 from certforecast.simulation.journal import Journal
@@ -91,12 +91,12 @@ class Fleet:
     @property
     def start(self) -> datetime:
         """The first moment of the history."""
-        return _moment(self.first_day)
+        return moment_of(self.first_day)
 
     @property
     def end(self) -> datetime:
         """The last moment of the history."""
-        return _moment(self.last_day)
+        return moment_of(self.last_day)
 
     def tables(self) -> dict[str, pa.Table]:
         """Give the four tables of :mod:`certforecast.history.schema`, by name."""
@@ -213,7 +213,7 @@ class Fleet:
         if not settled:
             return open_
         over = self.outcomes()
-        over = over[(over["resolved_at"] <= _moment(day)) & ~over["fingerprint"].isin(open_["fingerprint"])]
+        over = over[(over["resolved_at"] <= moment_of(day)) & ~over["fingerprint"].isin(open_["fingerprint"])]
         known = {f"p_{name}": (over["outcome"] == name).astype("float64") for name in OUTCOMES}
         return pd.concat([open_, over[["fingerprint"]].assign(**known)], ignore_index=True)
 
@@ -291,10 +291,6 @@ class Fleet:
         self, lineage: "pd.Series[int] | np.ndarray", number: "pd.Series[int] | np.ndarray"
     ) -> list[str]:
         return [fingerprint(self.seed, int(one), int(n)) for one, n in zip(lineage, number, strict=True)]
-
-
-def _moment(day: float) -> datetime:
-    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=day)
 
 
 def _moments(days: "pd.Series[float]") -> pd.DatetimeIndex:

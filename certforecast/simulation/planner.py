@@ -1,7 +1,6 @@
 """Forecast, plan and act: certforecast as a policy of a replay; and the ceiling that knows the truth."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -14,13 +13,13 @@ from certforecast.settings import (
     ModelSettings,
     Settings,
 )
-from certforecast.simulation.calendars import day_of
+from certforecast.simulation.calendars import day_of, moment_of
 from certforecast.simulation.fleet import Fleet
 from certforecast.simulation.mechanisms import Block, Outcome
 from certforecast.simulation.naming import fingerprint
 from certforecast.simulation.rules import STUCK
 from certforecast.simulation.sight import How, Sight, Task
-from certforecast.simulation.store import MemoryStore
+from certforecast.simulation.store import in_memory
 from certforecast.simulation.truth import futures
 
 if TYPE_CHECKING:
@@ -69,7 +68,7 @@ def trained_on(
     from certforecast.models import landmarks
     from certforecast.models.training import fit_forecaster, new_model
 
-    store = MemoryStore(fleet.tables())
+    store = in_memory(fleet.tables())
     frame = training_frame(store, landmarks(store, fleet.end, every_days), fleet.end, fleet.policy)
     model: OutcomePool | OutcomeClassifier = fit_forecaster(
         frame, fleet.end, fleet.policy, new_model(settings or ModelSettings(), timed=True)
@@ -133,7 +132,7 @@ class Planner:
         from certforecast.models import forecast
         from certforecast.planning import make_plan
 
-        as_of = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=sight.day)
+        as_of = moment_of(sight.day)
         store = sight.store()
         forecasts = forecast(store, self._model, as_of, self._settings.policy)
         return make_plan(store, forecasts, as_of, self._settings, explainer=self._model, clock=lambda: as_of)

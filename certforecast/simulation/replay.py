@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from certforecast.errors import InputError
 from certforecast.simulation.account import Account, account
+from certforecast.simulation.calendars import moment_of
 from certforecast.simulation.events import FAILURES
 from certforecast.simulation.fleet import Fleet
 from certforecast.simulation.hands import Dice, Hands, HandsAt, Result
@@ -17,7 +18,7 @@ from certforecast.simulation.mechanisms import Block
 from certforecast.simulation.namesets import name_sets
 from certforecast.simulation.naming import fingerprint
 from certforecast.simulation.sight import How, Record, Sight, Task, services
-from certforecast.simulation.store import MemoryStore
+from certforecast.simulation.store import in_memory
 from certforecast.simulation.tables import render
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ class Replay:
     def sight(self) -> Sight:
         """Give what may be seen this morning."""
         seen = services(self._world, self.fleet.population, self.record.gone, self.day)
-        store = cache(lambda: MemoryStore(self.tables()))
+        store = cache(lambda: in_memory(self.tables()))
         return Sight(self.fleet.seed, self.day, seen, self.record, store, self._world.copied)
 
     def _live(self) -> None:
@@ -235,7 +236,7 @@ class Replay:
         code: str | None = None,
         detail: str | None = None,
     ) -> None:
-        at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=self.day, hours=hour)
+        at = moment_of(self.day) + timedelta(hours=hour)
         self._events.append(
             {
                 **{"at": at, "lineage": lineage, "fingerprint": about, "kind": kind, "code": code},

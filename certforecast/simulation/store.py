@@ -1,34 +1,34 @@
-"""The four tables in memory, for whatever asks for a store."""
+"""A fleet's tables in memory, for whatever asks for a store."""
 
 from typing import TYPE_CHECKING
-
-from certforecast.history.tables import Tables
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["MemoryStore"]
+    from certforecast.history.lake import Lake
+
+__all__ = ["in_memory"]
 
 
-class MemoryStore:
-    """A store that holds tables as they are given, and checks nothing.
+def in_memory(tables: "dict[str, pa.Table]") -> "Lake":
+    """Open tables as they are; nothing is checked beyond their columns.
 
     Parameters
     ----------
     tables : dict of str to Table
         As :meth:`certforecast.simulation.Fleet.tables` gives them.
     """
+    import duckdb
+    import ibis
 
-    def __init__(self, tables: "dict[str, pa.Table]") -> None:
-        import ibis
+    from certforecast.history.lake import Lake
+    from certforecast.history.layout import set_up
 
-        backend = ibis.duckdb.connect()
-        for name, table in tables.items():
-            backend.con.register("given", table)
-            backend.con.table("given").create(name)
-            backend.con.unregister("given")
-        self._tables = Tables(**{name: backend.table(name) for name in tables})
-
-    def tables(self) -> Tables:
-        """Give the four tables as ibis expressions."""
-        return self._tables
+    connection = duckdb.connect()
+    set_up(connection)
+    for name, table in tables.items():  # what ibis 12 would say to DuckDB 2 for this, that does not parse
+        connection.register("given", table)
+        connection.table("given").create(name)
+        connection.unregister("given")
+    backend = ibis.duckdb.from_connection(connection)
+    return Lake({name: backend.table(name) for name in tables}, "the simulated fleet", connection.close)

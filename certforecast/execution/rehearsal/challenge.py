@@ -13,7 +13,8 @@ import urllib3
 
 from certforecast.execution.rehearsal.findings import Finding
 from certforecast.execution.rehearsal.resolving import Resolver, ResolvingError
-from certforecast.execution.rehearsal.subject import Subject, is_address
+from certforecast.execution.rehearsal.subject import Subject
+from certforecast.history.names import is_ip
 from certforecast.settings import AcmeIssuerSettings
 
 if TYPE_CHECKING:
@@ -171,7 +172,7 @@ def _get(scheme: str, address: str, port: int, host: str, path: str) -> _Answer:
 
 def _first(resolver: Resolver, host: str) -> str:
     """Give the address that is asked after a redirect."""
-    if is_address(host):
+    if is_ip(host):
         return host
     try:
         found = resolver.addresses(host)

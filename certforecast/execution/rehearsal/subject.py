@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from certforecast.clock import Clock
@@ -12,13 +11,14 @@ from certforecast.execution.installers import Installer
 from certforecast.execution.preflight import open_installers
 from certforecast.execution.rehearsal.authority import Authority
 from certforecast.execution.rehearsal.findings import LeftOut
+from certforecast.history.names import is_ip
 from certforecast.settings import EmbeddedIssuerSettings, Settings
 
 if TYPE_CHECKING:
     from certforecast.execution.rehearsal.resolving import Resolver
     from certforecast.planning.rehearsing import Candidate
 
-__all__ = ["Subject", "is_address"]
+__all__ = ["Subject"]
 
 
 @dataclass(frozen=True)
@@ -75,13 +75,4 @@ class Subject:
     @property
     def hosts(self) -> list[str]:
         """Its names that are DNS names, wildcards as they are."""
-        return [name for name in self.candidate.names if not is_address(name)]
-
-
-def is_address(name: str) -> bool:
-    """Say whether a name is an IP address."""
-    try:
-        ip_address(name)
-    except ValueError:
-        return False
-    return True
+        return [name for name in self.candidate.names if not is_ip(name)]

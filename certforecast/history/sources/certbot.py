@@ -12,12 +12,12 @@ from configobj import ConfigObj, ConfigObjError
 
 from certforecast.clock import Clock, system_clock
 from certforecast.errors import InputError, SourceError
+from certforecast.history.names import host_of
 from certforecast.history.sources import NO_MARKS, Batch, Mark, Marks, Rejected, Source
 from certforecast.history.sources.batching import Found, Skipped, batches
 from certforecast.history.sources.certbot_lineages import Lineages, versions
 from certforecast.history.sources.certbot_log import LogEvent
 from certforecast.history.sources.certbot_log_files import NAME, read_logs
-from certforecast.history.sources.clients import first_name
 from certforecast.history.sources.pem import read_file
 from certforecast.history.sources.zones import time_zone
 
@@ -195,7 +195,7 @@ class CertbotSource(Source):
             "at": at,
             "lineage": lineage,
             "kind": kind,
-            "host": first_name(found.row["names"]),
+            "host": host_of(found.row["names"]),
             "fingerprint": found.row["fingerprint"],
             "actor": "certbot",
             "source": self.name,
@@ -205,7 +205,7 @@ class CertbotSource(Source):
 
     def _host(self, certificates: list[Found], settings: dict[str, str], position: str) -> Found:
         row = {
-            "host": first_name(certificates[-1].row["names"]),
+            "host": host_of(certificates[-1].row["names"]),
             "automation": "certbot",
             "issuer": settings.get("server"),
             "installer": settings.get("installer"),

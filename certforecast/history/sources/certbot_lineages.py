@@ -9,10 +9,9 @@ from typing import Any, Final
 
 from certforecast.clock import Clock
 from certforecast.errors import InputError
-from certforecast.history.names import normalise_name
+from certforecast.history.names import host_of, normalise_name
 from certforecast.history.sources.batching import Found
 from certforecast.history.sources.certbot_log import LogEvent
-from certforecast.history.sources.clients import first_name
 from certforecast.history.sources.pem import read_file
 
 __all__ = ["Lineages", "versions"]
@@ -53,7 +52,7 @@ class Lineages:
             "at": event.at,
             "lineage": lineage,
             "kind": event.kind,
-            "host": host[0] if host else first_name(known) if known else None,
+            "host": host[0] if host else host_of(known) if known else None,
             "code": event.code,
             "detail": event.detail,
             "known_at": event.at,

@@ -10,11 +10,10 @@ from typing import Any, Final
 
 from certforecast.clock import as_utc, parse_moment
 from certforecast.errors import InputError
-from certforecast.history.names import normalise_name
+from certforecast.history.names import host_of, normalise_name
 from certforecast.history.sources import Rejected, Whole
 from certforecast.history.sources.batching import Found
 from certforecast.history.sources.certmanager_yaml import Resource
-from certforecast.history.sources.clients import first_name
 from certforecast.history.x509 import certificate_row, split_pem
 
 __all__ = ["finds_of"]
@@ -108,7 +107,7 @@ class _About:
             "at": at,
             "lineage": self.lineage,
             "kind": kind,
-            "host": first_name(names) if names else None,
+            "host": host_of(names) if names else None,
             "code": code,
             "detail": _text(detail)[:_DETAIL] or None,
             "fingerprint": certificate.get("fingerprint"),
@@ -134,7 +133,7 @@ def _certificate(about: _About) -> Iterator[Found]:
     written = max((time for time in changed if time is not None), default=about.seen)
     if names:
         row = {
-            "host": first_name(names),
+            "host": host_of(names),
             "automation": "cert-manager",
             "issuer": f"{_text(issuer.get('kind')) or 'Issuer'}/{_text(issuer.get('name'))}",
             "valid_from": written,

@@ -6,11 +6,12 @@ from datetime import datetime
 from pathlib import Path
 
 from certforecast.clock import Clock
+from certforecast.history.names import host_of
 from certforecast.history.sources import Mark, Marks, Rejected
 from certforecast.history.sources.batching import Found, Skipped
 from certforecast.history.sources.pem import read_file
 
-__all__ = ["Lineage", "first_name", "unless_unchanged"]
+__all__ = ["Lineage", "unless_unchanged"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ class Lineage:
     def told_by(self, certificate: Found) -> Iterator[Found]:
         """Give what a certificate in the client's hands tells: its issue, and a host that it renews."""
         at = certificate.row["known_at"]
-        host = first_name(certificate.row["names"])
+        host = host_of(certificate.row["names"])
         event = {
             "at": at,
             "lineage": self.name,
@@ -89,11 +90,6 @@ class Lineage:
             known = min(max(self.issued_at, find.row["not_before"]), now)
             find.row.update(known_at=known, details_known_at=known)
         return find
-
-
-def first_name(names: list[str]) -> str:
-    """Give the first name that is one host's, else the first."""
-    return next((name for name in names if "*" not in name), names[0])
 
 
 def unless_unchanged(

@@ -13,9 +13,10 @@ from urllib.parse import urlsplit
 
 from certforecast.clock import Clock, system_clock
 from certforecast.errors import InputError, SourceError
+from certforecast.history.names import host_of
 from certforecast.history.sources import NO_MARKS, Batch, Mark, Marks, Rejected, Source
 from certforecast.history.sources.batching import Found, Skipped, batches
-from certforecast.history.sources.clients import Lineage, first_name, unless_unchanged
+from certforecast.history.sources.clients import Lineage, unless_unchanged
 from certforecast.history.sources.jsonfiles import json_object
 from certforecast.history.x509 import certificate_row, split_pem
 
@@ -169,7 +170,7 @@ class LegoSource(Source):
             "at": at,
             "lineage": lineage.name,
             "kind": "retired",
-            "host": first_name(certificate.row["names"]),
+            "host": host_of(certificate.row["names"]),
             "detail": "archived by lego",
             "fingerprint": certificate.row["fingerprint"],
             "actor": self.name,

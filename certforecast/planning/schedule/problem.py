@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 __all__ = ["NEVER", "ROUNDING", "Limit", "Problem", "Schedule"]
+
+Method = Literal["exact", "heuristic"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -131,7 +133,7 @@ class Schedule:
     slots: Ints
     value: float
     bound: float
-    method: str
+    method: Method
 
     @property
     def gap(self) -> float:
