@@ -114,7 +114,7 @@ def weeks_of(horizon: "str | int") -> int:
     number, unit = int(found[1]), found[2] or "w"
     weeks = {"d": -(-number // 7), "w": number, "y": round(number * 52.1775)}[unit]
     if weeks > 522:
-        raise InputError(f"horizon {horizon!r} is more than ten years")
+        raise InputError(f"horizon {horizon!r} is more than ten years: give 10y at most")
     return weeks
 
 
