@@ -67,8 +67,8 @@ def test_true_probabilities_are_calibrated() -> None:
     for seed in range(24):
         fleet = Fleet(seed=seed, lineages=60, years=1.9)
         day = fleet.first_day + 120 + 7 * seed
-        state = fleet._world(day).state
-        lineage, number, played = futures(fleet._world(day), day, draws, np.random.default_rng(seed))
+        state = fleet.world(day).state
+        lineage, number, played = futures(fleet.world(day), day, draws, np.random.default_rng(seed))
         serving = number == state.number[lineage]
         expiry = np.where(serving, state.not_after[lineage], state.pending_not_after[lineage])
         settled = expiry < fleet.last_day  # known beforehand, so it does not bias the comparison
