@@ -118,7 +118,7 @@ def measure(
     taken: list[float],
 ) -> None:
     """Forecast one fleet at several moments."""
-    years = 2.5 if given.quick else 3.3
+    years = 2.0 if given.quick else 3.3
     fleet = Fleet(seed, lineages, years=years, end=end, rates=Rates.varied(seed, 0.6))
     fleet.write(folder)
     settings, earlier = Settings(home=folder), 2 if given.quick else 6
