@@ -6,10 +6,19 @@ The file is ``certforecast.toml`` in the working directory, or the one named by 
 
 import os
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializeAsAny,
+    ValidationError,
+)
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -18,23 +27,21 @@ from pydantic_settings import (
 )
 
 from certforecast.errors import InputError
+from certforecast.plugins import kinds, load_kind
 from certforecast.policy import RenewalPolicy
 
 __all__ = [
-    "AcmeIssuerSettings",
     "CostSettings",
     "EffectSettings",
     "EffortSettings",
-    "EmbeddedIssuerSettings",
     "ExecutorSettings",
-    "FilesInstallerSettings",
     "FreezeSettings",
     "InstallerSettings",
     "IssuerSettings",
     "ModelSettings",
-    "NginxInstallerSettings",
     "PlanningSettings",
     "RehearsalSettings",
+    "Section",
     "Settings",
     "WindowSettings",
     "load_settings",
@@ -42,20 +49,14 @@ __all__ = [
 
 DEFAULT_FILE = Path("certforecast.toml")
 
-#: The staging directory of each production directory that is known to have one.
-#: Source: https://letsencrypt.org/docs/staging-environment/, seen on 2026-11-23.
-STAGING_OF: Final = {
-    "https://acme-v02.api.letsencrypt.org/directory": (
-        "https://acme-staging-v02.api.letsencrypt.org/directory"
-    ),
-}
 
+class Section(BaseModel):
+    """A table of the settings file: nothing unknown in it, and never changed."""
 
-class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class CostSettings(_Section):
+class CostSettings(Section):
     """What things cost, in one currency of your choice. Only ratios matter for the ranking."""
 
     outage_per_day: float = Field(
@@ -73,7 +74,7 @@ class CostSettings(_Section):
     default_criticality: float = Field(0.5, ge=0, le=1, description="for hosts whose criticality is unknown")
 
 
-class EffectSettings(_Section):
+class EffectSettings(Section):
     """Which share of the expected loss an action averts. Assumptions, to be replaced by your own record."""
 
     renew: float = Field(0.95, ge=0, le=1)
@@ -95,7 +96,7 @@ class EffectSettings(_Section):
     )
 
 
-class ModelSettings(_Section):
+class ModelSettings(Section):
     """How models are trained."""
 
     method: Literal["pooled", "blended", "boosted", "logistic"] = "pooled"
@@ -103,7 +104,7 @@ class ModelSettings(_Section):
     seed: int = 0
 
 
-class _Hosts(_Section):
+class _Hosts(Section):
     """Which hosts something is about; all, unless narrowed down."""
 
     owner: str | None = None
@@ -127,7 +128,7 @@ class FreezeSettings(_Hosts):
     end: AwareDatetime
 
 
-class PlanningSettings(_Section):
+class PlanningSettings(Section):
     """How plans are made."""
 
     horizon_days: float = Field(14.0, gt=0, le=90, description="how far ahead actions are scheduled")
@@ -165,84 +166,44 @@ class PlanningSettings(_Section):
     holdout_seed: int = Field(0, description="another seed, another lot")
 
 
-class EmbeddedIssuerSettings(_Section):
-    """A certificate authority of our own, for demos and internal names."""
+class IssuerSettings(Section):
+    """A section ``[issuers.NAME]``; each kind has its own, by an entry point of ``certforecast.issuers``."""
 
-    kind: Literal["embedded"]
-    directory: Path
-    validity_days: float = Field(90.0, gt=0)
-
-
-class AcmeIssuerSettings(_Section):
-    """An ACME server (RFC 8555), challenges by http-01."""
-
-    kind: Literal["acme"]
-    directory_url: str
-    account_key: Path
-    contact: list[str] = []
-    webroot: Path | None = Field(None, description="write challenges below this web root ...")
-    http_port: int = Field(80, description="... or, without a web root, serve them on this port")
-    ca_file: Path | None = Field(
-        None, description="trust roots for the ACME server itself; default the system's"
-    )
-    trust_file: Path | None = Field(None, description="trust roots of issued chains; default the system's")
-    caa_identities: list[str] = Field(
-        [], description="how CAA records name this CA; default what its directory says"
-    )
-    staging_directory_url: str | None = Field(
-        None, description="the CA's staging directory, for rehearsals; Let's Encrypt's is known"
-    )
-    staging_account_key: Path | None = Field(
-        None, description="default: beside `account_key`, its name after ``staging-``"
-    )
+    kind: str
 
     @property
-    def staging(self) -> "AcmeIssuerSettings | None":
-        """This issuer at its staging directory, with an account of its own; None where there is none."""
-        url = self.staging_directory_url or STAGING_OF.get(self.directory_url)
-        if url is None:
-            return None
-        key = self.staging_account_key or self.account_key.with_name(f"staging-{self.account_key.name}")
-        return self.model_copy(update={"directory_url": url, "account_key": key})
+    def authority_url(self) -> str | None:
+        """The ACME directory, by which limits are known; None where there is none."""
+        return None
 
-    @model_validator(mode="after")
-    def _staging_is_no_production(self) -> Self:
-        url = self.staging_directory_url
-        if url is not None and url.rstrip("/") in {self.directory_url.rstrip("/"), *STAGING_OF}:
+
+class InstallerSettings(Section):
+    """A section ``[installers.NAME]``; each kind by an entry point of ``certforecast.installers``."""
+
+    kind: str
+
+
+def _of_its_kind(group: str, base: type[Section]) -> Callable[[Any], Any]:
+    def validate(value: Any) -> Any:
+        if isinstance(value, base):
+            return value
+        kind = value.get("kind") if isinstance(value, dict) else None
+        if not isinstance(kind, str):
             raise ValueError(
-                f"staging_directory_url {url} is a production directory, where rehearsals never order: "
-                "name the CA's staging directory, or leave it out"
+                f"name its kind, as in kind = {kinds(group)[0]!r}; there are: {', '.join(kinds(group))}"
             )
-        return self
+        return load_kind(group, kind).model_validate(value)
+
+    return validate
 
 
-class _InstallerSection(_Section):
-    """Paths may hold the fields ``{name}`` (the lineage's name), ``{host}`` and ``{port}``."""
-
-    certificate: str = Field(description="the file with the full chain, leaf first")
-    key: str = Field(description="the file with the private key; may be the same file as `certificate`")
-
-
-class FilesInstallerSettings(_InstallerSection):
-    """Plain files and a reload: a command, or a signal to the process in a pid file."""
-
-    kind: Literal["files"]
-    reload: list[str] = Field(default=[], description="argument list, run without a shell")
-    pid_file: str | None = None
-    signal: str = "HUP"
-
-
-class NginxInstallerSettings(_InstallerSection):
-    """nginx: its own configuration test, then a reload."""
-
-    kind: Literal["nginx"]
-    config: str = "/etc/nginx/nginx.conf"
-    prefix: str | None = None
-    binary: str = "nginx"
-
-
-IssuerSettings = Annotated[EmbeddedIssuerSettings | AcmeIssuerSettings, Field(discriminator="kind")]
-InstallerSettings = Annotated[FilesInstallerSettings | NginxInstallerSettings, Field(discriminator="kind")]
+_Issuer = Annotated[
+    SerializeAsAny[IssuerSettings], BeforeValidator(_of_its_kind("certforecast.issuers", IssuerSettings))
+]
+_Installer = Annotated[
+    SerializeAsAny[InstallerSettings],
+    BeforeValidator(_of_its_kind("certforecast.installers", InstallerSettings)),
+]
 
 
 class SourceSettings(BaseModel):
@@ -254,7 +215,7 @@ class SourceSettings(BaseModel):
     place: str
 
 
-class EffortSettings(_Section):
+class EffortSettings(Section):
     """What renewals cost in people's time, and how many people and machines there are. Assumptions."""
 
     hours: dict[str, float] = Field(
@@ -276,7 +237,7 @@ class EffortSettings(_Section):
         return self.hours.get(automation, self.other_hours)
 
 
-class ExecutorSettings(_Section):
+class ExecutorSettings(Section):
     """How actions are carried out."""
 
     issuer: str | None = Field(None, description="issuer for hosts whose inventory row names none")
@@ -291,7 +252,7 @@ class ExecutorSettings(_Section):
     actor: str = "certforecast"
 
 
-class RehearsalSettings(_Section):
+class RehearsalSettings(Section):
     """How renewals are rehearsed. The days are assumptions, to be replaced by your own record."""
 
     workers: int = Field(4, ge=1, description="certificates rehearsed side by side")
@@ -330,8 +291,8 @@ class Settings(BaseSettings):
     executor: ExecutorSettings = ExecutorSettings()
     rehearsal: RehearsalSettings = RehearsalSettings()
     sources: dict[str, SourceSettings] = {}
-    issuers: dict[str, IssuerSettings] = {}
-    installers: dict[str, InstallerSettings] = {}
+    issuers: dict[str, _Issuer] = {}
+    installers: dict[str, _Installer] = {}
     tracking_uri: str | None = Field(None, description="MLflow server; default a SQLite file in `home`")
     database_url: str | None = Field(
         None, description="the executor's own database; default SQLite in `home`"

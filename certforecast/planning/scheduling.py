@@ -16,7 +16,7 @@ from certforecast.planning.schedule import solve
 from certforecast.planning.schedule.filling import Rooms
 from certforecast.planning.timetable import levels, problem
 from certforecast.planning.windows import Place, Slots
-from certforecast.settings import AcmeIssuerSettings, Settings
+from certforecast.settings import Settings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -199,9 +199,9 @@ def _jobs(drafts: Sequence[Draft], now: datetime, settings: Settings) -> "pd.Dat
 
 def _authority(action: Action, settings: Settings) -> tuple[str | None, str | None]:
     section = settings.issuers.get(action.issuer) if action.issuer else None
-    if not isinstance(section, AcmeIssuerSettings):
+    if section is None or section.authority_url is None:
         return None, None
-    known = limits_at(section.directory_url)
+    known = limits_at(section.authority_url)
     return (known[0], action.issuer) if known else (None, None)
 
 

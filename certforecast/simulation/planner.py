@@ -6,13 +6,9 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from certforecast.settings import (
-    EmbeddedIssuerSettings,
-    ExecutorSettings,
-    FilesInstallerSettings,
-    ModelSettings,
-    Settings,
-)
+from certforecast.execution.installers.files import FilesInstallerSettings
+from certforecast.execution.issuers.embedded import EmbeddedIssuerSettings
+from certforecast.settings import ExecutorSettings, ModelSettings, Settings
 from certforecast.simulation.calendars import day_of, moment_of
 from certforecast.simulation.fleet import Fleet
 from certforecast.simulation.mechanisms import Block, Outcome

@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 
 from certforecast.errors import InstallationError
 from certforecast.execution.checks import check_pair, leaf_fingerprint
-from certforecast.execution.installers import FilesInstaller, NginxInstaller, make_installer
+from certforecast.execution.installers import make_installer
+from certforecast.execution.installers.files import FilesInstaller, FilesInstallerSettings
+from certforecast.execution.installers.nginx import NginxInstaller, NginxInstallerSettings
 from certforecast.execution.installers.versions import KEPT, Versions
-from certforecast.settings import FilesInstallerSettings, NginxInstallerSettings
 from tests.certificates import certificate, pem
 
 #: What changes a disk.

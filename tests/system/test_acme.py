@@ -15,10 +15,10 @@ from certforecast.errors import IssuanceError
 from certforecast.execution import Executor
 from certforecast.execution.checks import check_pair
 from certforecast.execution.issuers import ChallengeError
-from certforecast.execution.issuers.acme import AcmeIssuer
+from certforecast.execution.issuers.acme.issuer import AcmeIssuer
+from certforecast.execution.issuers.acme.settings import AcmeIssuerSettings
 from certforecast.execution.staging import Staging
 from certforecast.history import History
-from certforecast.settings import AcmeIssuerSettings
 from tests.system.pebble import Pebble, pebble
 from tests.system.site import Prober, Site, plan_of
 

@@ -15,9 +15,9 @@ import pytest
 from cryptography import x509
 
 from certforecast.errors import IssuanceError
-from certforecast.execution.issuers.acme import AcmeIssuer
+from certforecast.execution.issuers.acme.issuer import AcmeIssuer
+from certforecast.execution.issuers.acme.settings import AcmeIssuerSettings
 from certforecast.execution.staging import Staging
-from certforecast.settings import AcmeIssuerSettings
 from tests.system.pebble import pebble
 
 pytestmark = pytest.mark.system

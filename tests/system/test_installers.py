@@ -14,10 +14,11 @@ import pytest
 
 from certforecast.errors import InstallationError, VerificationError
 from certforecast.execution.checks import leaf_fingerprint
-from certforecast.execution.installers import FilesInstaller, Installer, NginxInstaller, make_installer
+from certforecast.execution.installers import Installer, make_installer
+from certforecast.execution.installers.files import FilesInstaller, FilesInstallerSettings
+from certforecast.execution.installers.nginx import NginxInstaller, NginxInstallerSettings
 from certforecast.execution.verification import handshake, prove
 from certforecast.planning.plan import Endpoint
-from certforecast.settings import FilesInstallerSettings, NginxInstallerSettings
 from tests.system.conftest import Issue, Prober
 
 pytestmark = pytest.mark.system

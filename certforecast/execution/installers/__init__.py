@@ -1,14 +1,18 @@
-"""Putting a new certificate in place: swap, test, reload, and back again."""
+"""Putting a new certificate in place: swap, test, reload, and back again.
 
+A kind of installer is a subclass of `InstallerSection` with what can be set for it. Others add theirs by an
+entry point in the group ``certforecast.installers``; nothing else has to know of it.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from certforecast.errors import InstallationError
-from certforecast.execution.installers.files import FilesInstaller
-from certforecast.execution.installers.nginx import NginxInstaller
-from certforecast.settings import FilesInstallerSettings, InstallerSettings
+from certforecast.settings import InstallerSettings
 
-__all__ = ["FilesInstaller", "Installer", "NginxInstaller", "make_installer"]
+__all__ = ["Found", "Installer", "InstallerSection", "make_installer"]
 
 
 class Installer(Protocol):
@@ -18,6 +22,11 @@ class Installer(Protocol):
     All but `current`, `describe` and `folders` raise :class:`~certforecast.errors.InstallationError`, with
     the code ``config``, ``permission`` or ``reload`` where it is known before anything is touched.
     """
+
+    @property
+    def server(self) -> str:
+        """What one reload reloads, in words: installers that give the same text share a server."""
+        ...
 
     def current(self) -> str | None:
         """Give the fingerprint of the leaf in the certificate file; None if there is none."""
@@ -50,12 +59,59 @@ class Installer(Protocol):
         """Say which files would be switched and which commands run."""
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A certificate that a server uses, as its configuration says.
+
+    Attributes
+    ----------
+    kind : str
+        Of installer.
+    names : tuple of str
+        The server names it is for; may be empty.
+    addresses : tuple of str
+        Where it is served, as ``host:port``; ``*`` stands for every address.
+    fingerprint : str or None
+        SHA-256 of the leaf in place; None if it cannot be read.
+    settings : dict
+        What a section ``[installers.NAME]`` would hold for it, its kind included.
+    """
+
+    kind: str
+    names: tuple[str, ...]
+    addresses: tuple[str, ...]
+    fingerprint: str | None
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+class InstallerSection(InstallerSettings, ABC):
+    """What can be set for one kind of installer.
+
+    Texts may hold the fields ``{name}`` (the lineage's name), ``{host}`` and ``{port}``.
+    """
+
+    @abstractmethod
+    def open(self, name: str) -> Installer:
+        """Give the installer of this section, its fields filled in, for the lineage of a name."""
+
+    @classmethod
+    def discover(cls) -> list[Found]:
+        """Find the certificates that servers of this kind use on this machine; none where that is unknown.
+
+        Raises
+        ------
+        InstallationError
+            If a server is there, and what it uses cannot be told.
+        """
+        return []
+
+
 def make_installer(section: InstallerSettings, *, name: str, host: str, port: int) -> Installer:
     """Make the installer of one server from its section of the settings.
 
     Parameters
     ----------
-    section : FilesInstallerSettings or NginxInstallerSettings
+    section : InstallerSection
         Its texts may hold ``{name}``, ``{host}`` and ``{port}``.
     name : str
         The lineage's name.
@@ -65,23 +121,27 @@ def make_installer(section: InstallerSettings, *, name: str, host: str, port: in
     Raises
     ------
     InstallationError
-        If `name` or `host` cannot be part of a path.
+        If `name` or `host` cannot be part of a path, or the section is of no kind that is known.
     """
     for text in (name, host):
         if not text or "/" in text or "\0" in text or text in (".", ".."):
             raise InstallationError(f"{text!r} cannot be part of a path: give the lineage another name")
+    if not isinstance(section, InstallerSection):
+        raise InstallationError(f"there is no installer of kind {section.kind!r}", code="config")
+    values = {"{name}": name, "{host}": host, "{port}": str(port)}
+    return type(section).model_validate(_filled(section.model_dump(), values)).open(name)
 
-    def filled(template: str) -> str:
-        # Not str.format: commands and paths may hold braces of their own.
-        for field, value in {"{name}": name, "{host}": host, "{port}": str(port)}.items():
-            template = template.replace(field, value)
-        return template
 
-    texts = {
-        key: [filled(part) for part in value] if isinstance(value, list) else filled(value)
-        for key, value in section.model_dump(exclude={"kind"}, exclude_none=True).items()
-    }
-    resolved = section.model_copy(update=texts)
-    if isinstance(resolved, FilesInstallerSettings):
-        return FilesInstaller(resolved, name=name)
-    return NginxInstaller(resolved, name=name)
+def _filled(value: Any, values: dict[str, str]) -> Any:
+    """Fill in the fields of all texts, however deep."""
+    match value:
+        case str():
+            # Not str.format: commands and paths may hold braces of their own.
+            for field_name, text in values.items():
+                value = value.replace(field_name, text)
+            return value
+        case list():
+            return [_filled(part, values) for part in value]
+        case dict():
+            return {key: _filled(part, values) for key, part in value.items()}
+    return value

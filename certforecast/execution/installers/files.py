@@ -4,16 +4,32 @@ import shlex
 import shutil
 import signal
 from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
 
 from certforecast.errors import InstallationError
+from certforecast.execution.installers import Installer
+from certforecast.execution.installers.pair import PairInstaller, PairSection
 from certforecast.execution.installers.processes import run, send_signal
-from certforecast.execution.installers.versions import Versions
-from certforecast.settings import FilesInstallerSettings
 
-__all__ = ["FilesInstaller"]
+__all__ = ["FilesInstaller", "FilesInstallerSettings"]
 
 
-class FilesInstaller:
+class FilesInstallerSettings(PairSection):
+    """Plain files and a reload: a command, or a signal to the process in a pid file."""
+
+    kind: Literal["files"]
+    reload: list[str] = Field(default=[], description="argument list, run without a shell")
+    pid_file: str | None = None
+    signal: str = "HUP"
+
+    def open(self, name: str) -> Installer:
+        """Give the installer of this section."""
+        return FilesInstaller(self, name=name)
+
+
+class FilesInstaller(PairInstaller):
     """A server that reads two files, or one, when it is told to.
 
     Parameters
@@ -25,12 +41,13 @@ class FilesInstaller:
     """
 
     def __init__(self, settings: FilesInstallerSettings, *, name: str) -> None:
+        super().__init__(settings, name=name)
         self.settings = settings
-        self.versions = Versions(Path(settings.certificate), Path(settings.key), name)
 
-    def current(self) -> str | None:
-        """Give the fingerprint of the leaf in the certificate file; None if there is none."""
-        return self.versions.current()
+    @property
+    def server(self) -> str:
+        """What one reload reloads, in words."""
+        return "; ".join(self.describe_reload())
 
     def precheck(self) -> None:
         """Refuse files that cannot be switched, and a reload that cannot work.
@@ -42,16 +59,6 @@ class FilesInstaller:
         """
         self.check_files()
         self.check_reload()
-
-    def check_files(self) -> None:
-        """Refuse files that could not be switched.
-
-        Raises
-        ------
-        InstallationError
-            If so.
-        """
-        self.versions.check()
 
     def check_reload(self) -> None:
         """Refuse a command that is not there, a signal there is not, and a process we may not signal.
@@ -72,14 +79,6 @@ class FilesInstaller:
             send_signal(Path(self.settings.pid_file), 0)
         self._number()
 
-    def folders(self) -> list[Path]:
-        """Give the folders that a swap writes to, as far as they exist."""
-        return self.versions.folders()
-
-    def swap(self, chain_pem: bytes, key_pem: bytes) -> None:
-        """Put a new certificate and its key in place, both at one moment; keep what was there."""
-        self.versions.install(chain_pem, key_pem)
-
     def test(self) -> None:
         """Do nothing: plain files have no test of their own."""
 
@@ -96,13 +95,9 @@ class FilesInstaller:
         if self.settings.pid_file is not None:
             send_signal(Path(self.settings.pid_file), self._number())
 
-    def restore(self, fingerprint: str) -> None:
-        """Switch back to a version that was in place before."""
-        self.versions.restore(fingerprint)
-
-    def describe(self) -> list[str]:
-        """Say which files would be switched and which commands run."""
-        lines = [f"switch {path}" for path in dict.fromkeys([self.settings.certificate, self.settings.key])]
+    def describe_reload(self) -> list[str]:
+        """Say how the server would be reloaded."""
+        lines = []
         if self.settings.reload:
             lines.append(f"run {shlex.join(self.settings.reload)}")
         if self.settings.pid_file is not None:

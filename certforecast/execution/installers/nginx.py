@@ -3,19 +3,32 @@
 import re
 import shlex
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from certforecast.errors import InstallationError
+from certforecast.execution.installers import Installer
+from certforecast.execution.installers.pair import PairInstaller, PairSection
 from certforecast.execution.installers.processes import run, send_signal
-from certforecast.execution.installers.versions import Versions
-from certforecast.settings import NginxInstallerSettings
 
-__all__ = ["NginxInstaller"]
+__all__ = ["NginxInstaller", "NginxInstallerSettings"]
 
 _PID: Final = re.compile(r"^\s*(?:[^#\n]*;\s*)?pid\s+([^;]+);", re.MULTILINE)
 
 
-class NginxInstaller:
+class NginxInstallerSettings(PairSection):
+    """nginx: its own configuration test, then a reload."""
+
+    kind: Literal["nginx"]
+    config: str = "/etc/nginx/nginx.conf"
+    prefix: str | None = None
+    binary: str = "nginx"
+
+    def open(self, name: str) -> Installer:
+        """Give the installer of this section."""
+        return NginxInstaller(self, name=name)
+
+
+class NginxInstaller(PairInstaller):
     """One certificate of an nginx.
 
     Parameters
@@ -27,33 +40,13 @@ class NginxInstaller:
     """
 
     def __init__(self, settings: NginxInstallerSettings, *, name: str) -> None:
+        super().__init__(settings, name=name)
         self.settings = settings
-        self.versions = Versions(Path(settings.certificate), Path(settings.key), name)
 
-    def current(self) -> str | None:
-        """Give the fingerprint of the leaf in the certificate file; None if there is none."""
-        return self.versions.current()
-
-    def precheck(self) -> None:
-        """Refuse files that cannot be switched, and a configuration that is broken already.
-
-        Raises
-        ------
-        InstallationError
-            If so.
-        """
-        self.check_files()
-        self.test()
-
-    def check_files(self) -> None:
-        """Refuse files that could not be switched.
-
-        Raises
-        ------
-        InstallationError
-            If so.
-        """
-        self.versions.check()
+    @property
+    def server(self) -> str:
+        """What one reload reloads, in words."""
+        return shlex.join(self._command())
 
     def check_reload(self) -> None:
         """Refuse if the process that ``nginx -s reload`` would signal is not there, or not ours to signal.
@@ -68,14 +61,6 @@ class NginxInstaller:
         pid = told.group(1).strip("\"' ") if told else _built_with(built, "pid-path", "/run/nginx.pid")
         prefix = self.settings.prefix or _built_with(built, "prefix", "/usr/local/nginx")
         send_signal(Path(prefix) / pid, 0)
-
-    def folders(self) -> list[Path]:
-        """Give the folders that a swap writes to, as far as they exist."""
-        return self.versions.folders()
-
-    def swap(self, chain_pem: bytes, key_pem: bytes) -> None:
-        """Put a new certificate and its key in place, both at one moment; keep what was there."""
-        self.versions.install(chain_pem, key_pem)
 
     def test(self) -> None:
         """Run ``nginx -t``.
@@ -97,15 +82,9 @@ class NginxInstaller:
         """
         run(self._command("-s", "reload"))
 
-    def restore(self, fingerprint: str) -> None:
-        """Switch back to a version that was in place before."""
-        self.versions.restore(fingerprint)
-
-    def describe(self) -> list[str]:
-        """Say which files would be switched and which commands run."""
-        paths = dict.fromkeys([self.settings.certificate, self.settings.key])
-        commands = [self._command("-t"), self._command("-s", "reload")]
-        return [f"switch {path}" for path in paths] + [f"run {shlex.join(command)}" for command in commands]
+    def describe_reload(self) -> list[str]:
+        """Say how the server would be tested and reloaded."""
+        return [f"run {shlex.join(self._command(*what))}" for what in (["-t"], ["-s", "reload"])]
 
     def _run(self, what: str) -> str:
         try:

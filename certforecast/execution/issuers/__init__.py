@@ -1,13 +1,18 @@
-"""Who issues certificates. An issuer takes a signing request in two steps, so that a killed run can go on."""
+"""Who issues certificates. An issuer takes a signing request in two steps, so that a killed run can go on.
 
+A kind of issuer is a subclass of `IssuerSection` with what can be set for it. Others add theirs by an entry
+point in the group ``certforecast.issuers``; nothing else has to know of it.
+"""
+
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, Protocol
 
 from certforecast.clock import Clock
 from certforecast.errors import IssuanceError
-from certforecast.settings import EmbeddedIssuerSettings, Settings
+from certforecast.settings import IssuerSettings, Settings
 
-__all__ = ["ChallengeError", "Issuer", "Order", "open_issuer"]
+__all__ = ["ChallengeError", "Issuer", "IssuerSection", "Order", "open_issuer"]
 
 #: What an issuer needs to find an order again. It is checkpointed, so it is JSON and holds nothing secret.
 Order = dict[str, Any]
@@ -50,6 +55,14 @@ class Issuer(Protocol):
         ...
 
 
+class IssuerSection(IssuerSettings, ABC):
+    """What can be set for one kind of issuer."""
+
+    @abstractmethod
+    def open(self, clock: Clock) -> Issuer:
+        """Give the issuer of this section; what it needs is imported here, and not before."""
+
+
 def open_issuer(name: str | None, settings: Settings, clock: Clock) -> Issuer:
     """Give the issuer of a section ``[issuers.NAME]``.
 
@@ -59,17 +72,11 @@ def open_issuer(name: str | None, settings: Settings, clock: Clock) -> Issuer:
         If there is no such section.
     """
     section = settings.issuers.get(name) if name is not None else None
-    if section is None:
+    if not isinstance(section, IssuerSection):
         known = ", ".join(sorted(settings.issuers)) or "none"
         raise IssuanceError(
             f"the settings have no section [issuers.{name or 'NAME'}] (there are: {known}); "
             "add one, or name another in the inventory or in executor.issuer",
             code="config",
         )
-    if isinstance(section, EmbeddedIssuerSettings):
-        from certforecast.execution.issuers.embedded import EmbeddedIssuer
-
-        return EmbeddedIssuer(section.directory, validity_days=section.validity_days, clock=clock)
-    from certforecast.execution.issuers.acme import AcmeIssuer
-
-    return AcmeIssuer(section)
+    return section.open(clock)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -14,14 +14,15 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from pydantic import Field
 
 from certforecast.atomic import create_file, write_file
 from certforecast.clock import Clock, system_clock
 from certforecast.errors import IssuanceError
-from certforecast.execution.issuers import Order
+from certforecast.execution.issuers import Issuer, IssuerSection, Order
 from certforecast.execution.staging import general_name, new_key
 
-__all__ = ["EmbeddedIssuer"]
+__all__ = ["EmbeddedIssuer", "EmbeddedIssuerSettings"]
 
 #: Clocks of clients lag a little.
 _BACKDATED: Final = timedelta(minutes=5)
@@ -41,6 +42,18 @@ _NO_USE: Final = dict.fromkeys(
     ),
     False,
 )
+
+
+class EmbeddedIssuerSettings(IssuerSection):
+    """A certificate authority of our own, for demos and internal names."""
+
+    kind: Literal["embedded"]
+    directory: Path
+    validity_days: float = Field(90.0, gt=0)
+
+    def open(self, clock: Clock) -> Issuer:
+        """Give the issuer of this section."""
+        return EmbeddedIssuer(self.directory, validity_days=self.validity_days, clock=clock)
 
 
 class EmbeddedIssuer:

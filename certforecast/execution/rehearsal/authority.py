@@ -12,7 +12,7 @@ import requests
 
 from certforecast.clock import Clock, as_utc
 from certforecast.errors import CertForecastError, IssuanceError
-from certforecast.settings import AcmeIssuerSettings
+from certforecast.execution.issuers.acme.settings import AcmeIssuerSettings
 
 __all__ = ["Authority", "Directory"]
 
@@ -98,7 +98,7 @@ class Authority:
         return Directory(identities, wants, ahead)
 
     def _ask_account(self) -> str | None:
-        from certforecast.execution.issuers.acme import AcmeIssuer
+        from certforecast.execution.issuers.acme.issuer import AcmeIssuer
 
         return AcmeIssuer(self.section).find_account()
 

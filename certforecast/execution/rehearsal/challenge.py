@@ -11,11 +11,11 @@ from urllib.parse import urljoin, urlsplit
 
 import urllib3
 
+from certforecast.execution.issuers.acme.settings import AcmeIssuerSettings
 from certforecast.execution.rehearsal.findings import Finding
 from certforecast.execution.rehearsal.resolving import Resolver, ResolvingError
 from certforecast.execution.rehearsal.subject import Subject
 from certforecast.history.names import is_ip
-from certforecast.settings import AcmeIssuerSettings
 
 if TYPE_CHECKING:
     from acme import challenges
@@ -73,7 +73,7 @@ def challenge(subject: Subject) -> Iterator[Finding]:
 def _published(
     section: AcmeIssuerSettings, answers: "Mapping[challenges.HTTP01, str]"
 ) -> AbstractContextManager[None]:
-    from certforecast.execution.issuers.http01 import serve, write_below
+    from certforecast.execution.issuers.acme.http01 import serve, write_below
 
     if section.webroot is not None:
         return write_below(section.webroot, answers)

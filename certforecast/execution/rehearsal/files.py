@@ -10,9 +10,9 @@ from typing import Final
 
 from certforecast.atomic import write_file
 from certforecast.errors import InstallationError
+from certforecast.execution.issuers.acme.settings import AcmeIssuerSettings
 from certforecast.execution.rehearsal.findings import Finding, LeftOut
 from certforecast.execution.rehearsal.subject import Subject
-from certforecast.settings import AcmeIssuerSettings
 
 __all__ = ["disk", "writable"]
 

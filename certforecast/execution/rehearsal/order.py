@@ -20,7 +20,7 @@ _SHARE: Final = 0.7
 
 def order(subject: Subject) -> Iterator[Finding]:
     """Order and finalize at the staging directory. The production directory is never asked for an order."""
-    from certforecast.execution.issuers.acme import AcmeIssuer
+    from certforecast.execution.issuers.acme.issuer import AcmeIssuer
 
     section = subject.acme.section.staging
     if section is None:

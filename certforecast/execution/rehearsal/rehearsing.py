@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, TypeVar
 
 from certforecast.clock import Clock, system_clock
 from certforecast.errors import ExecutionError, InputError
+from certforecast.execution.issuers.acme.settings import AcmeIssuerSettings
 from certforecast.execution.rehearsal.authority import Authority
 from certforecast.execution.rehearsal.findings import CheckResult, Finding, LeftOut, Rehearsal
 from certforecast.execution.rehearsal.recording import SOURCE, rows
 from certforecast.execution.rehearsal.registry import PUBLISHING, Check, chosen
 from certforecast.execution.rehearsal.resolving import Resolver
 from certforecast.execution.rehearsal.subject import Subject
-from certforecast.settings import AcmeIssuerSettings, Settings
+from certforecast.settings import Settings
 
 if TYPE_CHECKING:
     from certforecast.history.store import History

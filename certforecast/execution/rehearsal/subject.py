@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 from certforecast.clock import Clock
 from certforecast.errors import InstallationError
 from certforecast.execution.installers import Installer
+from certforecast.execution.issuers.embedded import EmbeddedIssuerSettings
 from certforecast.execution.preflight import open_installers
 from certforecast.execution.rehearsal.authority import Authority
 from certforecast.execution.rehearsal.findings import LeftOut
 from certforecast.history.names import is_ip
-from certforecast.settings import EmbeddedIssuerSettings, Settings
+from certforecast.settings import Settings
 
 if TYPE_CHECKING:
     from certforecast.execution.rehearsal.resolving import Resolver

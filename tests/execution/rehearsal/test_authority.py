@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from certforecast.execution.issuers.acme.settings import AcmeIssuerSettings
 from certforecast.execution.rehearsal.findings import CheckResult
-from certforecast.settings import AcmeIssuerSettings
 from tests.execution.rehearsal.parts import acme, candidate, nameserver, only
 
 

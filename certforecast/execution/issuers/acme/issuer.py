@@ -17,9 +17,9 @@ from urllib3.util import Retry
 from certforecast.atomic import create_file
 from certforecast.errors import IssuanceError
 from certforecast.execution.issuers import ChallengeError, Order
-from certforecast.execution.issuers.http01 import serve, write_below
+from certforecast.execution.issuers.acme.http01 import serve, write_below
+from certforecast.execution.issuers.acme.settings import AcmeIssuerSettings
 from certforecast.execution.staging import new_key
-from certforecast.settings import AcmeIssuerSettings
 
 __all__ = ["AcmeIssuer", "raise_invalid"]
 

@@ -1,0 +1,74 @@
+"""What can be set for an ACME server."""
+
+from pathlib import Path
+from typing import Final, Literal, Self
+
+from pydantic import Field, model_validator
+
+from certforecast.clock import Clock
+from certforecast.execution.issuers import Issuer, IssuerSection
+
+__all__ = ["STAGING_OF", "AcmeIssuerSettings"]
+
+#: The staging directory of each production directory that is known to have one.
+#: Source: https://letsencrypt.org/docs/staging-environment/, seen on 2026-11-23.
+STAGING_OF: Final = {
+    "https://acme-v02.api.letsencrypt.org/directory": (
+        "https://acme-staging-v02.api.letsencrypt.org/directory"
+    ),
+}
+
+
+class AcmeIssuerSettings(IssuerSection):
+    """An ACME server (RFC 8555), challenges by http-01."""
+
+    kind: Literal["acme"]
+    directory_url: str
+    account_key: Path
+    contact: list[str] = Field(default=[], description="such as mailto:ops@example.org")
+    webroot: Path | None = Field(None, description="write challenges below this web root ...")
+    http_port: int = Field(80, description="... or, without a web root, serve them on this port")
+    ca_file: Path | None = Field(
+        None, description="trust roots for the ACME server itself; default the system's"
+    )
+    trust_file: Path | None = Field(None, description="trust roots of issued chains; default the system's")
+    caa_identities: list[str] = Field(
+        [], description="how CAA records name this CA; default what its directory says"
+    )
+    staging_directory_url: str | None = Field(
+        None, description="the CA's staging directory, for rehearsals; Let's Encrypt's is known"
+    )
+    staging_account_key: Path | None = Field(
+        None, description="default: beside `account_key`, its name after ``staging-``"
+    )
+
+    @property
+    def staging(self) -> "AcmeIssuerSettings | None":
+        """This issuer at its staging directory, with an account of its own; None where there is none."""
+        url = self.staging_directory_url or STAGING_OF.get(self.directory_url)
+        if url is None:
+            return None
+        key = self.staging_account_key or self.account_key.with_name(f"staging-{self.account_key.name}")
+        return self.model_copy(update={"directory_url": url, "account_key": key})
+
+    @model_validator(mode="after")
+    def _staging_is_no_production(self) -> Self:
+        url = self.staging_directory_url
+        if url is not None and url.rstrip("/") in {self.directory_url.rstrip("/"), *STAGING_OF}:
+            raise ValueError(
+                f"staging_directory_url {url} is a production directory, where rehearsals never order: "
+                "name the CA's staging directory, or leave it out"
+            )
+        return self
+
+    @property
+    def authority_url(self) -> str:
+        """The ACME directory, by which limits are known."""
+        return self.directory_url
+
+    def open(self, clock: Clock) -> Issuer:
+        """Give the issuer of this section."""
+        del clock
+        from certforecast.execution.issuers.acme.issuer import AcmeIssuer
+
+        return AcmeIssuer(self)
