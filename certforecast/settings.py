@@ -31,6 +31,7 @@ from certforecast.plugins import kinds, load_kind
 from certforecast.policy import RenewalPolicy
 
 __all__ = [
+    "ApprovalSettings",
     "CostSettings",
     "EffectSettings",
     "EffortSettings",
@@ -245,11 +246,42 @@ class ExecutorSettings(Section):
         None, description="issuer for `reissue`, when the usual one is in trouble"
     )
     installer: str | None = Field(None, description="installer for hosts whose inventory row names none")
+    allowed_issuers: list[str] | None = Field(
+        None, description="names under [issuers] that a plan may use; default all"
+    )
+    allowed_installers: list[str] | None = Field(
+        None, description="names under [installers] that a plan may use; default all"
+    )
+    workers: int = Field(8, ge=1, le=64, description="actions carried out side by side by one process")
+    max_per_failure_domain: int = Field(
+        2, ge=1, description="actions under way in one failure domain at the same time"
+    )
+    orders_per_hour: float | None = Field(
+        None, gt=0, description="orders an hour at each issuer's account; default what its CA allows"
+    )
     handshakes: int = Field(3, ge=1, description="matching handshakes in a row that prove an installation")
     verify_timeout_s: float = Field(15.0, gt=0)
     plan_valid_hours: float = Field(24.0, gt=0, description="how long a plan may be carried out")
-    max_failures: int = Field(3, ge=1, description="stop the line after so many failed actions in a row")
+    max_failures: int = Field(
+        3, ge=1, description="failures in a row that stop an issuer, an installer or a failure domain"
+    )
+    max_failures_in_all: int = Field(10, ge=1, description="failures in a row that stop everything")
+    rest_minutes: float = Field(
+        60.0, gt=0, description="how long what was stopped rests before one action tries it again"
+    )
     actor: str = "certforecast"
+
+
+class ApprovalSettings(Section):
+    """When people must approve a plan before it is carried out."""
+
+    above: int | None = Field(
+        None, ge=0, description="endpoints a plan may change without approval; default any number"
+    )
+    needed: int = Field(2, ge=1, description="people who must approve")
+    approvers: dict[str, Path] = Field(
+        default={}, description="who may: by name the file with the signing.pub of each"
+    )
 
 
 class RehearsalSettings(Section):
@@ -289,6 +321,7 @@ class Settings(BaseSettings):
     planning: PlanningSettings = PlanningSettings()
     effort: EffortSettings = EffortSettings()
     executor: ExecutorSettings = ExecutorSettings()
+    approvals: ApprovalSettings = ApprovalSettings()
     rehearsal: RehearsalSettings = RehearsalSettings()
     sources: dict[str, SourceSettings] = {}
     issuers: dict[str, _Issuer] = {}

@@ -23,7 +23,15 @@ from cryptography.hazmat.primitives.serialization import (
 from certforecast.atomic import create_file
 from certforecast.errors import SignatureError
 
-__all__ = ["SEAL_LENGTH", "check_seal", "key_id", "seal", "signing_key", "verifying_key"]
+__all__ = [
+    "SEAL_LENGTH",
+    "check_seal",
+    "key_id",
+    "read_verifying_key",
+    "seal",
+    "signing_key",
+    "verifying_key",
+]
 
 #: Version of the seal; one of a newer version is refused.
 VERSION = 1
@@ -79,7 +87,17 @@ def verifying_key(home: Path) -> Ed25519PublicKey:
     SignatureError
         If it is missing, damaged, or anybody may change it: then it tells nothing.
     """
-    public = home / "signing.pub"
+    return read_verifying_key(home / "signing.pub")
+
+
+def read_verifying_key(public: Path) -> Ed25519PublicKey:
+    """Read a key to check signatures with.
+
+    Raises
+    ------
+    SignatureError
+        If it is missing, damaged, or anybody may change it: then it tells nothing.
+    """
     try:
         content = public.read_bytes()
         if public.stat().st_mode & 0o002:

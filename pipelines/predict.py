@@ -19,7 +19,7 @@ def main(config: Path | None) -> None:
         forecasts = forecast(history, model, now, settings.policy)
         name = settings.champion_path.name
         plan = make_plan(history, forecasts, now, settings, model=name, explainer=model)
-    plan.write(settings.plan_path)
+    plan.signed(settings.home).write(settings.plan_path)
     done = {"renewals": len(forecasts), "actions": len(plan.actions), "plan": str(settings.plan_path)}
     print(json.dumps(done))
 

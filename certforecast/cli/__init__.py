@@ -16,6 +16,7 @@ def main() -> None:
     from certforecast.cli import (  # noqa: F401 (they register)
         act,
         backtest,
+        executor,
         features,
         forecasting,
         history,

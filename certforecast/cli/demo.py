@@ -88,7 +88,7 @@ def _learn(settings: "Settings") -> tuple["Trained", "BacktestResult", "pd.DataF
         scores = _backtest(frame, settings)
         forecasts = forecast(history, trained.model, SAMPLE_END, settings.policy)
         plan = make_plan(history, forecasts, SAMPLE_END, settings, model=trained.path.name)
-    plan.write(settings.plan_path)
+    plan.signed(settings.home).write(settings.plan_path)
     return trained, scores, forecasts, plan
 
 
@@ -147,6 +147,7 @@ def _act(sample: "Settings", home: Path, trained: "Trained", seed: int, *, quiet
             now = system_clock()
             forecasts = forecast(history, trained.model, now, settings.policy)
             plan = make_plan(history, forecasts, now, settings, model=trained.path.name)
+            plan = plan.signed(settings.home)
             plan.write(settings.plan_path)
             if not quiet:
                 show_plan(plan, len(plan.actions))

@@ -44,7 +44,7 @@ def plan(
         forecasts = forecast(history, chosen, at, settings.policy)
         made = make_plan(history, forecasts, at, settings, model=path.name, explainer=chosen)
     target = output or settings.plan_path
-    made.write(target)
+    made.signed(settings.home).write(target)
     if as_json:
         print_json(made)
     else:
@@ -81,6 +81,50 @@ def diff(
         say("both plans say the same")
     if check and changes:
         raise typer.Exit(1)
+
+
+@plans.command()
+def approve(
+    context: typer.Context,
+    plan: Annotated[
+        Path | None, typer.Argument(help="Plan file. Default: plan.json in the home folder.")
+    ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(help="Your name among approvals.approvers. Default: your login.", show_default=False),
+    ] = None,
+    key: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder with your own signing.key; made on first use. Default: ~/.certforecast",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Approve a plan with your own key, where the settings want people to.
+
+    The approval is kept beside the plan file. Whoever carries the plan out needs your signing.pub, named
+    under approvals.approvers in the settings.
+    """
+    import getpass
+
+    from certforecast.clock import system_clock
+    from certforecast.planning import Plan, write_approval
+    from certforecast.planning import approve as approved
+    from certforecast.signing import verifying_key
+
+    settings = settings_of(context)
+    path = plan or settings.plan_path
+    chosen = Plan.read(path)
+    chosen.check_signed(verifying_key(settings.home))
+    chosen.check_fresh(system_clock())
+    made = approved(chosen, by or getpass.getuser(), key or Path.home() / ".certforecast", system_clock())
+    where = write_approval(path, made)
+    if as_json:
+        print_json({"plan": chosen.id, "by": made.by, "at": made.at, "approvals": where})
+    else:
+        say(f"plan {chosen.id} approved by {made.by} in {where}")
 
 
 def show_plan(made: "Plan", limit: int) -> None:

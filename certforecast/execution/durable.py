@@ -1,27 +1,37 @@
-"""Durable runs: DBOS checkpoints every step, so that a killed process goes on where it was."""
+"""Durable runs: DBOS checkpoints every step, so that a killed process goes on where it was.
+
+The database is a SQLite file for one process, or PostgreSQL for any number of them. Actions wait in one queue
+an issuer: that is where the rate of an account is limited, whoever takes them out.
+"""
 
 import fcntl
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from typing import Any, Final
 
 from certforecast.errors import ExecutionError
+from certforecast.execution.control import Control, control, database_url
+from certforecast.execution.gate import Gate
+from certforecast.execution.leases import Lease, lease
+from certforecast.execution.rates import Rate
 from certforecast.settings import Settings
 
-__all__ = ["Durable", "durable"]
-
-_LOG = logging.getLogger(__name__)
+__all__ = ["NAME", "Body", "Durable", "Ended", "durable"]
 
 #: Version of the order of steps. A killed action goes on only under the version it was begun with.
-_VERSION: Final = "1"
-_NAME: Final = "certforecast.action"
-_POLL_S: Final = 0.1
-#: Interrupted by a person, the action under way still gets so long to end.
-_INTERRUPTED_S: Final = 120
+_VERSION: Final = "2"
+NAME: Final = "certforecast.action"
+_POLL_S: Final = 0.05
+#: Actions in the middle of a change still get so long to end when the process is to.
+_LEAVING_S: Final = 120
+#: Of one action. Whoever starts the executor again and again after a crash should not run into it.
+_RECOVERIES: Final = 1000
 
-#: An action as JSON, and a way to checkpoint a step, to the result as JSON.
+#: A ticket, and a way to checkpoint a step, to the result as JSON.
 Body = Callable[[dict[str, Any], Callable[..., dict[str, Any]]], dict[str, Any]]
 
 # DBOS is one a process and finds workflows by their registered function, so what the function does is set
@@ -29,81 +39,147 @@ Body = Callable[[dict[str, Any], Callable[..., dict[str, Any]]], dict[str, Any]]
 _body: list[Body] = []
 
 
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A run that came to an end.
+
+    Attributes
+    ----------
+    ticket : dict
+        What it was to do.
+    result : dict or None
+        What came of it; None if it came to no result.
+    error : str or None
+        Why there is no result.
+    """
+
+    run_id: str
+    ticket: dict[str, Any]
+    result: dict[str, Any] | None
+    error: str | None
+
+
 class Durable:
     """Runs of actions that outlast the process. Made by :func:`durable`."""
 
-    def run(self, run_id: str, action: dict[str, Any]) -> dict[str, Any]:
-        """Carry an action out, or give what came of it if it was carried out under this id before."""
-        from dbos import DBOS, SetWorkflowID
+    def __init__(self, notes: Control, gate: Gate, held: Lease | None) -> None:
+        self.notes = notes
+        self.gate = gate
+        self._lease = held
 
-        if self.result(run_id) is None:
-            with SetWorkflowID(run_id):
-                DBOS.start_workflow(_workflow(), action)
-        result = self.result(run_id)
-        assert result is not None  # noqa: S101 - it was started a line above
-        return result
+    def enqueue(
+        self, run_id: str, ticket: dict[str, Any], rate: Rate, *, priority: int, workers: int
+    ) -> None:
+        """Have an action carried out, unless it was begun under this id before."""
+        from dbos import DBOS, SetEnqueueOptions, SetWorkflowID
 
-    def result(self, run_id: str) -> dict[str, Any] | None:
-        """Wait for a run that was begun before and give its result; None if there is none.
+        queue = DBOS.register_queue(
+            f"certforecast-{rate.account}",
+            worker_concurrency=workers,
+            limiter=None if rate.limit is None else {"limit": rate.limit, "period": rate.period_s},
+            polling_interval_sec=_POLL_S,
+            on_conflict="always_update",
+        )
+        with SetWorkflowID(run_id), SetEnqueueOptions(priority=priority):
+            queue.enqueue(_workflow(), ticket)
 
-        Raises
-        ------
-        ExecutionError
-            If it came to no result: it was cancelled, or begun from a plan that is not understood here.
-        """
+    def known(self, run_ids: Collection[str]) -> set[str]:
+        """Say which runs were begun, whatever came of them."""
+        return {run.workflow_id for run in self._list(list(run_ids))}
+
+    def ended(self, run_ids: Collection[str]) -> list[Ended]:
+        """Give those of some runs that came to an end."""
+        if not run_ids:
+            return []
+        over = [run for run in self._list(list(run_ids), load_input=True, load_output=True) if _over(run)]
+        return [_ended(run) for run in over]
+
+    def ended_since(self, since: datetime) -> list[Ended]:
+        """Give all runs that came to an end lately, the earliest first."""
         from dbos import DBOS
 
-        if DBOS.get_workflow_status(run_id) is None:
-            return None
-        try:
-            result: dict[str, Any] = DBOS.retrieve_workflow(run_id).get_result(polling_interval_sec=_POLL_S)
-        except Exception as error:
-            raise ExecutionError(
-                f"run {run_id} came to no end ({error}): look at its server, then make a new plan"
-            ) from error
-        return result
+        runs = DBOS.list_workflows(
+            name=NAME, completed_after=since.isoformat(), load_input=True, load_output=True
+        )
+        runs.sort(key=lambda run: run.completed_at or 0)
+        return [_ended(run) for run in runs if _over(run)]
 
-    def finish(self) -> None:
-        """Wait until what an earlier process left unfinished is done."""
+    def unfinished(self) -> list[str]:
+        """Give the runs that were begun and did not end."""
         from dbos import DBOS
 
-        for run in DBOS.list_workflows(
-            status=["PENDING", "ENQUEUED"], name=_NAME, load_input=False, load_output=False
-        ):
-            try:
-                self.result(run.workflow_id)
-            except ExecutionError as error:  # it must not hold up the others
-                _LOG.error("%s", error)
+        runs = DBOS.list_workflows(
+            status=["PENDING", "ENQUEUED"], name=NAME, load_input=False, load_output=False
+        )
+        return [run.workflow_id for run in runs]
+
+    def steps(self, run_id: str) -> dict[str, dict[str, Any]]:
+        """Give what the steps of a run gave, by their names."""
+        from dbos import DBOS
+
+        return {
+            step["function_name"]: step["output"]
+            for step in DBOS.list_workflow_steps(run_id)
+            if step["output"]
+        }
+
+    def take_over(self) -> int:
+        """Take over what dead processes left unfinished, and count it; a live one keeps its own."""
+        return 0 if self._lease is None else self._lease.take_over()
+
+    def processes(self) -> int:
+        """Count the processes that carry out actions now, this one included."""
+        return 1 if self._lease is None else self._lease.count()
+
+    def _list(self, run_ids: list[str], *, load_input: bool = False, load_output: bool = False) -> list[Any]:
+        from dbos import DBOS
+
+        if not run_ids:
+            return []
+        return DBOS.list_workflows(workflow_ids=run_ids, load_input=load_input, load_output=load_output)
 
 
 @contextmanager
-def durable(settings: Settings, body: Body) -> Iterator[Durable]:
-    """Open the executor's database; what an earlier process left unfinished is taken up again at once.
+def durable(settings: Settings, body: Body, *, leads: bool = True) -> Iterator[Durable]:
+    """Open the executor's database; what an earlier process left unfinished is taken up again.
 
     Parameters
     ----------
     settings : Settings
         `database_url`, else a SQLite file in `home`.
     body : callable
-        Carries out an action given as JSON. It gets a function that checkpoints a step:
+        Carries out a ticket. It gets a function that checkpoints a step:
         ``checkpoint(name, function, *arguments)``.
+    leads : bool
+        Whether this process decides what is begun; of these there is one at a time. The others only help.
 
     Raises
     ------
     ExecutionError
-        If another process is carrying out a plan with the same `home`.
+        If another process leads, the database does not answer, or processes are to share SQLite.
     """
     from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer
 
-    settings.home.mkdir(parents=True, exist_ok=True)
-    with _alone(settings):
+    if settings.database_url is None and not leads:
+        raise ExecutionError(
+            "several processes cannot share a SQLite file: set database_url to a PostgreSQL database"
+        )
+    with ExitStack() as stack:
+        if settings.database_url is None:
+            stack.enter_context(_alone(settings))
+        notes = stack.enter_context(control(settings))
+        if (stop := notes.stopped()) is not None and leads:
+            raise ExecutionError(f"{stop}: 'certforecast resume' lets it go on", code="stopped")
+        held = (
+            stack.enter_context(lease(settings, leads=leads)) if settings.database_url is not None else None
+        )
+        gate = stack.enter_context(Gate(notes).watched())
         config: DBOSConfig = {
             "name": "certforecast",
-            "system_database_url": settings.database_url
-            or f"sqlite:///{settings.home.resolve()}/executor.sqlite",
+            "system_database_url": database_url(settings),
             # Fixed, so that the next process takes up what this one leaves.
             "application_version": _VERSION,
-            "executor_id": "certforecast",
+            "executor_id": "certforecast" if held is None else held.name,
             "log_level": "ERROR",
             "enable_otlp": False,
             # Not pickle: whoever can write to the database must not be able to run code here.
@@ -112,16 +188,13 @@ def durable(settings: Settings, body: Body) -> Iterator[Durable]:
         logging.getLogger("dbos").setLevel(logging.ERROR)
         DBOS(config=config)
         _workflow()
-        _body[:] = [body]
-        patience = 0
+        _body[:] = [gate.guarded(body)]
         try:
             DBOS.launch()
-            yield Durable()
-        except KeyboardInterrupt:
-            patience = _INTERRUPTED_S
-            raise
+            yield Durable(notes, gate, held)
         finally:
-            DBOS.destroy(workflow_completion_timeout_sec=patience)
+            gate.close()
+            DBOS.destroy(workflow_completion_timeout_sec=_LEAVING_S if gate.busy else 0)
             _body.clear()
 
 
@@ -129,14 +202,25 @@ def durable(settings: Settings, body: Body) -> Iterator[Durable]:
 def _workflow() -> Callable[[dict[str, Any]], dict[str, Any]]:
     from dbos import DBOS
 
-    @DBOS.workflow(name=_NAME)
-    def run(action: dict[str, Any]) -> dict[str, Any]:
-        return _body[0](action, checkpoint)
+    @DBOS.workflow(name=NAME, max_recovery_attempts=_RECOVERIES)
+    def run(ticket: dict[str, Any]) -> dict[str, Any]:
+        return _body[0](ticket, checkpoint)
 
     def checkpoint(name: str, function: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
         return DBOS.run_step({"name": name}, function, *arguments)
 
     return run
+
+
+def _over(run: Any) -> bool:
+    return run.status not in ("PENDING", "ENQUEUED", "DELAYED")
+
+
+def _ended(run: Any) -> Ended:
+    args = (run.input or {}).get("args") or [{}]
+    fine = run.status == "SUCCESS"
+    error = None if fine else str(run.error or run.status.lower().replace("_", " "))
+    return Ended(run.workflow_id, args[0], run.output if fine else None, error)
 
 
 @contextmanager
@@ -145,6 +229,7 @@ def _alone(settings: Settings) -> Iterator[None]:
 
     Two processes would each take the other's actions for abandoned ones.
     """
+    settings.home.mkdir(parents=True, exist_ok=True)
     path = settings.home / "executor.lock"
     with path.open("a") as lock:
         try:

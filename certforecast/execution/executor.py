@@ -1,18 +1,28 @@
-"""The executor: a plan's actions, one after another, most worthwhile first."""
+"""The executor: a plan's actions side by side, most worthwhile first, within limits."""
 
-import re
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from certforecast.clock import Clock, system_clock
-from certforecast.errors import ExecutionError, PlanError
-from certforecast.execution.durable import Durable, durable
+from certforecast.errors import ExecutionError
+from certforecast.execution.alone import alone_on
+from certforecast.execution.breakers import Breakers
+from certforecast.execution.durable import Durable, Ended, durable
+from certforecast.execution.harvest import Harvest
+from certforecast.execution.line import Line
+from certforecast.execution.parts import outcome_of, parts_of
+from certforecast.execution.permission import check_approved, check_permitted
 from certforecast.execution.preflight import preflight
+from certforecast.execution.rates import rate_of
 from certforecast.execution.record import held_out_rows
 from certforecast.execution.results import ActionResult, Status
 from certforecast.execution.steps import Done, Steps
+from certforecast.execution.tickets import check_in_time, open_ticket, run_id, tickets
 from certforecast.execution.workflow import carry_out, run_step
+from certforecast.planning.approvals import Approval
 from certforecast.planning.options import FOR_EXECUTOR
 from certforecast.planning.plan import Action, Plan
 from certforecast.settings import Settings
@@ -25,7 +35,11 @@ __all__ = ["Executor", "OnStep"]
 #: Called with the lineage's name and the step's when a step begins.
 OnStep = Callable[[str, str], None]
 
-_HARMLESS: Final = re.compile(r"[0-9A-Za-z_-]{1,64}")
+_LOOK_EVERY_S: Final = 0.05
+_TAKE_OVER_EVERY_S: Final = 2.0
+_RECORD_EVERY_S: Final = 10.0
+#: Actions wait at hand for those who carry them out, so that nobody waits for the next look.
+_AT_HAND: Final = 0.5
 
 
 class Executor:
@@ -48,23 +62,40 @@ class Executor:
         self, settings: Settings, history: "History | None" = None, clock: Clock = system_clock
     ) -> None:
         self._settings = settings
+        self._history = history
         self._clock = clock
-        self._steps = Steps(settings, history, clock)
+        self._steps = Steps(settings, clock)
 
-    def run(self, plan: Plan, *, execute: bool = False, on_step: OnStep | None = None) -> list[ActionResult]:
+    def run(
+        self,
+        plan: Plan,
+        *,
+        execute: bool = False,
+        approvals: Sequence[Approval] = (),
+        on_step: OnStep | None = None,
+        on_end: Callable[[ActionResult], None] | None = None,
+    ) -> list[ActionResult]:
         """Carry out a plan, or say what would be done.
 
-        One action runs at a time. After ``executor.max_failures`` failures in a row the line stops, and the
-        rest is skipped. An action of this plan that was carried out before is reported, not repeated.
+        Actions run side by side: ``executor.workers`` in this process, and as many in every process that
+        helps (``certforecast worker``), but never more than ``executor.max_per_failure_domain`` in one
+        failure domain. The first action at an installer or in a failure domain goes alone, and the others
+        wait until it is proven. After ``executor.max_failures`` failures in a row an issuer, installer or
+        domain rests, and what needs it is skipped. An action of this plan that was carried out before is
+        reported, not repeated.
 
         Parameters
         ----------
         plan : Plan
-            Its actions are taken by rank.
+            Signed with the key of the home folder; its actions are taken by rank.
         execute : bool
             Without it nothing is changed: each action is only checked as far as that is possible.
+        approvals : sequence of Approval
+            People's signatures on the plan, where ``[approvals]`` wants them.
         on_step : callable, optional
-            Told when a step begins; from another thread than the caller's.
+            Told when a step begins in this process; from another thread than the caller's.
+        on_end : callable, optional
+            Told when an action has ended.
 
         Returns
         -------
@@ -73,55 +104,123 @@ class Executor:
 
         Raises
         ------
+        SignatureError
+            If the plan is not signed with that key, was changed, or an approval does not hold.
         PlanError
-            If the plan has expired, an action's id is not one that planning gives, or it acts on what it
-            holds out.
+            If the plan has expired, lacks approvals, names what it may not use, or is contradictory.
         ExecutionError
-            If another process is carrying out a plan with the same home folder.
+            If another process leads, everything is stopped, or the database does not answer.
         """
+        check_permitted(plan, self._settings)
         actions = sorted(plan.actions, key=lambda action: action.rank)
-        for action in actions:
-            if not _HARMLESS.fullmatch(action.id):  # it names the staging folder
-                raise PlanError(f"plan {plan.id}: {action.id!r} is no action's id; make the plan again")
-        held_out = {left.fingerprint for left in plan.held_out}
-        for action in actions:
-            if action.fingerprint in held_out:
-                raise PlanError(
-                    f"plan {plan.id} both acts on {action.name} and holds it out; make the plan again"
-                )
         if not execute:
             plan.check_fresh(self._clock())
             return [self._dry(action) for action in actions]
-        with durable(self._settings, partial(self._carry_out, on_step)) as runs:
-            runs.finish()
-            plan.check_fresh(self._clock())
+        with durable(self._settings, self.body(on_step)) as runs:
+            harvest = Harvest(runs, self._history, self._settings.executor.actor)
+            self._finish(runs)
+            harvest.gather()
+            check_approved(plan, approvals, self._settings, self._clock())
             self._record_held_out(plan)
-            return self._line(plan, actions, runs)
+            results = self._carry_through(plan, actions, runs, harvest, on_end or (lambda _: None))
+            if (complaint := harvest.complaint()) is not None:
+                results = [_unrecorded(result, complaint) for result in results]
+        return results
+
+    def body(self, on_step: OnStep | None = None) -> Callable[..., dict[str, Any]]:
+        """Give what carries out a ticket, for :func:`certforecast.execution.durable.durable`."""
+        return partial(self._carry_out, on_step)
 
     def _record_held_out(self, plan: Plan) -> None:
         """Log what is left alone before anything is done: a plan cut off half-way was begun all the same."""
-        if self._steps.history is not None and plan.held_out:
+        if self._history is not None and plan.held_out:
             batch = held_out_rows(plan, self._settings.executor.actor, self._clock())
-            self._steps.history.append(batch, source="executor")
+            self._history.append(batch, source="executor")
 
-    def _line(self, plan: Plan, actions: list[Action], runs: Durable) -> list[ActionResult]:
-        results: list[ActionResult] = []
-        failures, limit = 0, self._settings.executor.max_failures
+    def _finish(self, runs: Durable) -> None:
+        """Wait until what earlier processes left unfinished is done."""
+        while runs.unfinished() and runs.gate.stop is None:
+            runs.take_over()
+            time.sleep(_LOOK_EVERY_S)
+
+    def _carry_through(
+        self,
+        plan: Plan,
+        actions: list[Action],
+        runs: Durable,
+        harvest: Harvest,
+        on_end: Callable[[ActionResult], None],
+    ) -> list[ActionResult]:
+        results: dict[str, ActionResult] = {}
+
+        def note(result: ActionResult) -> None:
+            results[result.action_id] = result
+            on_end(result)
+
+        ours = []
         for action in actions:
             if (spared := self._not_ours(action)) is not None:
-                results.append(spared)
-            elif failures >= limit:
-                results.append(
-                    _result(action, "skipped", f"the line stopped after {failures} failures in a row")
-                )
+                note(spared)
             else:
-                try:
-                    done = runs.run(f"{plan.id}-{action.id}", action.model_dump(mode="json"))
-                    results.append(ActionResult.model_validate(done))
-                except ExecutionError as error:
-                    results.append(_result(action, "failed", str(error)))
-                failures = 0 if results[-1].status == "verified" else failures + 1
-        return results
+                ours.append(action)
+        by_run = {run_id(plan, action.id): action for action in ours}
+        for run in runs.ended(by_run):  # when this plan was carried out before
+            note(_result_of(by_run.pop(run.run_id), run))
+        line = self._line(list(by_run.values()), runs)
+        for known in runs.known(by_run):
+            line.resume(by_run[known].id)
+        made, next_look, next_record = tickets(plan, self._settings), 0.0, time.monotonic() + _RECORD_EVERY_S
+        while not line.over and runs.gate.stop is None:
+            for action, why in line.stopped(self._clock()):
+                note(_result(action, "skipped", why))
+            for action in line.begin():
+                runs.enqueue(
+                    run_id(plan, action.id),
+                    made[action.id],
+                    rate_of(action.issuer, self._settings),
+                    priority=action.rank,
+                    workers=self._settings.executor.workers,
+                )
+            for run in runs.ended([run_id(plan, each) for each in line.running]):
+                action = by_run[run.run_id]
+                result = _result_of(action, run)
+                line.ended(action.id, outcome_of(action, result, self._settings))
+                note(result)
+            if time.monotonic() > next_look:
+                runs.take_over()
+                line.room = self._room(runs)
+                next_look = time.monotonic() + _TAKE_OVER_EVERY_S
+            if time.monotonic() > next_record:
+                harvest.complaint()  # what it says now it says at the end, too
+                next_record = time.monotonic() + _RECORD_EVERY_S
+            if not line.over:
+                time.sleep(_LOOK_EVERY_S)
+        for action in ours:
+            if action.id not in results:
+                note(_result(action, "stopped", f"{runs.gate.stop}: after 'certforecast resume' act again"))
+        return [results[action.id] for action in actions]
+
+    def _line(self, actions: list[Action], runs: Durable) -> Line:
+        limits = self._settings.executor
+        rest = timedelta(minutes=limits.rest_minutes)
+        breakers = Breakers(limits.max_failures, limits.max_failures_in_all, rest)
+        for run in runs.ended_since(self._clock() - rest):
+            if run.result is not None and run.result.get("ended_at") is not None:
+                action = Action.model_validate(run.ticket["action"])
+                result = ActionResult.model_validate(run.result)
+                outcome = outcome_of(action, result, self._settings)
+                if outcome is not None and outcome.blamed is not None:  # every run has its own canaries
+                    breakers.note(outcome)
+        return Line(
+            actions,
+            partial(parts_of, settings=self._settings),
+            breakers,
+            room=self._room(runs),
+            per_domain=limits.max_per_failure_domain,
+        )
+
+    def _room(self, runs: Durable) -> int:
+        return round(self._settings.executor.workers * (runs.processes() + _AT_HAND))
 
     def _not_ours(self, action: Action) -> ActionResult | None:
         """Say what is not to be done here, or not yet."""
@@ -138,14 +237,16 @@ class Executor:
         return None
 
     def _carry_out(
-        self, on_step: OnStep | None, document: dict[str, Any], checkpoint: Callable[..., dict[str, Any]]
+        self, on_step: OnStep | None, ticket: dict[str, Any], checkpoint: Callable[..., dict[str, Any]]
     ) -> dict[str, Any]:
-        action = Action.model_validate(document)
+        action = open_ticket(ticket, self._settings)
 
         def begin(name: str, done: Done) -> dict[str, Any]:
             if on_step is not None:
                 on_step(action.name, name)
-            return run_step(self._steps, name, action, done)
+            check = partial(check_in_time, ticket, self._clock()) if name == "order" else None
+            with alone_on(action.name, self._settings.home / "locks"):
+                return run_step(self._steps, name, action, done, check)
 
         result = carry_out(action, lambda name, done: checkpoint(name, begin, name, done))
         return result.model_dump(mode="json")
@@ -168,6 +269,23 @@ class Executor:
             for endpoint, digest in zip(action.endpoints, served, strict=True)
         )
         return _result(action, "dry", f"{'; '.join(plans)}; prove at {where} now", served[0])
+
+
+def _result_of(action: Action, run: Ended) -> ActionResult:
+    if run.result is not None:
+        return ActionResult.model_validate(run.result)
+    return _result(
+        action,
+        "failed",
+        f"run {run.run_id} came to no end ({run.error}): look at its server, then make a new plan",
+    )
+
+
+def _unrecorded(result: ActionResult, complaint: str) -> ActionResult:
+    if result.ended_at is None:
+        return result
+    told = f"{result.detail}; not recorded in the store yet: {complaint}"
+    return result.model_copy(update={"detail": told})
 
 
 def _result(action: Action, status: Status, detail: str, fingerprint: str | None = None) -> ActionResult:

@@ -70,7 +70,7 @@ def rows(action: Action, done: dict[str, dict[str, Any]], actor: str) -> Batch:
         error = result.get("error")
         at = result["at"]
         if error is not None:
-            kind = "challenge_failed" if error.get("challenge") else failed
+            kind = "challenge_failed" if error.get("cause") == "challenge" else failed
             event(at, kind, action.fingerprint, error.get("code") or step, error["message"])
         elif fine is not None and not ("present" in done["order"] and step in ("order", "install")):
             event(at, fine, _fingerprint(step, action, done))

@@ -99,5 +99,6 @@ class Staging:
             return path.read_bytes()
         except FileNotFoundError as error:
             raise ExecutionError(
-                f"{path} is gone, so this action cannot go on; make a new plan with 'certforecast plan'"
+                f"{path} is gone, so this action cannot go on; make a new plan with 'certforecast plan'",
+                code="key_lost",
             ) from error

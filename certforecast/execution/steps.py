@@ -5,24 +5,23 @@ database, so it is JSON and never holds a private key.
 """
 
 import ssl
+import threading
 from contextlib import suppress
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from functools import cached_property, partial
+from typing import Any
 
 from certforecast.clock import Clock
 from certforecast.errors import InstallationError, VerificationError
 from certforecast.execution.checks import check_pair, leaf_fingerprint
+from certforecast.execution.installers import Installer
 from certforecast.execution.issuers import Issuer, open_issuer
 from certforecast.execution.looks import as_look, await_any, look_at
 from certforecast.execution.preflight import open_installers, preflight
-from certforecast.execution.record import rows
+from certforecast.execution.sharing import Sharing
 from certforecast.execution.staging import Staging
 from certforecast.execution.verification import prove
 from certforecast.planning.plan import Action
 from certforecast.settings import Settings
-
-if TYPE_CHECKING:
-    from certforecast.history.store import History
 
 __all__ = ["Done", "Steps"]
 
@@ -39,16 +38,16 @@ class Steps:
     ----------
     settings : Settings
         Issuers, installers, limits, and where things live.
-    history : History, optional
-        Where what was done is recorded.
     clock : callable
         Gives the present.
     """
 
-    def __init__(self, settings: Settings, history: "History | None", clock: Clock) -> None:
+    def __init__(self, settings: Settings, clock: Clock) -> None:
         self.settings = settings
-        self.history = history
         self.clock = clock
+        self._issuers: dict[str, Issuer] = {}
+        self._guard = threading.Lock()
+        self._tests, self._reloads = Sharing[None](), Sharing[str | None]()
 
     def order(self, action: Action, done: Done) -> dict[str, Any]:
         """Try what can be tried without a change; make the key; place the order.
@@ -103,7 +102,7 @@ class Steps:
             for installer in installers:
                 installer.swap(staging.chain, staging.key)
             for installer in installers:
-                installer.test()
+                self._tests.share(installer.server, installer.test)
         return {"complaints": self._reload(action)}
 
     def verify(self, action: Action, done: Done) -> dict[str, Any]:
@@ -146,20 +145,22 @@ class Steps:
         ]
         return {"looks": looks}
 
-    def record(self, action: Action, done: Done) -> dict[str, Any]:
-        """Write what was done into the store, and delete the staged key."""
-        try:
-            if self.history is not None:
-                self.history.append(rows(action, done, self.settings.executor.actor), source="executor")
-        finally:
-            self._staging(action).clear()
+    def clear(self, action: Action, done: Done) -> dict[str, Any]:
+        """Delete the staged key."""
+        del done
+        self._staging(action).clear()
         return {}
 
     def _staging(self, action: Action) -> Staging:
         return Staging(self.settings.staging_path / action.id)
 
     def _issuer(self, action: Action) -> Issuer:
-        return open_issuer(action.issuer, self.settings, self.clock)
+        """Give the issuer, the same one to all actions: it holds a connection and an account."""
+        with self._guard:
+            name = action.issuer or ""
+            if name not in self._issuers:
+                self._issuers[name] = open_issuer(action.issuer, self.settings, self.clock)
+            return self._issuers[name]
 
     def _roots_pem(self, action: Action) -> bytes:
         roots = self._issuer(action).roots
@@ -171,13 +172,11 @@ class Steps:
         return "".join(map(ssl.DER_cert_to_PEM_cert, ders)).encode("ascii")
 
     def _reload(self, action: Action) -> list[str]:
-        complaints = []
-        for installer in open_installers(action, self.settings):
-            try:
-                installer.reload()
-            except InstallationError as error:
-                complaints.append(str(error))
-        return complaints
+        told = [
+            self._reloads.share(installer.server, partial(_complaint, installer))
+            for installer in open_installers(action, self.settings)
+        ]
+        return [complaint for complaint in told if complaint is not None]
 
     def _restore(self, action: Action, done: Done) -> None:
         for installer, before in zip(
@@ -185,3 +184,12 @@ class Steps:
         ):
             if before is not None:
                 installer.restore(before)
+
+
+def _complaint(installer: Installer) -> str | None:
+    """Reload, and give what the server's command says against it."""
+    try:
+        installer.reload()
+    except InstallationError as error:
+        return str(error)
+    return None

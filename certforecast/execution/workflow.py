@@ -3,11 +3,12 @@
 import logging
 import time
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any, Final
 
-from certforecast.errors import ExecutionError
+from certforecast.errors import ExecutionError, InstallationError, IssuanceError, VerificationError
 from certforecast.execution.issuers import ChallengeError
-from certforecast.execution.results import ActionResult, Status, StepTime
+from certforecast.execution.results import ActionResult, Cause, Status, StepTime
 from certforecast.execution.steps import Done, Steps
 from certforecast.planning.plan import Action
 
@@ -18,6 +19,17 @@ _LOG = logging.getLogger(__name__)
 #: These change nothing where the server looks, so there is nothing to roll back.
 _PREPARING: Final = ("issue", "stage", "check")
 _CHANGING: Final = ("install", "verify")
+
+#: Where the key of an action is gone, as when another machine had it, the action begins anew so many times.
+_ANEW: Final = 2
+
+#: What an error is blamed on, the most special first.
+_CAUSES: Final[tuple[tuple[type[Exception], Cause], ...]] = (
+    (ChallengeError, "challenge"),
+    (IssuanceError, "issuer"),
+    (InstallationError, "installer"),
+    (VerificationError, "wire"),
+)
 
 
 def carry_out(action: Action, step: Callable[[str, Done], dict[str, Any]]) -> ActionResult:
@@ -33,41 +45,61 @@ def carry_out(action: Action, step: Callable[[str, Done], dict[str, Any]]) -> Ac
         Carries out the step of a name, or gives what it gave before it was checkpointed.
     """
     done: Done = {}
+    rounds = 1
 
     def go(*names: str) -> bool:
         for name in names:
-            done[name] = step(name, done)
+            done[name] = step(name if rounds == 1 else f"{name}#{rounds}", done)
             if "error" in done[name]:
                 return False
         return True
 
     ready = go("order") and ("present" in done["order"] or go(*_PREPARING))
+    while not ready and rounds < _ANEW and _key_lost(done):
+        rounds += 1
+        done.clear()
+        ready = go("order") and ("present" in done["order"] or go(*_PREPARING))
     if ready and not go(*_CHANGING) and "present" not in done["order"]:
         go("rollback")
-    go("record")
+    go("clear")
     return _result(action, done)
 
 
-def run_step(steps: Steps, name: str, action: Action, done: Done) -> dict[str, Any]:
-    """Carry out a step. An error becomes part of what is checkpointed: no step raises."""
+def _key_lost(done: Done) -> bool:
+    return any(result.get("error", {}).get("code") == "key_lost" for result in done.values())
+
+
+def run_step(
+    steps: Steps, name: str, action: Action, done: Done, check: Callable[[], None] | None = None
+) -> dict[str, Any]:
+    """Carry out a step, if a check before it raises nothing.
+
+    An error becomes part of what is checkpointed: no step raises.
+    """
     started = time.perf_counter()
     try:
-        result = getattr(steps, name)(action, done)
+        if check is not None:
+            check()
+        result = getattr(steps, name.partition("#")[0])(action, done)
     except ExecutionError as error:
-        result = {"error": {"message": str(error), "code": error.code}}
-        if isinstance(error, ChallengeError):
-            result["error"]["challenge"] = True
+        cause = next((cause for kind, cause in _CAUSES if isinstance(error, kind)), "unexpected")
+        result = {"error": {"message": str(error), "code": error.code, "cause": cause}}
     except Exception as error:  # whatever it is, what was changed must be put back
         _LOG.exception("%s: step %s", action.name, name)
-        result = {"error": {"message": f"{type(error).__name__}: {error}", "code": "unexpected"}}
+        result = {
+            "error": {
+                "message": f"{type(error).__name__}: {error}",
+                "code": "unexpected",
+                "cause": "unexpected",
+            }
+        }
     seconds = round(time.perf_counter() - started, 4)
     return {"at": steps.clock().isoformat(), "seconds": seconds, **result}
 
 
 def _result(action: Action, done: Done) -> ActionResult:
     status, detail = _status(action, done)
-    if complaint := done["record"].get("error"):
-        detail += f"; not recorded in the store: {complaint['message']}"
+    errors = [result["error"] for name, result in done.items() if "error" in result and name != "clear"]
     served = done["order"].get("served") or [None]
     looks = (done.get("rollback") or {}).get("looks") or (done.get("verify") or {}).get("looks")
     return ActionResult(
@@ -78,17 +110,21 @@ def _result(action: Action, done: Done) -> ActionResult:
         fingerprint_before=served[0],
         fingerprint_after=looks[0]["fingerprint"] if looks else served[0],
         detail=detail,
+        cause=errors[0].get("cause", "unexpected") if errors else None,
+        ended_at=datetime.fromisoformat(done["clear"]["at"]),
         steps=tuple(StepTime(name=name, seconds=result["seconds"]) for name, result in done.items()),
     )
 
 
 def _status(action: Action, done: Done) -> tuple[Status, str]:
-    failed = [name for name, result in done.items() if "error" in result and name != "record"]
+    failed = [name for name, result in done.items() if "error" in result and name != "clear"]
     if not failed:
         return "verified", _proven(action, done)
     reason = f"{failed[0]}: {done[failed[0]]['error']['message']}"
     if complaints := done.get("install", {}).get("complaints"):
         reason += f" ({'; '.join(complaints)})"
+    if done[failed[0]]["error"]["code"] == "expired":
+        return "skipped", done[failed[0]]["error"]["message"]
     if "rollback" not in done:
         return "failed", f"{reason}; no file was changed"
     if "rollback" not in failed:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from certforecast.lazy import lazy
 
 if TYPE_CHECKING:
+    from certforecast.planning.approvals import Approval, approve, read_approvals, write_approval
     from certforecast.planning.changes import Change, compare
     from certforecast.planning.plan import (
         Action,
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Action",
     "ActionKind",
+    "Approval",
     "Candidate",
     "Change",
     "Endpoint",
@@ -28,15 +30,19 @@ __all__ = [
     "Plan",
     "Probabilities",
     "Timetable",
+    "approve",
     "choose_rehearsals",
     "compare",
     "make_plan",
     "named_rehearsals",
+    "read_approvals",
+    "write_approval",
 ]
 
 __getattr__ = lazy(
     __name__,
     {
+        "approvals": ["Approval", "approve", "read_approvals", "write_approval"],
         "changes": ["Change", "compare"],
         "plan": ["Action", "ActionKind", "Endpoint", "HeldOut", "Plan", "Probabilities", "Timetable"],
         "ranking": ["make_plan"],

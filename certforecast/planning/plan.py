@@ -1,16 +1,18 @@
 """The plan: ranked actions as a file that a person can read and the executor takes."""
 
 import hashlib
-import os
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import from_json
 
-from certforecast.errors import PlanError
+from certforecast.atomic import write_file
+from certforecast.errors import PlanError, SignatureError
+from certforecast.signing import check_seal, seal, signing_key
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -26,7 +28,7 @@ __all__ = [
 ]
 
 #: Version of the plan's schema; a plan of a newer version is refused.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 #: For the executor: ``renew`` orders and installs a new certificate, ``install`` serves one that is issued
 #: already, ``reissue`` renews at another authority. For people: ``fix`` mends the cause in `Action.check`,
@@ -35,7 +37,8 @@ SCHEMA_VERSION = 2
 ActionKind = Literal["renew", "install", "reissue", "fix", "rehearse", "escalate", "retire", "wait"]
 
 
-_AGAIN = "make it again with 'certforecast plan'"
+_AGAIN: Final = "make it again with 'certforecast plan'"
+_PURPOSE: Final = "plan"
 
 
 class _Model(BaseModel):
@@ -135,13 +138,45 @@ class Plan(_Model):
     timetable: Timetable | None = None
     held_out: tuple[HeldOut, ...] = Field((), description="left alone on purpose; never touched")
 
+    seal: str | None = Field(None, description="signature of all the rest")
+
+    def signed(self, home: Path) -> Self:
+        """Give this plan with the signature of a home folder's key, without which nothing carries it out.
+
+        Raises
+        ------
+        SignatureError
+            If the key cannot be used.
+        """
+        return self.model_copy(
+            update={"seal": seal(self.signed_bytes(), _PURPOSE, signing_key(home)).decode()}
+        )
+
+    def signed_bytes(self) -> bytes:
+        """Give what a signature is over: the document without its seal."""
+        return self.model_dump_json(indent=2, exclude={"seal"}).encode()
+
+    def check_signed(self, key: Ed25519PublicKey) -> None:
+        """Make sure that the plan is what the owner of a key signed.
+
+        Raises
+        ------
+        SignatureError
+            If it is not signed, was changed, or is signed by another key.
+        """
+        try:
+            check_seal(self.signed_bytes(), (self.seal or "").encode(), _PURPOSE, key)
+        except SignatureError as error:
+            raise SignatureError(f"plan {self.id} {error}; {_AGAIN}") from error
+
     def write(self, path: Path | str) -> None:
         """Write the plan as JSON, all of it or nothing."""
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        draft = target.with_name(f".{target.name}.{os.getpid()}")
-        draft.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        draft.replace(target)
+        write_file(target, self._document())
+
+    def _document(self) -> bytes:
+        return self.model_dump_json(indent=2).encode() + b"\n"
 
     @classmethod
     def read(cls, path: Path | str) -> Self:
@@ -151,10 +186,13 @@ class Plan(_Model):
         ------
         PlanError
             If the file is missing, not JSON, of a newer version, or does not fit the schema.
+        SignatureError
+            If it has a signature, and any byte of it is not as it was written.
         """
         source = Path(path)
         try:
-            document = from_json(source.read_bytes())
+            written = source.read_bytes()
+            document = from_json(written)
         except FileNotFoundError as error:
             raise PlanError(f"there is no plan at {source}: make one with 'certforecast plan'") from error
         except OSError as error:
@@ -168,7 +206,7 @@ class Plan(_Model):
                 f"{SCHEMA_VERSION}: upgrade certforecast, or make the plan again"
             )
         try:
-            return cls.model_validate(document)
+            plan = cls.model_validate(document)
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"])) or "the document"
@@ -176,6 +214,9 @@ class Plan(_Model):
             raise PlanError(
                 f"plan {source} does not fit the schema: {where}: {first['msg']}{more}; {_AGAIN}"
             ) from error
+        if plan.seal is not None and written != plan._document():
+            raise SignatureError(f"plan {source} was changed after it was signed; {_AGAIN}")
+        return plan
 
     @classmethod
     def json_schema(cls) -> dict[str, Any]:

@@ -49,14 +49,16 @@ def test_the_record_says_what_was_held_out_with_which_probability() -> None:
 def test_it_is_logged_when_the_plan_is_carried_out_and_not_before(tmp_path: Path) -> None:
     with History(None) as history:
         executor = Executor(Settings(home=tmp_path), history, clock=lambda: NOW)
-        assert executor.run(plan()) == []
+        made = plan().signed(tmp_path)
+        assert executor.run(made) == []
         assert history.tables().events.count().execute() == 0
-        assert executor.run(plan(), execute=True) == []
+        assert executor.run(made, execute=True) == []
         assert history.tables().events.kind.execute().tolist() == ["held_out"]
 
 
 def test_a_plan_that_acts_on_what_it_holds_out_is_refused(tmp_path: Path) -> None:
     both = plan(actions=(ACTION,), held_out=(LEFT.model_copy(update={"fingerprint": ACTION.fingerprint}),))
+    both = both.signed(tmp_path)
     for execute in (False, True):
         with pytest.raises(PlanError, match=r"both acts on www\.example\.org and holds it out"):
             Executor(Settings(home=tmp_path), clock=lambda: NOW).run(both, execute=execute)

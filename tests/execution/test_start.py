@@ -15,6 +15,7 @@ NOW = datetime(2026, 11, 1, tzinfo=UTC)
 
 def outcome(action: Action, tmp_path: Path, *, execute: bool) -> tuple[str, str]:
     plan = Plan(id="p1", created_at=NOW, as_of=NOW, expires_at=NOW + timedelta(days=1), actions=(action,))
+    plan = plan.signed(tmp_path)
     (result,) = Executor(Settings(home=tmp_path), clock=lambda: NOW).run(plan, execute=execute)
     return result.status, result.detail
 

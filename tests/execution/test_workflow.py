@@ -15,7 +15,7 @@ from certforecast.planning.plan import Action, Endpoint, Probabilities
 from tests.certificates import certificate, der, pem
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
-STEPS = ["order", "issue", "stage", "check", "install", "verify", "rollback", "record"]
+STEPS = ["order", "issue", "stage", "check", "install", "verify", "rollback", "clear"]
 LEAF = certificate("www.example.org", start=START)
 
 ACTION = Action(
@@ -41,7 +41,7 @@ def answer(name: str, *, fails: bool, present: bool) -> dict[str, Any]:
     at = (START + timedelta(seconds=STEPS.index(name))).isoformat()
     result: dict[str, Any] = {"at": at, "seconds": 0.5}
     if fails:
-        return {**result, "error": {"message": f"{name} broke", "code": None}}
+        return {**result, "error": {"message": f"{name} broke", "code": None, "cause": "installer"}}
     look = {
         "observed_at": at,
         **ACTION.endpoints[0].model_dump(),
@@ -74,16 +74,17 @@ def test_whatever_fails_it_ends_recorded_and_what_changed_is_put_back(
         return answer(name, fails=name in failing, present=present)
 
     result = carry_out(ACTION, step)
-    assert taken[-1] == "record"
+    assert taken[-1] == "clear"
     assert [taken_step.name for taken_step in result.steps] == taken
     assert taken == sorted(taken, key=STEPS.index)
     changed_in_vain = bool({"install", "verify"} & failing & set(taken))
     assert ("rollback" in taken) == (changed_in_vain and not present)
-    failed = failing & set(taken) - {"record"}
+    failed = failing & set(taken) - {"clear"}
     expected = "verified" if not failed else "rolled_back" if "rollback" in set(taken) - failing else "failed"
     assert result.status == expected
-    for name in failing & set(taken):
+    for name in failed:
         assert f"{name} broke" in result.detail
+    assert (result.cause is None) == (not failed)
     if present and "order" not in failing:
         assert not {"issue", "stage", "check"} & set(taken)
 
@@ -111,7 +112,7 @@ def test_every_record_is_sound_and_may_be_written_twice(failing: set[str], prese
 def test_a_failed_challenge_is_told_from_a_failed_order(step: str, kind: str) -> None:
     done = {name: answer(name, fails=False, present=False) for name in STEPS[: STEPS.index(step)]}
     done[step] = answer(step, fails=True, present=False)
-    done[step]["error"] |= {"code": "dns", "challenge": kind == "challenge_failed"}
+    done[step]["error"] |= {"code": "dns", "cause": "challenge" if kind == "challenge_failed" else "issuer"}
     event = rows(ACTION, done, "robot").events[-1]
     assert (event["kind"], event["code"], event["host"], event["actor"]) == (
         kind,

@@ -93,6 +93,10 @@ class Site:
         defaults = {"home": self.home / "home", "issuers": issuers, "installers": {"files": files}}
         return Settings(**{**defaults, "executor": executor, **sections})
 
+    def plan(self, *actions: Action) -> Plan:
+        """Give a plan signed with the key of the executor's home folder."""
+        return plan_of(*actions).signed(self.home / "home")
+
     def action(self, **changes: Any) -> Action:
         as_of = datetime.now(UTC)
         kind = changes.get("kind", "renew")

@@ -20,7 +20,7 @@ from certforecast.execution.issuers.acme.settings import AcmeIssuerSettings
 from certforecast.execution.staging import Staging
 from certforecast.history import History
 from tests.system.pebble import Pebble, pebble
-from tests.system.site import Prober, Site, plan_of
+from tests.system.site import Prober, Site
 
 pytestmark = pytest.mark.system
 
@@ -135,7 +135,7 @@ def test_renews_a_live_site(server: Pebble, tmp_path: Path) -> None:
         both.write_bytes(site.roots.read_bytes() + server.trust_file.read_bytes())
         section = server.section(trust_file=both)
         settings = site.settings(issuers={"acme": section})
-        plan = plan_of(site.action(issuer="acme"))
+        plan = site.plan(site.action(issuer="acme"))
         with Prober(site.endpoint, both) as prober:
             (result,) = Executor(settings, history).run(plan, execute=True)
         assert result.status == "verified", result.detail
@@ -149,7 +149,7 @@ def test_a_failed_challenge_lands_in_the_store_and_changes_nothing(server: Pebbl
     server.dns("set-servfail", host="broken.site.test")
     with Site(tmp_path, "broken.site.test").served() as site, History(None) as history:
         settings = site.settings(issuers={"acme": server.section()})
-        (result,) = Executor(settings, history).run(plan_of(site.action(issuer="acme")), execute=True)
+        (result,) = Executor(settings, history).run(site.plan(site.action(issuer="acme")), execute=True)
         assert result.status == "failed"
         assert "no file was changed" in result.detail
         events = history.tables().events.to_pandas()

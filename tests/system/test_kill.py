@@ -13,11 +13,11 @@ from certforecast.history import History
 from certforecast.planning.plan import Plan
 from certforecast.settings import Settings
 from tests.system.pebble import pebble
-from tests.system.site import Prober, Site, plan_of
+from tests.system.site import Prober, Site
 
 pytestmark = pytest.mark.system
 
-STEPS = ("order", "issue", "stage", "check", "install", "verify", "record")
+STEPS = ("order", "issue", "stage", "check", "install", "verify", "clear")
 
 
 def act_and_die(
@@ -44,7 +44,7 @@ def test_killed_around_every_step(tmp_path: Path) -> None:
     with Site(tmp_path).served() as site:
         settings, issued = site.settings(), site.issued()
         with Prober(site.endpoint, site.roots) as prober:
-            (result,) = act_and_die(plan_of(site.action()), settings, tmp_path, STEPS)
+            (result,) = act_and_die(site.plan(site.action()), settings, tmp_path, STEPS)
         assert result.status == "verified", result.detail
         assert prober.refused == []
         assert len(prober.looks) > 50
@@ -63,7 +63,7 @@ def test_killed_in_a_rollback(tmp_path: Path) -> None:
     with Site(tmp_path, deaf=True).served() as site:
         settings = site.settings(executor={"verify_timeout_s": 0.5})
         with Prober(site.endpoint, site.roots) as prober:
-            (result,) = act_and_die(plan_of(site.action()), settings, tmp_path, ["verify", "rollback"])
+            (result,) = act_and_die(site.plan(site.action()), settings, tmp_path, ["verify", "rollback"])
         assert result.status == "rolled_back", result.detail
         assert prober.refused == []
         assert set(prober.looks) == {site.before}
@@ -76,7 +76,7 @@ def test_killed_while_an_acme_server_issues(tmp_path: Path) -> None:
         both.write_bytes(site.roots.read_bytes() + server.trust_file.read_bytes())
         settings = site.settings(issuers={"acme": server.section(trust_file=both)})
         with Prober(site.endpoint, both) as prober:
-            plan = plan_of(site.action(issuer="acme"))
+            plan = site.plan(site.action(issuer="acme"))
             (result,) = act_and_die(plan, settings, tmp_path, ["order", "issue", "install"])
         assert result.status == "verified", result.detail
         assert prober.refused == []
@@ -86,7 +86,7 @@ def test_killed_while_an_acme_server_issues(tmp_path: Path) -> None:
 def test_what_was_begun_under_an_old_plan_is_finished_under_a_new_one(tmp_path: Path) -> None:
     with Site(tmp_path).served() as site:
         settings = site.settings()
-        old, new = plan_of(site.action()), plan_of(site.action(kind="escalate"))
+        old, new = site.plan(site.action()), site.plan(site.action(kind="escalate"))
         (result,) = act_and_die(old, settings, tmp_path, ["verify"], last=new)
         assert result.status == "for_people"
         with History(settings.store_path) as history:

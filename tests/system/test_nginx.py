@@ -11,7 +11,7 @@ from certforecast.execution import ActionResult, Executor
 from certforecast.execution.staging import new_key
 from certforecast.history import History
 from certforecast.planning.plan import Endpoint
-from tests.system.site import Prober, Site, plan_of
+from tests.system.site import Prober, Site
 
 pytestmark = pytest.mark.system
 
@@ -51,7 +51,7 @@ class NginxSite(Site):
         }
         settings = self.settings(installers={"nginx": section})
         action = self.action(installer="nginx")
-        (result,) = Executor(settings, history).run(plan_of(action), execute=True)
+        (result,) = Executor(settings, history).run(site.plan(action), execute=True)
         return result
 
 

@@ -1,0 +1,150 @@
+"""What the executor's processes tell one another in its database: that all is to stop, what is recorded."""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any, Final
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict
+from sqlalchemy import Column, Engine, MetaData, String, Table, create_engine, event, inspect, select
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+
+from certforecast.errors import ExecutionError
+from certforecast.settings import Settings
+
+__all__ = ["Control", "Stop", "control", "database_url"]
+
+#: A stop is heeded within this time.
+_LOOK_EVERY_S: Final = 0.25
+
+_NOTES: Final = Table(
+    "certforecast_notes",
+    MetaData(),
+    Column("name", String, primary_key=True),
+    Column("value", String, nullable=False),
+)
+
+
+class Stop(BaseModel):
+    """Everything was stopped: by whom, when, and why."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    by: str
+    at: AwareDatetime
+    reason: str = ""
+
+    def __str__(self) -> str:
+        because = f" ({self.reason})" if self.reason else ""
+        return f"everything was stopped by {self.by} at {self.at:%Y-%m-%d %H:%M} UTC{because}"
+
+
+class Control:
+    """Notes that all processes share. Made by :func:`control`."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def stop(self, by: str, at: datetime, reason: str = "") -> None:
+        """Stop everything: no process begins anything any more, until `resume`."""
+        self.write("stop", Stop(by=by, at=at, reason=reason).model_dump(mode="json"))
+
+    def resume(self) -> None:
+        """Let everything go on."""
+        self.write("stop", None)
+
+    def stopped(self) -> Stop | None:
+        """Say whether everything is to stand still."""
+        told = self.read("stop")
+        return None if told is None else Stop.model_validate(told)
+
+    def read(self, name: str) -> Any:
+        """Give a note; None if there is none."""
+        with self._explained(), self._engine.connect() as connection:
+            found = connection.execute(select(_NOTES.c.value).where(_NOTES.c.name == name)).scalar()
+        return None if found is None else json.loads(found)
+
+    def write(self, name: str, value: Any) -> None:
+        """Put a note in the place of the one of that name."""
+        text = json.dumps(value)
+        with self._explained(), self._engine.begin() as connection:
+            changed = connection.execute(_NOTES.update().where(_NOTES.c.name == name).values(value=text))
+            if changed.rowcount:
+                return
+            with connection.begin_nested():
+                connection.execute(_NOTES.insert().values(name=name, value=text))
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except SQLAlchemyError as error:
+            raise ExecutionError(f"the executor's database does not answer: {error}") from error
+
+
+class Watch(threading.Thread):
+    """Looks again and again whether everything is to stand still."""
+
+    def __init__(self, notes: Control) -> None:
+        super().__init__(name="certforecast-stop", daemon=True)
+        self._notes = notes
+        self._ended = threading.Event()
+        self.stop: Stop | None = notes.stopped()
+
+    def run(self) -> None:
+        """Look until told to end; a database that does not answer changes nothing."""
+        while not self._ended.wait(_LOOK_EVERY_S):
+            try:
+                self.stop = self._notes.stopped()
+            except ExecutionError:
+                continue
+
+    def end(self) -> None:
+        """Look no longer."""
+        self._ended.set()
+
+
+def database_url(settings: Settings) -> str:
+    """Give the address of the executor's database, as SQLAlchemy writes it."""
+    url = settings.database_url
+    if url is None:
+        return f"sqlite:///{settings.home.resolve()}/executor.sqlite"
+    scheme, _, rest = url.partition("://")
+    return f"postgresql+psycopg://{rest}" if scheme in ("postgres", "postgresql") else url
+
+
+@contextmanager
+def control(settings: Settings) -> Iterator[Control]:
+    """Open the notes in the executor's database.
+
+    Raises
+    ------
+    ExecutionError
+        If it does not answer.
+    """
+    settings.home.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(database_url(settings), pool_pre_ping=True)
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _as_several_want_it)
+    try:
+        try:
+            if not inspect(engine).has_table(_NOTES.name):
+                _NOTES.create(engine, checkfirst=True)
+        except IntegrityError:
+            pass  # another process was first
+        except SQLAlchemyError as error:
+            raise ExecutionError(
+                f"the executor's database does not answer: {error}; look at database_url in the settings"
+            ) from error
+        yield Control(engine)
+    finally:
+        engine.dispose()
+
+
+def _as_several_want_it(connection: Any, _: Any) -> None:
+    # Readers beside a writer; every commit outlasts a power cut.
+    connection.execute("PRAGMA busy_timeout=30000")
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")

@@ -1,0 +1,95 @@
+"""Recording what was done: from the executor's database into the history store.
+
+All that is recorded was checkpointed before, with its times, so that it may be read again: a record written
+twice is the same record, and one that could not be written comes the next time.
+"""
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from certforecast.errors import CertForecastError
+from certforecast.execution.record import rows
+from certforecast.history.sources import Batch
+from certforecast.planning.plan import Action
+
+if TYPE_CHECKING:
+    from certforecast.execution.durable import Durable
+    from certforecast.history.store import History
+
+__all__ = ["Harvest"]
+
+_NOTE: Final = "recorded until"
+#: Clocks of processes differ a little; what ended so long before the mark is looked at again.
+_OVERLAP: Final = timedelta(minutes=10)
+
+
+class Harvest:
+    """Records the runs that ended and are not recorded yet.
+
+    Parameters
+    ----------
+    runs : Durable
+        Where they are.
+    history : History, optional
+        Where they go; without it nothing is recorded.
+    actor : str
+        Who the events say did it.
+    """
+
+    def __init__(self, runs: "Durable", history: "History | None", actor: str) -> None:
+        self._runs = runs
+        self._history = history
+        self._actor = actor
+        self._recorded: set[str] = set()
+
+    def gather(self) -> None:
+        """Record what is not recorded yet.
+
+        Raises
+        ------
+        StoreError
+            If the store cannot be written; nothing is lost by that.
+        """
+        if self._history is None:
+            return
+        mark = self._runs.notes.read(_NOTE)
+        since = datetime.fromisoformat(mark) if mark else datetime.fromtimestamp(0, UTC)
+        batch, taken = Batch(), set[str]()
+        for run in self._runs.ended_since(since - _OVERLAP if mark else since):
+            if run.run_id in self._recorded or run.result is None:
+                continue
+            try:
+                action = Action.model_validate(run.ticket.get("action"))
+            except ValueError:  # of a version that is not understood here
+                continue
+            _extend(batch, rows(action, _latest(self._runs.steps(run.run_id)), self._actor))
+            taken.add(run.run_id)
+            since = max(since, _moment(run.result.get("ended_at")) or since)
+        if taken:
+            self._history.append(batch, source="executor")
+            self._recorded |= taken
+            self._runs.notes.write(_NOTE, since.isoformat())
+
+    def complaint(self) -> str | None:
+        """Record what is not recorded yet, and say why that could not be done, if so."""
+        try:
+            self.gather()
+        except CertForecastError as error:
+            return str(error)
+        return None
+
+
+def _latest(steps: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Give the steps of the last round by their plain names."""
+    last = max((name.partition("#")[2] for name in steps), default="")
+    return {name.partition("#")[0]: done for name, done in steps.items() if name.partition("#")[2] == last}
+
+
+def _moment(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
+
+
+def _extend(batch: Batch, more: Batch) -> None:
+    batch.certificates.extend(more.certificates)
+    batch.observations.extend(more.observations)
+    batch.events.extend(more.events)

@@ -1,0 +1,178 @@
+"""Leases: which processes live. Each holds a lock in PostgreSQL that frees itself with its connection."""
+
+import logging
+import os
+import secrets
+import socket
+import threading
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
+
+from certforecast.errors import ExecutionError
+from certforecast.execution.control import database_url
+from certforecast.settings import Settings
+
+__all__ = ["Lease", "lease"]
+
+_LOG = logging.getLogger(__name__)
+
+#: The first half of the key of every lock: processes that work, and the one that leads.
+_WORKS: Final = 0x6365_7274
+_LEADS: Final = 0x6365_7275
+_EVERY_S: Final = 1.0
+#: A dead network is noticed within some ten seconds, on both sides.
+_ALIVE: Final = {
+    "keepalives": "1",
+    "keepalives_idle": "5",
+    "keepalives_interval": "2",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "10000",
+    "connect_timeout": "5",
+    "options": "-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3",
+}
+
+
+class Lease:
+    """A sign of life. Made by :func:`lease`."""
+
+    def __init__(self, engine: Engine, *, leads: bool) -> None:
+        self.name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+        self._engine = engine
+        self._leads = leads
+        self._guard = threading.Lock()
+        self._ended = threading.Event()
+        self._connection = self._taken()
+        self._thread = threading.Thread(target=self._hold, name="certforecast-lease", daemon=True)
+
+    def take_over(self) -> int:
+        """Have what dead processes left unfinished carried out by whoever is free, and count it."""
+        from dbos import DBOS
+
+        names = {
+            run.executor_id
+            for run in DBOS.list_workflows(status="PENDING", load_input=False, load_output=False)
+            if run.executor_id not in (None, self.name)
+        }
+        taken = 0
+        for name in sorted(names):
+            if self._try(_WORKS, name):
+                try:
+                    # DBOS' own recovery, which re-enqueues only what still belongs to that process.
+                    taken += len(DBOS._recover_pending_workflows([name]))
+                finally:
+                    self._ask("SELECT pg_advisory_unlock(:a, :b)", _WORKS, name)
+        return taken
+
+    def count(self) -> int:
+        """Count the processes that live."""
+        query = (
+            "SELECT count(DISTINCT objid) FROM pg_locks WHERE locktype = 'advisory' AND classid = :a"
+            " AND granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        )
+        found = self._ask(query, _WORKS, "")
+        return found if isinstance(found, int) and found > 0 else 1
+
+    def start(self) -> None:
+        """Begin to watch over the lease."""
+        self._thread.start()
+
+    def end(self) -> None:
+        """Give the lease up."""
+        self._ended.set()
+        if self._thread.is_alive():
+            self._thread.join(5)
+        with self._guard:
+            self._connection.close()
+
+    def _try(self, kind: int, name: str) -> bool:
+        return bool(self._ask("SELECT pg_try_advisory_lock(:a, :b)", kind, name))
+
+    def _ask(self, query: str, kind: int, name: str) -> object:
+        with self._guard:
+            return _asked(self._connection, query, kind, name)
+
+    def _taken(self) -> Connection:
+        """Connect, and take the lease.
+
+        Raises
+        ------
+        ExecutionError
+            If another process leads.
+        """
+        connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        try:
+            lock = "SELECT pg_try_advisory_lock(:a, :b)"
+            if self._leads and not _asked(connection, lock, _LEADS, ""):
+                raise ExecutionError(
+                    "another process is carrying out a plan with this database: wait for it to end, or help "
+                    "it with 'certforecast worker'"
+                )
+            _asked(connection, lock, _WORKS, self.name)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _hold(self) -> None:
+        """Keep the connection; after a break take the lease anew.
+
+        In the meantime another process may have taken over what is under way here. Both then end it: every
+        step may be done twice, and the database takes one result.
+        """
+        while not self._ended.wait(_EVERY_S):
+            try:
+                self._ask("SELECT CAST(:a AS bigint), CAST(:b AS bigint)", 0, "")
+            except SQLAlchemyError:
+                _LOG.warning("the executor's database is gone: trying again until it answers")
+                self._take_again()
+
+    def _take_again(self) -> None:
+        while not self._ended.wait(_EVERY_S):
+            try:
+                connection = self._taken()
+            except (SQLAlchemyError, ExecutionError):
+                continue
+            with self._guard:
+                self._connection.invalidate()
+                self._connection.close()
+                self._connection = connection
+            return
+
+
+@contextmanager
+def lease(settings: Settings, *, leads: bool) -> Iterator[Lease]:
+    """Hold a lease for the time of the block.
+
+    Raises
+    ------
+    ExecutionError
+        If another process leads, or the database is no PostgreSQL, or does not answer.
+    """
+    url = database_url(settings)
+    if not url.startswith("postgresql"):
+        raise ExecutionError(f"database_url must name a PostgreSQL database, not {url.partition(':')[0]}")
+    engine = create_engine(url, poolclass=NullPool, connect_args=dict(_ALIVE))
+    try:
+        held = Lease(engine, leads=leads)
+    except SQLAlchemyError as error:
+        raise ExecutionError(
+            f"the executor's database does not answer: {error}; look at database_url in the settings"
+        ) from error
+    try:
+        held.start()
+        yield held
+    finally:
+        held.end()
+        engine.dispose()
+
+
+def _asked(connection: Connection, query: str, kind: int, name: str) -> object:
+    # The key is two signed numbers of 32 bits.
+    key = zlib.crc32(name.encode()) - (1 << 31)
+    return connection.execute(text(query), {"a": kind, "b": key}).scalar()

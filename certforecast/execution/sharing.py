@@ -1,0 +1,46 @@
+"""Work that many want done at the same time, done once for all of them: a server's test, its reload."""
+
+import threading
+from collections import defaultdict
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Generic, TypeVar
+
+__all__ = ["Sharing"]
+
+T = TypeVar("T")
+
+
+class Sharing(Generic[T]):
+    """Runs a job for all who asked before it began. Whoever asks while it runs gets the next run."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._turns: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+        self._next: dict[str, Future[T]] = {}
+
+    def share(self, key: str, job: Callable[[], T]) -> T:
+        """Have a job done, or share what came of it; what it raises, all get.
+
+        Parameters
+        ----------
+        key : str
+            Jobs of the same key do the same.
+        job : callable
+            Begins after this call.
+        """
+        with self._guard:
+            asked = self._next.get(key)
+            if asked is None:
+                mine = self._next[key] = Future[T]()
+                turn = self._turns[key]
+        if asked is not None:
+            return asked.result()
+        with turn:
+            with self._guard:
+                del self._next[key]
+            try:
+                mine.set_result(job())
+            except BaseException as error:
+                mine.set_exception(error)
+        return mine.result()

@@ -1,0 +1,116 @@
+"""What the executor is doing: looked up in its database, without taking part."""
+
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict
+
+from certforecast.errors import ExecutionError
+from certforecast.execution.control import Stop, control, database_url
+from certforecast.execution.durable import NAME
+from certforecast.settings import Settings
+
+__all__ = ["ExecutorStatus", "RunStatus", "executor_status"]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class RunStatus(_Model):
+    """One action, as it stands."""
+
+    name: str
+    kind: str
+    status: str
+    rank: int
+    step: str | None = None
+    since: AwareDatetime | None = None
+    process: str | None = None
+    detail: str = ""
+
+
+class ExecutorStatus(_Model):
+    """All actions under way, waiting, and ended lately."""
+
+    at: AwareDatetime
+    stopped: Stop | None
+    counts: dict[str, int]
+    runs: tuple[RunStatus, ...]
+
+
+def executor_status(
+    settings: Settings, now: datetime, lately: timedelta = timedelta(hours=1)
+) -> ExecutorStatus:
+    """Look what the executor is doing.
+
+    Parameters
+    ----------
+    settings : Settings
+        Say where its database is.
+    now : datetime
+        The present.
+    lately : timedelta
+        Actions that ended before that are left out.
+
+    Raises
+    ------
+    ExecutionError
+        If the database does not answer.
+    """
+    if settings.database_url is None and not (settings.home / "executor.sqlite").exists():
+        return ExecutorStatus(at=now, stopped=None, counts={}, runs=())
+    from dbos import DBOSClient
+    from sqlalchemy.exc import SQLAlchemyError
+
+    with control(settings) as notes:
+        stop = notes.stopped()
+    try:
+        client = DBOSClient(system_database_url=database_url(settings))
+        try:
+            active = client.list_workflows(name=NAME, status=["PENDING", "ENQUEUED"], load_output=False)
+            ended = client.list_workflows(name=NAME, completed_after=(now - lately).isoformat())
+            steps = {
+                run.workflow_id: _last_step(client, run.workflow_id)
+                for run in active
+                if run.status == "PENDING"
+            }
+        finally:
+            client.destroy()
+    except SQLAlchemyError as error:
+        raise ExecutionError(f"the executor's database does not answer: {error}") from error
+    ended = [run for run in ended if run.status not in ("PENDING", "ENQUEUED")]
+    runs = [_status(run, steps.get(run.workflow_id)) for run in (*active, *ended)]
+    return ExecutorStatus(
+        at=now, stopped=stop, counts=dict(Counter(run.status for run in runs)), runs=tuple(runs)
+    )
+
+
+def _last_step(client: Any, run_id: str) -> str | None:
+    done = client.list_workflow_steps(run_id)
+    return str(done[-1]["function_name"]) if done else None
+
+
+def _status(run: Any, step: str | None) -> RunStatus:
+    ticket = ((run.input or {}).get("args") or [{}])[0]
+    action = ticket.get("action") or {}
+    output = run.output or {}
+    if run.status == "PENDING":
+        status, detail = "under way", f"{step} is done" if step else "it begins"
+    elif run.status == "ENQUEUED":
+        status, detail = "queued", ""
+    else:
+        status = str(output.get("status", "failed"))
+        detail = str(output.get("detail") or run.error or run.status.lower())
+    moment = run.updated_at or run.created_at
+    return RunStatus(
+        name=str(action.get("name", run.workflow_id)),
+        kind=str(action.get("kind", "")),
+        status=status,
+        rank=int(run.priority or 0),
+        step=step,
+        since=datetime.fromtimestamp(moment / 1000, UTC) if moment else None,
+        process=run.executor_id if run.status == "PENDING" else None,
+        detail=detail,
+    )

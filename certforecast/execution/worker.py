@@ -1,0 +1,47 @@
+"""A worker: carries out what another process's plan has begun, on the same PostgreSQL database."""
+
+import threading
+from typing import Final
+
+from certforecast.clock import Clock, system_clock
+from certforecast.execution.durable import durable
+from certforecast.execution.executor import Executor, OnStep
+from certforecast.settings import Settings
+
+__all__ = ["work"]
+
+_TAKE_OVER_EVERY_S: Final = 2.0
+
+
+def work(
+    settings: Settings,
+    ended: threading.Event,
+    *,
+    on_step: OnStep | None = None,
+    clock: Clock = system_clock,
+) -> None:
+    """Carry out actions until told to end; what is then in the middle of a change is still ended.
+
+    A worker needs what its actions need: the settings, the servers' files or a way to them, and the key
+    ``signing.pub`` of the machine that plans.
+
+    Parameters
+    ----------
+    settings : Settings
+        Its `database_url` names a PostgreSQL database.
+    ended : threading.Event
+        Set by whoever wants it to end.
+    on_step : callable, optional
+        Told when a step begins.
+    clock : callable
+        Gives the present.
+
+    Raises
+    ------
+    ExecutionError
+        If the database is no PostgreSQL or does not answer.
+    """
+    executor = Executor(settings, clock=clock)
+    with durable(settings, executor.body(on_step), leads=False) as runs:
+        while not ended.wait(_TAKE_OVER_EVERY_S):
+            runs.take_over()
