@@ -2,17 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from certforecast.clock import Clock
 from certforecast.errors import ExecutionError, InstallationError, VerificationError
 from certforecast.execution.installers import Installer, make_installer
 from certforecast.execution.issuers import Issuer, open_issuer
+from certforecast.execution.sharing import Sharing
 from certforecast.execution.verification import Served, handshake
 from certforecast.planning.plan import Action, Endpoint
 from certforecast.settings import Settings
 
 __all__ = ["Ready", "open_installers", "preflight"]
+
+_FRESH_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +38,19 @@ class Ready:
     present: bool
 
 
-def preflight(action: Action, settings: Settings, clock: Clock) -> Ready:
+def preflight(action: Action, settings: Settings, clock: Clock, tests: Sharing[None] | None = None) -> Ready:
     """Refuse an action that cannot end well.
+
+    Parameters
+    ----------
+    action : Action
+        For the executor.
+    settings : Settings
+        Its issuer and its installers.
+    clock : callable
+        Gives the present.
+    tests : Sharing, optional
+        Tests of servers that many actions share.
 
     Raises
     ------
@@ -48,8 +62,11 @@ def preflight(action: Action, settings: Settings, clock: Clock) -> Ready:
         raise ExecutionError(f"{action.name} has no names to order a certificate for", code="config")
     issuer = open_issuer(action.issuer, settings, clock)
     installers = open_installers(action, settings)
+    tests = tests or Sharing()
     for installer in installers:
-        installer.precheck()
+        installer.check_files()
+        # A test takes seconds where a server has many sites; what breaks since, the test after the swap sees.
+        tests.share(installer.server, installer.precheck, fresh_s=_FRESH_S)
     served = [handshake(endpoint, roots=issuer.roots) for endpoint in action.endpoints]
     for endpoint, seen in zip(action.endpoints, served, strict=True):
         if seen.fingerprint is None:

@@ -1,10 +1,11 @@
 """Work that many want done at the same time, done once for all of them: a server's test, its reload."""
 
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 __all__ = ["Sharing"]
 
@@ -18,8 +19,9 @@ class Sharing(Generic[T]):
         self._guard = threading.Lock()
         self._turns: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._next: dict[str, Future[T]] = {}
+        self._last: dict[str, tuple[float, T]] = {}
 
-    def share(self, key: str, job: Callable[[], T]) -> T:
+    def share(self, key: str, job: Callable[[], T], *, fresh_s: float = 0.0) -> T:
         """Have a job done, or share what came of it; what it raises, all get.
 
         Parameters
@@ -27,9 +29,14 @@ class Sharing(Generic[T]):
         key : str
             Jobs of the same key do the same.
         job : callable
-            Begins after this call.
+            Begins after this call ...
+        fresh_s : float
+            ... unless one that went well began so many seconds ago at most: that will do, too.
         """
         with self._guard:
+            began, result = self._last.get(key, (-fresh_s, None))
+            if key in self._last and time.monotonic() - began < fresh_s:
+                return cast(T, result)
             asked = self._next.get(key)
             if asked is None:
                 mine = self._next[key] = Future[T]()
@@ -39,8 +46,10 @@ class Sharing(Generic[T]):
         with turn:
             with self._guard:
                 del self._next[key]
+            began = time.monotonic()
             try:
                 mine.set_result(job())
+                self._last[key] = began, mine.result()
             except BaseException as error:
                 mine.set_exception(error)
         return mine.result()

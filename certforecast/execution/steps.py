@@ -47,7 +47,8 @@ class Steps:
         self.clock = clock
         self._issuers: dict[str, Issuer] = {}
         self._guard = threading.Lock()
-        self._tests, self._reloads = Sharing[None](), Sharing[str | None]()
+        self._prechecks, self._tests = Sharing[None](), Sharing[None]()
+        self._reloads = Sharing[str | None]()
 
     def order(self, action: Action, done: Done) -> dict[str, Any]:
         """Try what can be tried without a change; make the key; place the order.
@@ -55,7 +56,7 @@ class Steps:
         What is issued and in place already needs no order: then `present` is its fingerprint.
         """
         del done
-        ready = preflight(action, self.settings, self.clock)
+        ready = preflight(action, self.settings, self.clock, self._prechecks)
         served = [seen.fingerprint for seen in ready.served]
         if ready.present:
             return {"served": served, "present": action.successor}
