@@ -13,6 +13,9 @@ from datetime import datetime
 from functools import cache
 from typing import Any, Final
 
+from sqlalchemy.exc import InterfaceError, OperationalError
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_random_exponential
+
 from certforecast.errors import ExecutionError
 from certforecast.execution.control import Control, control, database_url
 from certforecast.execution.gate import Gate
@@ -30,6 +33,14 @@ _POLL_S: Final = 0.05
 _LEAVING_S: Final = 120
 #: Of one action. Whoever starts the executor again and again after a crash should not run into it.
 _RECOVERIES: Final = 1000
+
+#: A database that is started again is waited for; what is under way in the meantime goes on.
+_patient = retry(
+    retry=retry_if_exception_type((OperationalError, InterfaceError)),
+    wait=wait_random_exponential(multiplier=0.2, max=5.0),
+    stop=stop_after_delay(600),
+    reraise=True,
+)
 
 #: A ticket, and a way to checkpoint a step, to the result as JSON.
 Body = Callable[[dict[str, Any], Callable[..., dict[str, Any]]], dict[str, Any]]
@@ -66,22 +77,25 @@ class Durable:
         self.notes = notes
         self.gate = gate
         self._lease = held
+        self._queues: dict[Rate, Any] = {}
 
+    @_patient
     def enqueue(
         self, run_id: str, ticket: dict[str, Any], rate: Rate, *, priority: int, workers: int
     ) -> None:
         """Have an action carried out, unless it was begun under this id before."""
         from dbos import DBOS, SetEnqueueOptions, SetWorkflowID
 
-        queue = DBOS.register_queue(
-            f"certforecast-{rate.account}",
-            worker_concurrency=workers,
-            limiter=None if rate.limit is None else {"limit": rate.limit, "period": rate.period_s},
-            polling_interval_sec=_POLL_S,
-            on_conflict="always_update",
-        )
+        if rate not in self._queues:
+            self._queues[rate] = DBOS.register_queue(
+                f"certforecast-{rate.account}",
+                worker_concurrency=workers,
+                limiter=None if rate.limit is None else {"limit": rate.limit, "period": rate.period_s},
+                polling_interval_sec=_POLL_S,
+                on_conflict="always_update",
+            )
         with SetWorkflowID(run_id), SetEnqueueOptions(priority=priority):
-            queue.enqueue(_workflow(), ticket)
+            self._queues[rate].enqueue(_workflow(), ticket)
 
     def known(self, run_ids: Collection[str]) -> set[str]:
         """Say which runs were begun, whatever came of them."""
@@ -94,6 +108,7 @@ class Durable:
         over = [run for run in self._list(list(run_ids), load_input=True, load_output=True) if _over(run)]
         return [_ended(run) for run in over]
 
+    @_patient
     def ended_since(self, since: datetime) -> list[Ended]:
         """Give all runs that came to an end lately, the earliest first."""
         from dbos import DBOS
@@ -104,6 +119,7 @@ class Durable:
         runs.sort(key=lambda run: run.completed_at or 0)
         return [_ended(run) for run in runs if _over(run)]
 
+    @_patient
     def unfinished(self) -> list[str]:
         """Give the runs that were begun and did not end."""
         from dbos import DBOS
@@ -113,6 +129,7 @@ class Durable:
         )
         return [run.workflow_id for run in runs]
 
+    @_patient
     def steps(self, run_id: str) -> dict[str, dict[str, Any]]:
         """Give what the steps of a run gave, by their names."""
         from dbos import DBOS
@@ -131,6 +148,7 @@ class Durable:
         """Count the processes that carry out actions now, this one included."""
         return 1 if self._lease is None else self._lease.count()
 
+    @_patient
     def _list(self, run_ids: list[str], *, load_input: bool = False, load_output: bool = False) -> list[Any]:
         from dbos import DBOS
 

@@ -52,6 +52,12 @@ class Lease:
 
     def take_over(self) -> int:
         """Have what dead processes left unfinished carried out by whoever is free, and count it."""
+        try:
+            return self._take_over()
+        except SQLAlchemyError:  # the lease is being taken anew
+            return 0
+
+    def _take_over(self) -> int:
         from dbos import DBOS
 
         names = {
@@ -75,7 +81,10 @@ class Lease:
             "SELECT count(DISTINCT objid) FROM pg_locks WHERE locktype = 'advisory' AND classid = :a"
             " AND granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
         )
-        found = self._ask(query, _WORKS, "")
+        try:
+            found = self._ask(query, _WORKS, "")
+        except SQLAlchemyError:  # it is being taken anew
+            return 1
         return found if isinstance(found, int) and found > 0 else 1
 
     def start(self) -> None:

@@ -79,7 +79,7 @@ class Site:
 
     def issued(self) -> int:
         """Count the certificates that the embedded issuer ever signed."""
-        return len(list((self.home / "ca" / "issued").iterdir()))
+        return len(list((self.home / "ca" / "issued").glob("[!.]*.pem")))
 
     def settings(self, **sections: Any) -> Settings:
         issuers = {"ca": {"kind": "embedded", "directory": self.home / "ca"}}
