@@ -1,7 +1,6 @@
 """Debian's BIND on a free port of loopback, with zones that take signed updates."""
 
 import base64
-import os
 import secrets
 import shutil
 import socket
@@ -10,7 +9,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
+import dns.exception
 import dns.message
+import dns.opcode
 import dns.query
 import dns.rdatatype
 
@@ -54,10 +55,11 @@ class Named:
             for record in rrset
         )
 
-    @property
-    def log(self) -> str:
-        """What it wrote."""
-        return (self.home / "named.log").read_text()
+    def tell(self, zone: str) -> None:
+        """Tell a secondary that its primary has changed (NOTIFY, RFC 1996)."""
+        notice = dns.message.make_query(zone, "SOA")
+        notice.set_opcode(dns.opcode.NOTIFY)
+        dns.query.udp(notice, "127.0.0.1", timeout=5, port=self.port)
 
 
 @contextmanager
@@ -67,7 +69,7 @@ def named(
     *,
     secret: str | None = None,
     policy: str = "zonesub TXT",
-    notify: Sequence[Named] = (),
+    closed: Sequence[str] = (),
     primary: Named | None = None,
 ) -> Iterator[Named]:
     """Run named for the time of the block.
@@ -78,10 +80,10 @@ def named(
         Records of each zone, as in its file, beside those every zone has.
     policy : str
         What the key may change.
-    notify : sequence of Named
-        Secondaries that are told of changes.
+    closed : sequence of str
+        Zones that nobody may change.
     primary : Named, optional
-        Where the zones are fetched from; then this is a secondary.
+        Where the zones are fetched from; then this is a secondary, and asks again when it is told to.
     """
     home.mkdir(parents=True)
     with closing(socket.create_server(("127.0.0.1", 0))) as free:
@@ -89,20 +91,21 @@ def named(
     server = Named(home, port, secret or base64.b64encode(secrets.token_bytes(32)).decode())
     server.key_file.write_text(server.secret)
     server.key_file.chmod(0o600)
-    told = "".join(f"127.0.0.1 port {other.port}; " for other in notify)
     parts = [
         f'key "{KEY_NAME}" {{ algorithm hmac-sha256; secret "{server.secret}"; }};',
-        f'options {{ directory "{home}"; pid-file "{home}/named.pid"; listen-on port {port} {{ 127.0.0.1; }};',
-        "  listen-on-v6 { none; }; recursion no; dnssec-validation no; notify-delay 0;",
-        f'  session-keyfile "{home}/session.key"; minimal-responses yes; also-notify {{ {told} }}; notify explicit;',
+        f'options {{ directory "{home}"; pid-file "{home}/named.pid"; session-keyfile "{home}/session.key";',
+        f"  listen-on port {port} {{ 127.0.0.1; }}; listen-on-v6 {{ none; }}; recursion no;",
+        "  dnssec-validation no; minimal-responses yes; notify no; allow-transfer { any; };",
         "}; controls {};",
     ]
     for zone, records in zones.items():
         if primary is not None:
-            source = f"type secondary; primaries port {primary.port} {{ 127.0.0.1; }}; masterfile-format text;"
+            source = f"type secondary; primaries port {primary.port} {{ 127.0.0.1; }};"
         else:
             (home / f"{zone}.zone").write_text(_TOP.format(zone=zone) + records)
-            source = f"type primary; allow-transfer {{ any; }}; update-policy {{ grant {KEY_NAME} {policy}; }};"
+            source = f"type primary; update-policy {{ grant {KEY_NAME} {policy}; }};"
+        if zone in closed:
+            source = "type primary;"
         parts.append(f'zone "{zone}" {{ {source} file "{zone}.zone"; }};')
     (home / "named.conf").write_text("\n".join(parts) + "\n")
     program = shutil.which("named") or shutil.which("named", path="/usr/sbin:/usr/local/sbin")
@@ -110,7 +113,7 @@ def named(
     with ExitStack() as stack:
         log = stack.enter_context((home / "named.log").open("ab"))
         command = [program, "-g", "-n", "1", "-c", str(home / "named.conf")]
-        process = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | {"KRB5_KTNAME": "/dev/null"})
+        process = subprocess.Popen(command, stdout=log, stderr=log)
         stack.callback(_end, process)
         wait_for(lambda: _serves(server, next(iter(zones))), process)
         yield server
@@ -118,7 +121,9 @@ def named(
 
 def _serves(server: Named, zone: str) -> bool:
     try:
-        answer = dns.query.udp(dns.message.make_query(zone, "SOA"), "127.0.0.1", timeout=0.5, port=server.port)
+        answer = dns.query.udp(
+            dns.message.make_query(zone, "SOA"), "127.0.0.1", timeout=0.5, port=server.port
+        )
     except (dns.exception.DNSException, OSError):
         return False
     return bool(answer.answer)

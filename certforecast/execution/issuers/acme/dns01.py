@@ -14,7 +14,7 @@ from certforecast.execution.issuers.acme.dns.provider import Provider, Record, o
 from certforecast.execution.issuers.acme.dns.servers import read_address
 from certforecast.execution.issuers.acme.dns.settings import ProviderSection
 
-__all__ = ["Dns01Solver", "publish"]
+__all__ = ["Dns01Solver"]
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -26,12 +26,15 @@ class Dns01Solver:
     ----------
     settings : ProviderSection
         The section ``[issuers.NAME.dns]``.
+    strict : bool
+        Whether a record that cannot be removed is an error. Else it is logged: it does no harm.
     """
 
     kind = "dns-01"
 
-    def __init__(self, settings: ProviderSection) -> None:
+    def __init__(self, settings: ProviderSection, *, strict: bool = False) -> None:
         self._settings = settings
+        self._strict = strict
 
     @contextmanager
     def show(self, answers: Sequence[Answer]) -> Iterator[None]:
@@ -45,10 +48,14 @@ class Dns01Solver:
         if not answers:
             yield
             return
-        lookup = Lookup(self._settings.resolver)
-        with publish(
-            self._settings, lookup, [self._record(answers, at, lookup) for at in range(len(answers))]
-        ):
+        lookup, provider = Lookup(self._settings.resolver), open_provider(self._settings)
+        records = [self._record(answers, place, lookup) for place in range(len(answers))]
+        with ExitStack() as stack:
+            for record in records:
+                # First, as a call that failed may have written it all the same.
+                stack.enter_context(self._removed(provider, record))
+                provider.add(record)
+            self._await(provider, lookup, records)
             yield
 
     def _record(self, answers: Sequence[Answer], place: int, lookup: Lookup) -> Record:
@@ -65,57 +72,30 @@ class Dns01Solver:
             remaining=len(answers) - place - 1,
         )
 
-
-@contextmanager
-def publish(
-    settings: ProviderSection, lookup: Lookup, records: Sequence[Record], *, strict: bool = False
-) -> Iterator[None]:
-    """Write records, wait until they are shown, and remove them after the block, whatever became of it.
-
-    Parameters
-    ----------
-    strict : bool
-        Whether a record that cannot be removed is an error. Else it is logged: it does no harm.
-
-    Raises
-    ------
-    ChallengeError
-        If a record cannot be written, or is not shown in time.
-    """
-    provider = open_provider(settings)
-    with ExitStack() as stack:
+    def _await(self, provider: Provider, lookup: Lookup, records: Sequence[Record]) -> None:
+        settings = self._settings
+        if not settings.propagation_timeout_s:
+            return
+        wanted: dict[str, set[str]] = {}
         for record in records:
-            # First, as a call that failed may have written it all the same.
-            stack.enter_context(_removed(provider, record, strict=strict))
-            provider.add(record)
-        _await(settings, provider, lookup, records)
-        yield
+            wanted.setdefault(record.target, set()).add(record.value)
+        everywhere = [read_address(text, "dns.nameservers") for text in settings.nameservers]
+        everywhere = everywhere or provider.servers
+        where = {target: everywhere or lookup.authoritative(target) for target in wanted}
+        await_shown(where, wanted, settings.propagation_timeout_s)
 
-
-def _await(settings: ProviderSection, provider: Provider, lookup: Lookup, records: Sequence[Record]) -> None:
-    if not settings.propagation_timeout_s:
-        return
-    wanted: dict[str, set[str]] = {}
-    for record in records:
-        wanted.setdefault(record.target, set()).add(record.value)
-    everywhere = [read_address(text, "dns.nameservers") for text in settings.nameservers] or provider.servers
-    for target, values in wanted.items():
-        servers = everywhere or lookup.authoritative(target)
-        await_shown(servers, {target: values}, settings.propagation_timeout_s)
-
-
-@contextmanager
-def _removed(provider: Provider, record: Record, *, strict: bool) -> Iterator[None]:
-    """Remove a record after the block; what went wrong in it is worth more than what does here."""
-    try:
-        yield
-    except BaseException:
-        _remove(provider, record)
-        raise
-    if strict:
-        provider.remove(record)
-    else:
-        _remove(provider, record)
+    @contextmanager
+    def _removed(self, provider: Provider, record: Record) -> Iterator[None]:
+        """Remove a record after the block; what went wrong in it is worth more than what does here."""
+        try:
+            yield
+        except BaseException:
+            _remove(provider, record)
+            raise
+        if self._strict:
+            provider.remove(record)
+        else:
+            _remove(provider, record)
 
 
 def _remove(provider: Provider, record: Record) -> None:

@@ -105,11 +105,15 @@ def zone_at(server: Server, name: str) -> dns.name.Name:
     return zone
 
 
-def await_shown(servers: Sequence[Server], records: Mapping[str, Collection[str]], timeout_s: float) -> None:
+def await_shown(
+    servers: Mapping[str, Sequence[Server]], records: Mapping[str, Collection[str]], timeout_s: float
+) -> None:
     """Wait until every server shows every record.
 
     Parameters
     ----------
+    servers : mapping
+        Those that must show the records of a name.
     records : mapping
         The texts that there must be, by name; others may be there too.
 
@@ -119,7 +123,7 @@ def await_shown(servers: Sequence[Server], records: Mapping[str, Collection[str]
         If one does not in time, saying which, and what it said.
     """
     deadline, pause = time.monotonic() + timeout_s, _FIRST_PAUSE_S
-    left = [(server, name) for server in servers for name in records]
+    left = [(server, name) for name in records for server in servers[name]]
     while True:
         seen = {(server, name): _missing(server, name, records[name]) for server, name in left}
         left = [pair for pair in left if seen[pair] is not None]
