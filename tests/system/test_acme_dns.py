@@ -8,13 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from acme import challenges
 from cryptography import x509
 
 from certforecast.errors import IssuanceError
 from certforecast.execution.issuers import ChallengeError
+from certforecast.execution.issuers.acme.answers import Answer
+from certforecast.execution.issuers.acme.dns01 import Dns01Solver
 from certforecast.execution.issuers.acme.issuer import AcmeIssuer
 from certforecast.execution.issuers.acme.settings import AcmeIssuerSettings
 from certforecast.execution.staging import Staging
+from tests.execution.issuers.parts import account_key
 from tests.execution.rehearsal.parts import candidate, only
 from tests.system.named import Named, named
 from tests.system.pebble import Pebble, pebble
@@ -213,6 +217,20 @@ def test_orders_side_by_side_do_not_disturb_each_other(server: Pebble, bind: Nam
         chains = list(pool.map(issue, requests))
     assert len(set(chains)) == 20
     assert bind.texts("_acme-challenge.many.site.test") == []
+
+
+def test_a_record_stays_until_the_last_order_that_needs_it_has_ended(bind: Named) -> None:
+    """Authorities give two orders the same pending authorization."""
+    section = AcmeIssuerSettings(
+        kind="acme", directory_url="https://a.test", account_key="k", challenge="dns-01", dns=bind.section()
+    ).dns
+    assert section is not None
+    answer = Answer("twice.site.test", challenges.DNS01(token=b"1" * 32), account_key())
+    with Dns01Solver(section).show([answer]):
+        with Dns01Solver(section).show([answer]):
+            pass
+        assert len(bind.texts("_acme-challenge.twice.site.test")) == 1
+    assert bind.texts("_acme-challenge.twice.site.test") == []
 
 
 def test_an_address_is_refused_before_it_is_ordered(server: Pebble, bind: Named, tmp_path: Path) -> None:
