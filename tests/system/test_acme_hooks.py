@@ -298,3 +298,35 @@ def test_acme_dns_is_sent_the_texts(server: Pebble, bind: Named, acme_dns: str, 
     assert "first.test.subdomain" in str(lacking)
     for error in (forbidden, unaliased, lacking):
         assert "not to be shown" not in str(error)
+
+
+def test_a_dns_plugin_of_certbot_writes_records(server: Pebble, bind: Named, tmp_path: Path) -> None:
+    credentials = tmp_path / "rfc2136.ini"
+
+    def table(secret: str, **options: Any) -> dict[str, Any]:
+        credentials.write_text(
+            f"dns_rfc2136_server = 127.0.0.1\ndns_rfc2136_port = {bind.port}\n"
+            f"dns_rfc2136_name = {KEY_NAME}\ndns_rfc2136_secret = {secret}\n"
+            "dns_rfc2136_algorithm = HMAC-SHA256\n"
+        )
+        credentials.chmod(0o600)
+        return {
+            "provider": "certbot-plugin",
+            "plugin": "dns-rfc2136",
+            "options": {"credentials": str(credentials), **options},
+            "resolver": bind.address,
+            "nameservers": [bind.address],
+        }
+
+    good = table(bind.secret)
+    assert issue(server, tmp_path, good, "plugin.site.test", "*.plugin.site.test", "first.test")
+    assert bind.texts("_acme-challenge.plugin.site.test") == bind.texts("1234.acme.test") == []
+    wrong = table("bm90IHRoaXMgc2VjcmV0IG9uZSwgYnV0IGFub3RoZXI=")
+    assert "signature we sent" in str(failure(server, tmp_path, wrong, "plugin.site.test"))
+    strange = str(failure(server, tmp_path, table(bind.secret, password="x"), "plugin.site.test"))
+    assert "no option 'password', but credentials, propagation_seconds" in strange
+    assert "file of credentials" in str(failure(server, tmp_path, {**good, "options": {}}, "a.site.test"))
+    absent = str(failure(server, tmp_path, {**good, "plugin": "dns-nobody"}, "plugin.site.test"))
+    assert "install certbot-dns-nobody" in absent
+    assert "dns-rfc2136" in absent
+    assert "no DNS plugin" in str(failure(server, tmp_path, {**good, "plugin": "webroot"}, "a.site.test"))

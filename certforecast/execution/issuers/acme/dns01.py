@@ -105,7 +105,7 @@ class Dns01Solver:
 
 
 class _Holders:
-    """Who of this process needs a record: two orders may wait for one authorization, and so for one record."""
+    """Who of this process needs a record: two orders may wait for one authorization, so for one record."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
