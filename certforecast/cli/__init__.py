@@ -20,6 +20,7 @@ def main() -> None:
         features,
         forecasting,
         history,
+        issuers,
         models,
         plan,
         rehearse,
