@@ -5,7 +5,7 @@ from acme import messages
 
 from certforecast.errors import IssuanceError
 from certforecast.execution.issuers import ChallengeError
-from certforecast.execution.issuers.acme.issuer import raise_invalid
+from certforecast.execution.issuers.acme.problems import raise_invalid
 
 
 def authorization(kind: str) -> messages.AuthorizationResource:
