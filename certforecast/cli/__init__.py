@@ -19,6 +19,7 @@ def main() -> None:
         features,
         forecasting,
         history,
+        issuers,
         models,
         plan,
         rehearse,

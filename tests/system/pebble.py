@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import socket
+import ssl
 import subprocess
 import urllib.request
 from collections.abc import Iterator
@@ -28,6 +29,8 @@ class Pebble:
         self.trust_file = home / "pebble-root.pem"
         self.directory_url = f"https://127.0.0.1:{ports['acme']}/dir"
         self.http_port = ports["http"]
+        self.tls_port = ports["tls"]
+        self.dns_address = f"127.0.0.1:{ports['dns']}"
 
     def section(self, **changes: Any) -> dict[str, Any]:
         """Give a section of the settings for it."""
@@ -37,6 +40,7 @@ class Pebble:
             "account_key": self.home / "account" / "key.pem",
             "contact": ["mailto:ops@site.test"],
             "http_port": self.http_port,
+            "tls_port": self.tls_port,
             "ca_file": self.ca_file,
             "trust_file": self.trust_file,
         }
@@ -48,6 +52,20 @@ class Pebble:
         request = urllib.request.Request(url, json.dumps(body).encode(), method="POST")
         urllib.request.urlopen(request, timeout=5).close()
 
+    def root(self, number: int = 0) -> bytes:
+        """Give a root certificate, PEM."""
+        context = ssl.create_default_context(cafile=str(self.ca_file))
+        url = f"https://127.0.0.1:{self.ports['manage']}/roots/{number}"
+        with urllib.request.urlopen(url, timeout=5, context=context) as answer:
+            return bytes(answer.read())
+
+    def revoked(self, serial: int) -> bool:
+        """Tell whether a certificate is revoked, by its serial number."""
+        context = ssl.create_default_context(cafile=str(self.ca_file))
+        url = f"https://127.0.0.1:{self.ports['manage']}/cert-status-by-serial/{serial:x}"
+        with urllib.request.urlopen(url, timeout=5, context=context) as answer:
+            return bool(json.load(answer)["Status"] == "Revoked")
+
     def issued(self) -> int:
         """Count the certificates it issued, from its log."""
         return (self.home / "pebble.log").read_text().count("Issued certificate serial")
@@ -55,7 +73,14 @@ class Pebble:
 
 @contextmanager
 def pebble(
-    home: Path, *, nonce_reject: int = 5, blocked: tuple[str, ...] = (), reuse: int = 0
+    home: Path,
+    *,
+    nonce_reject: int = 5,
+    blocked: tuple[str, ...] = (),
+    reuse: int = 0,
+    resolver: str | None = None,
+    alternates: int = 0,
+    eab: dict[str, str] | None = None,
 ) -> Iterator[Pebble]:
     """Run pebble for the time of the block.
 
@@ -67,6 +92,12 @@ def pebble(
         Domains no certificate is issued for.
     reuse : int
         Percentage of names whose validation is reused by later orders.
+    resolver : str, optional
+        Another DNS server that pebble asks, and not its own.
+    alternates : int
+        Roots beside the first, each with a chain of its own.
+    eab : dict of str to str, optional
+        MAC keys by their identifier; without one that is bound by such a key, no account is made.
     """
     home.mkdir(parents=True, exist_ok=True)
     server = Pebble(
@@ -77,16 +108,18 @@ def pebble(
     own = ca.issue_cert("127.0.0.1", "localhost")
     own.cert_chain_pems[0].write_to_path(home / "tls.pem")
     own.private_key_pem.write_to_path(home / "tls.key")
-    (home / "pebble.json").write_text(json.dumps({"pebble": _config(server, blocked)}))
+    (home / "pebble.json").write_text(json.dumps({"pebble": _config(server, blocked, eab)}))
     local, ports = "127.0.0.1", server.ports
     dns = [_program("pebble-challtestsrv"), "-dns01", f"{local}:{ports['dns']}"]
     dns += ["-management", f"{local}:{ports['control']}", "-defaultIPv4", local, "-defaultIPv6", ""]
     dns += ["-http01", "", "-https01", "", "-tlsalpn01", ""]
-    acme = [_program("pebble"), "-config", str(home / "pebble.json"), "-dnsserver", f"{local}:{ports['dns']}"]
+    acme = [_program("pebble"), "-config", str(home / "pebble.json")]
+    acme += ["-dnsserver", resolver or server.dns_address]
     environment = os.environ | {
         "PEBBLE_VA_NOSLEEP": "1",
         "PEBBLE_WFE_NONCEREJECT": str(nonce_reject),
         "PEBBLE_AUTHZREUSE": str(reuse),
+        "PEBBLE_ALTERNATE_ROOTS": str(alternates),
     }
     with ExitStack() as stack:
         for command, port in ((dns, ports["control"]), (acme, ports["manage"])):
@@ -94,22 +127,11 @@ def pebble(
             process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
             stack.callback(_end, process)
             wait_for(lambda port=port: _answers(port), process)
-        stack.enter_context(_roots(server))
+        server.trust_file.write_bytes(server.root())
         yield server
 
 
-@contextmanager
-def _roots(server: Pebble) -> Iterator[None]:
-    import ssl
-
-    context = ssl.create_default_context(cafile=str(server.ca_file))
-    url = f"https://127.0.0.1:{server.ports['manage']}/roots/0"
-    with urllib.request.urlopen(url, timeout=5, context=context) as answer:
-        server.trust_file.write_bytes(answer.read())
-    yield
-
-
-def _config(server: Pebble, blocked: tuple[str, ...]) -> dict[str, Any]:
+def _config(server: Pebble, blocked: tuple[str, ...], eab: dict[str, str] | None) -> dict[str, Any]:
     return {
         "listenAddress": f"127.0.0.1:{server.ports['acme']}",
         "managementListenAddress": f"127.0.0.1:{server.ports['manage']}",
@@ -118,7 +140,8 @@ def _config(server: Pebble, blocked: tuple[str, ...]) -> dict[str, Any]:
         "httpPort": server.ports["http"],
         "tlsPort": server.ports["tls"],
         "ocspResponderURL": "",
-        "externalAccountBindingRequired": False,
+        "externalAccountBindingRequired": eab is not None,
+        "externalAccountMACKeys": eab or {},
         "domainBlocklist": list(blocked),
         "certificateValidityPeriod": 90 * 86400,
     }

@@ -20,11 +20,12 @@ def account(subject: Subject) -> Iterator[Finding]:
     except IssuanceError as error:
         yield advised(error)
         return
-    if address is None and known.wants_external_account:
+    if address is None and known.wants_external_account and authority.section.eab is None:
         yield Finding(
             code="externalAccountRequired",
             message=f"{authority.section.directory_url} makes accounts for its customers only, and there is "
-            f"no account key {authority.section.account_key}: put the key of an account there",
+            f"no account key {authority.section.account_key}: put the key of an account there, or "
+            "set eab to what the authority gave",
         )
 
 

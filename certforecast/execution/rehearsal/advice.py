@@ -13,7 +13,8 @@ _ADVICE: Final = {
     "caa": "add a CAA record that names this authority, or order elsewhere",
     "connection": "open the port for the authority, and have the name's address lead to this machine",
     "dns": "mend the name's records, and see that its servers answer",
-    "externalAccountRequired": "ask the authority for an account of your own, and put its key in account_key",
+    "externalAccountRequired": "ask the authority for an account of your own, and put its key in "
+    "account_key, or set eab to what it gave",
     "incorrectResponse": "have the challenge's path served from where the settings put it, and nothing else",
     "rateLimited": "wait as long as it says, and order less often",
     "rejectedIdentifier": "order this name elsewhere, or leave it out",

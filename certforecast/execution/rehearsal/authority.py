@@ -31,12 +31,18 @@ class Directory:
         How CAA records name the authority; empty if it does not say.
     wants_external_account : bool
         Whether an account is only made for a customer it knows already.
+    profiles : tuple of str
+        The profiles of certificates that it offers.
+    terms : str or None
+        Where its terms of service are.
     ahead : timedelta or None
         Our clock less its own; None if it gives no date.
     """
 
     caa_identities: tuple[str, ...]
     wants_external_account: bool
+    profiles: tuple[str, ...]
+    terms: str | None
     ahead: timedelta | None
 
 
@@ -91,11 +97,13 @@ class Authority:
             told = answer.json().get("meta") or {}
             identities = tuple(str(name).lower() for name in told.get("caaIdentities") or ())
             wants = bool(told.get("externalAccountRequired"))
+            profiles = tuple(sorted(map(str, told.get("profiles") or ())))
+            terms = told.get("termsOfService")
         except (ValueError, AttributeError, TypeError) as error:
             raise IssuanceError(f"{where} gives no directory: check directory_url", code="config") from error
         date = _date(answer.headers.get("Date"))
         ahead = None if date is None else before + (after - before) / 2 - date
-        return Directory(identities, wants, ahead)
+        return Directory(identities, wants, profiles, None if terms is None else str(terms), ahead)
 
     def _ask_account(self) -> str | None:
         from certforecast.execution.issuers.acme.issuer import AcmeIssuer

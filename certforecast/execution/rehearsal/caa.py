@@ -15,13 +15,12 @@ _LABEL: Final = r"[0-9A-Za-z](?:[0-9A-Za-z-]*[0-9A-Za-z])?"
 _DOMAIN: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _PARAMETER: Final = re.compile(rf"({_LABEL})[ \t]*=[ \t]*([!-:<-~]*)")
 _KNOWN: Final = {"issue", "issuewild", "iodef", "contactemail", "contactphone", "issuemail", "issuevmc"}
-_METHOD: Final = "http-01"
 
 
 def caa(subject: Subject) -> Iterator[Finding]:
     """Ask for the CAA records of every name, and whether they let the authority issue."""
     authority = subject.acme
-    url = authority.section.directory_url
+    url, method = authority.section.directory_url, authority.section.challenge
     try:
         identities = authority.section.caa_identities or authority.directory().caa_identities
     except IssuanceError as error:
@@ -42,7 +41,7 @@ def caa(subject: Subject) -> Iterator[Finding]:
                 host=host,
             )
             continue
-        wrong = refusal(records, identities, wildcard=host.startswith("*."), account=account)
+        wrong = refusal(records, identities, wildcard=host.startswith("*."), account=account, method=method)
         if wrong is not None:
             yield Finding(
                 code="caa",
@@ -77,7 +76,12 @@ def relevant(host: str, ask: Callable[[str], Sequence[Caa]]) -> tuple[str, Seque
 
 
 def refusal(
-    records: Sequence[Caa], identities: Collection[str], *, wildcard: bool, account: str | None = None
+    records: Sequence[Caa],
+    identities: Collection[str],
+    *,
+    wildcard: bool,
+    account: str | None = None,
+    method: str = "http-01",
 ) -> str | None:
     """Say why CAA records forbid to issue; None if they do not.
 
@@ -91,6 +95,8 @@ def refusal(
         Whether the name is a wildcard: for those, ``issuewild`` comes before ``issue``.
     account : str, optional
         Address of the ACME account; without it, a record for one account only is taken to be for ours.
+    method : str
+        How the authority is to validate.
     """
     for record in records:
         if record.critical and record.tag not in _KNOWN:
@@ -110,8 +116,8 @@ def refusal(
         domain, parameters = parsed
         if domain not in ours:
             reasons.append(f"{domain or 'nobody'} is allowed")
-        elif _METHOD not in parameters.get("validationmethods", _METHOD).split(","):
-            reasons.append(f"{domain} may validate by {parameters['validationmethods']} only, not {_METHOD}")
+        elif method not in parameters.get("validationmethods", method).split(","):
+            reasons.append(f"{domain} may validate by {parameters['validationmethods']} only, not {method}")
         elif account is not None and parameters.get("accounturi", account) != account:
             reasons.append(f"{domain} may issue for account {parameters['accounturi']} only, not {account}")
         else:

@@ -12,7 +12,7 @@ from urllib.parse import urljoin, urlsplit
 import urllib3
 
 from certforecast.execution.issuers.acme.settings import AcmeIssuerSettings
-from certforecast.execution.rehearsal.findings import Finding
+from certforecast.execution.rehearsal.findings import Finding, LeftOut
 from certforecast.execution.rehearsal.resolving import Resolver, ResolvingError
 from certforecast.execution.rehearsal.subject import Subject
 from certforecast.history.names import is_ip
@@ -55,11 +55,14 @@ def challenge(subject: Subject) -> Iterator[Finding]:
     from acme import challenges
 
     section = subject.acme.section
+    if section.challenge != "http-01":
+        raise LeftOut(f"its names are validated by {section.challenge}, not by http-01")
     for host in subject.hosts:
         if host.startswith("*."):
             yield Finding(
                 code="unsupported",
-                message=f"no authority validates the wildcard {host} by http-01: order it elsewhere",
+                message=f"no authority validates the wildcard {host} by http-01: set challenge of its issuer "
+                "to dns-01, or order it elsewhere",
                 host=host,
             )
     wanted = [name for name in subject.candidate.names if not name.startswith("*.")]

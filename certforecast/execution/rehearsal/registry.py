@@ -10,11 +10,12 @@ from certforecast.execution.rehearsal.challenge import challenge
 from certforecast.execution.rehearsal.files import disk, writable
 from certforecast.execution.rehearsal.findings import Finding
 from certforecast.execution.rehearsal.order import order
+from certforecast.execution.rehearsal.records import records
 from certforecast.execution.rehearsal.resolution import resolution
 from certforecast.execution.rehearsal.server import configuration, reload
 from certforecast.execution.rehearsal.subject import Subject
 
-__all__ = ["CHECKS", "PUBLISHING", "Check", "chosen"]
+__all__ = ["CHECKS", "Check", "chosen"]
 
 
 class Check(Protocol):
@@ -34,15 +35,13 @@ CHECKS: Final[dict[str, Check]] = {
     "dns": resolution,
     "caa": caa,
     "challenge": challenge,
+    "records": records,
     "files": writable,
     "disk": disk,
     "configuration": configuration,
     "reload": reload,
     "order": order,
 }
-
-#: These show answers to challenges; where that takes a port, one after another.
-PUBLISHING: Final = ("challenge", "order")
 
 
 def chosen(skip: Iterable[str]) -> dict[str, Check]:

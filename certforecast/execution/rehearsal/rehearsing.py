@@ -4,8 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from contextlib import nullcontext
-from threading import Lock, Thread
+from threading import Thread
 from typing import TYPE_CHECKING, TypeVar
 
 from certforecast.clock import Clock, system_clock
@@ -14,7 +13,7 @@ from certforecast.execution.issuers.acme.settings import AcmeIssuerSettings
 from certforecast.execution.rehearsal.authority import Authority
 from certforecast.execution.rehearsal.findings import CheckResult, Finding, LeftOut, Rehearsal
 from certforecast.execution.rehearsal.recording import SOURCE, rows
-from certforecast.execution.rehearsal.registry import PUBLISHING, Check, chosen
+from certforecast.execution.rehearsal.registry import Check, chosen
 from certforecast.execution.rehearsal.resolving import Resolver
 from certforecast.execution.rehearsal.subject import Subject
 from certforecast.settings import Settings
@@ -60,7 +59,7 @@ def rehearse(
         If ``rehearsal.skip`` names a check that is not there.
     """
     checks = chosen(settings.rehearsal.skip)
-    resolver, port = Resolver(settings.rehearsal.resolver), Lock()
+    resolver = Resolver(settings.rehearsal.resolver)
     authorities = {
         name: Authority(section, clock)
         for name, section in settings.issuers.items()
@@ -76,7 +75,7 @@ def rehearse(
             fingerprint=candidate.fingerprint,
             host=candidate.host,
             at=at,
-            checks=tuple(_made(name, check, subject, port) for name, check in checks.items()),
+            checks=tuple(_made(name, check, subject) for name, check in checks.items()),
         )
 
     with ThreadPoolExecutor(settings.rehearsal.workers) as pool:
@@ -92,39 +91,33 @@ def rehearse(
                 left.cancel()
 
 
-def _made(name: str, check: Check, subject: Subject, port: Lock) -> CheckResult:
+def _made(name: str, check: Check, subject: Subject) -> CheckResult:
     """Make one check; whatever it raises becomes what it found."""
     limit = subject.settings.rehearsal.timeout_s
-    with port if _takes_port(name, subject) else nullcontext():
-        started = time.perf_counter()
-        status, detail, findings = "found", "", tuple[Finding, ...]()
-        try:
-            findings = bounded(lambda: tuple(check(subject)), limit)
-            status = "found" if findings else "passed"
-        except LeftOut as reason:
-            status, detail = "left_out", str(reason)
-        except TimeoutError:
-            findings = (
-                Finding(
-                    code="timeout",
-                    message=f"the check {name} did not end within {limit:g} s (rehearsal.timeout_s): see "
-                    "whether a server it asks hangs",
-                ),
-            )
-        except ExecutionError as error:
-            findings = (Finding(code=error.code or name, message=str(error)),)
-        except InputError as error:
-            findings = (Finding(code="config", message=str(error)),)
-        except Exception as error:  # one bad lineage never stops the others
-            _LOG.exception("%s: check %s", subject.candidate.name, name)
-            findings = (Finding(code="unexpected", message=f"{type(error).__name__}: {error}"),)
-        seconds = round(time.perf_counter() - started, 3)
+    started = time.perf_counter()
+    status, detail, findings = "found", "", tuple[Finding, ...]()
+    try:
+        findings = bounded(lambda: tuple(check(subject)), limit)
+        status = "found" if findings else "passed"
+    except LeftOut as reason:
+        status, detail = "left_out", str(reason)
+    except TimeoutError:
+        findings = (
+            Finding(
+                code="timeout",
+                message=f"the check {name} did not end within {limit:g} s (rehearsal.timeout_s): see "
+                "whether a server it asks hangs",
+            ),
+        )
+    except ExecutionError as error:
+        findings = (Finding(code=error.code or name, message=str(error)),)
+    except InputError as error:
+        findings = (Finding(code="config", message=str(error)),)
+    except Exception as error:  # one bad lineage never stops the others
+        _LOG.exception("%s: check %s", subject.candidate.name, name)
+        findings = (Finding(code="unexpected", message=f"{type(error).__name__}: {error}"),)
+    seconds = round(time.perf_counter() - started, 3)
     return CheckResult(check=name, status=status, detail=detail, findings=findings, seconds=seconds)
-
-
-def _takes_port(name: str, subject: Subject) -> bool:
-    section = subject.settings.issuers.get(subject.candidate.issuer or "")
-    return name in PUBLISHING and isinstance(section, AcmeIssuerSettings) and section.webroot is None
 
 
 def bounded(call: Callable[[], T], seconds: float) -> T:

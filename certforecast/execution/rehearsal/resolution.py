@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from certforecast.execution.rehearsal.findings import Finding
+from certforecast.execution.rehearsal.findings import Finding, LeftOut
 from certforecast.execution.rehearsal.resolving import ResolvingError
 from certforecast.execution.rehearsal.subject import Subject
 
@@ -11,7 +11,10 @@ __all__ = ["resolution"]
 
 def resolution(subject: Subject) -> Iterator[Finding]:
     """Resolve every name. That it leads here is shown by the challenge; more is asked by the settings."""
-    url = subject.acme.section.directory_url
+    section = subject.acme.section
+    if section.challenge == "dns-01" and not subject.settings.rehearsal.addresses:
+        raise LeftOut("its names are validated by dns-01, which needs no addresses")
+    url = section.directory_url
     here = set(subject.settings.rehearsal.addresses)
     for host in subject.hosts:
         if host.startswith("*."):

@@ -1,11 +1,10 @@
 """DNS as an authority would ask it: no hosts file, no search list."""
 
-import re
 from functools import cached_property
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from certforecast.errors import ExecutionError, InputError
+from certforecast.execution.issuers.acme.dns.servers import read_address
 
 if TYPE_CHECKING:
     import dns.resolver
@@ -14,9 +13,6 @@ __all__ = ["Caa", "Resolver", "ResolvingError"]
 
 #: Seconds for one question, all tries taken together.
 _PATIENCE_S: Final = 5.0
-
-_BRACKETED: Final = re.compile(r"\[([^]]+)\](?::(\d+))?")
-_PLAIN: Final = re.compile(r"([^:]+)(?::(\d+))?")
 
 
 class ResolvingError(ExecutionError):
@@ -46,7 +42,7 @@ class Resolver:
     """
 
     def __init__(self, server: str | None = None) -> None:
-        self._server = None if server is None else _split(server)
+        self._server = None if server is None else read_address(server, "rehearsal.resolver")
 
     def addresses(self, name: str) -> list[str]:
         """Give the addresses of a name, IPv6 first, as authorities prefer them; none if there is none.
@@ -92,7 +88,7 @@ class Resolver:
 
         if self._server is not None:
             resolver = dns.resolver.Resolver(configure=False)
-            resolver.nameservers, resolver.port = [self._server[0]], self._server[1]
+            resolver.nameservers, resolver.port = [self._server.address], self._server.port
             return resolver
         try:
             return dns.resolver.Resolver()
@@ -100,22 +96,3 @@ class Resolver:
             raise InputError(
                 f"the system names no DNS server ({error}): set rehearsal.resolver to one"
             ) from error
-
-
-def _split(server: str) -> tuple[str, int]:
-    """Read an address, with a port or without.
-
-    Raises
-    ------
-    InputError
-        If it is none.
-    """
-    match = _BRACKETED.fullmatch(server) or _PLAIN.fullmatch(server)
-    host, port = match.groups() if match else (server, None)
-    try:
-        return str(ip_address(host)), int(port or 53)
-    except ValueError as error:
-        raise InputError(
-            f"rehearsal.resolver: {server!r} is no address such as 192.0.2.53, 192.0.2.53:5353 or "
-            "[2001:db8::53]:5353"
-        ) from error

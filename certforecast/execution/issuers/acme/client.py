@@ -1,27 +1,32 @@
 """Speaking ACME: certbot's ``acme`` under a thin layer of ours."""
 
+import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import requests
-from acme import client, errors, messages  # noqa: TID253
-from josepy.jwa import ES256
+from acme import client, errors, jws, messages  # noqa: TID253
+from cryptography import x509
+from josepy.jwa import ES256, JWASignature
 from josepy.jwk import JWK
+from requests.adapters import HTTPAdapter
 from urllib3.exceptions import InvalidHeader
 from urllib3.util import Retry
 
 from certforecast.errors import IssuanceError
 from certforecast.execution.issuers.acme.problems import code, raise_invalid, words
 
-__all__ = ["Client", "Network", "Pauses", "connect", "retry_after"]
+__all__ = ["Client", "Network", "Pauses", "connect", "identifiers", "retry_after"]
 
 #: ``acme`` tries a rejected nonce twice. A server that rejects 30 % then fails most orders of ten requests.
 #: With 24 tries one that rejects 60 % fails an order in 20 000 (with 12 it would be one in 50).
 _NONCE_TRIES: Final = 24
 _BUSY: Final = (requests.codes.too_many_requests, requests.codes.service_unavailable)
 _NETWORK_S: Final = 20
+#: Kept open, for as many threads.
+_CONNECTIONS: Final = 32
 _FIRST_PAUSE_S: Final = 0.05
 _LONGEST_PAUSE_S: Final = 1.0
 
@@ -38,6 +43,14 @@ class Network(client.ClientNetwork):
                 if error.code != "badNonce":
                     raise
         return self._post_once(*args, **kwargs)
+
+    def _get_nonce(self, url: str, new_nonce_url: str) -> str:
+        """Take a nonce; of several threads that see the last one, the others ask for more."""
+        while True:
+            try:
+                return super()._get_nonce(url, new_nonce_url)
+            except KeyError:
+                continue
 
     @classmethod
     def _check_response(
@@ -62,18 +75,27 @@ class Network(client.ClientNetwork):
 class Client(client.ClientV2):
     """Resources by their address, without the full second that ``acme`` sleeps before its first look."""
 
-    def sign_in(self, contact: Sequence[str]) -> None:
-        """Find the key's account, or have one made."""
-        wanted = messages.NewRegistration(contact=tuple(contact), terms_of_service_agreed=True)
+    @property
+    def key(self) -> JWK:
+        """The key that requests are signed with."""
+        return cast("JWK", self.net.key)  # `connect` gives one
+
+    def make_account(self, wanted: messages.NewRegistration) -> None:
+        """Have an account made for the key, unless it has one."""
         try:
             self.new_account(wanted)
         except errors.ConflictError as found:
             self.net.account = messages.RegistrationResource(body=wanted, uri=found.location)
 
-    def find_account(self) -> str:
+    def find_account(self) -> messages.RegistrationResource:
         """Find the key's account without making one."""
         nothing = messages.RegistrationResource(body=messages.NewRegistration())
-        return str(self.query_registration(nothing).uri)
+        return self.query_registration(nothing)
+
+    def place(self, csr: bytes, profile: str | None = None) -> str:
+        """Place an order for what a signing request (PEM) names, and give its address."""
+        wanted = messages.NewOrder(identifiers=identifiers(csr), profile=profile)
+        return str(self._post(self.directory["newOrder"], wanted).headers["Location"])
 
     def order(self, url: str, csr: bytes) -> tuple[messages.OrderResource, requests.Response]:
         """Fetch an order, and the answer it came in."""
@@ -86,9 +108,20 @@ class Client(client.ClientV2):
         response = self._post_as_get(url)
         return self._authzr_from_response(response, uri=url), response
 
-    def chain(self, url: str) -> bytes:
-        """Fetch an issued chain, PEM, leaf first."""
-        return bytes(self._post_as_get(url).content)
+    def chains(self, url: str) -> Iterator[bytes]:
+        """Fetch an issued chain, PEM, leaf first; then its alternates, each when it is asked for."""
+        response = self._post_as_get(url)
+        yield bytes(response.content)
+        for alternate in self._get_links(response, "alternate"):
+            yield bytes(self._post_as_get(alternate).content)
+
+    def change_key(self, new: JWK) -> None:
+        """Give the account another key (RFC 8555, section 7.3.5); the client signs with it from then on."""
+        url, account = self.directory["keyChange"], self.net.account
+        assert account is not None  # noqa: S101 - it was found by who calls this
+        change = {"account": account.uri, "oldKey": self.key.public_key().to_partial_json()}
+        self._post(url, jws.JWS.sign(json.dumps(change).encode(), new, ES256, None, url))
+        self.net.key = new
 
     def raise_failed(self, order: messages.OrderResource) -> None:
         """Say why an order failed: by the challenge that did, if one did.
@@ -110,7 +143,11 @@ class Pauses:
 
     def __init__(self, deadline_s: float) -> None:
         self._seconds = deadline_s
-        self._deadline = time.monotonic() + deadline_s
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin anew: what was done up to now was not the server's."""
+        self._deadline = time.monotonic() + self._seconds
         self._next = _FIRST_PAUSE_S
 
     def wait(self, response: requests.Response) -> None:
@@ -130,8 +167,20 @@ class Pauses:
         self._next = min(self._next * 1.5, _LONGEST_PAUSE_S)
 
 
-def connect(directory_url: str, key: JWK, ca_file: Path | None) -> Client:
-    """Speak to a server as the owner of an account key.
+def identifiers(csr: bytes) -> list[messages.Identifier]:
+    """Give the names of a signing request (PEM), as orders do (RFC 8555, section 7.1.4; RFC 8738)."""
+    found = x509.load_pem_x509_csr(csr).extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return [
+        messages.Identifier(
+            typ=messages.IDENTIFIER_IP if isinstance(name, x509.IPAddress) else messages.IDENTIFIER_FQDN,
+            value=str(name.value),
+        )
+        for name in found
+    ]
+
+
+def connect(directory_url: str, key: JWK, ca_file: Path | None, alg: JWASignature = ES256) -> Client:
+    """Speak to a server as the owner of a key. Several threads may do so with one client.
 
     Parameters
     ----------
@@ -140,11 +189,12 @@ def connect(directory_url: str, key: JWK, ca_file: Path | None) -> Client:
     """
     net = Network(
         key=key,
-        alg=ES256,
+        alg=alg,
         verify_ssl=True if ca_file is None else str(ca_file),  # type: ignore[arg-type] # requests takes both
         user_agent="certforecast",
         timeout=_NETWORK_S,
     )
+    net.session.mount("https://", HTTPAdapter(pool_maxsize=_CONNECTIONS))
     return Client(client.ClientV2.get_directory(directory_url, net), net)
 
 

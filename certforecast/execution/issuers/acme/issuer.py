@@ -1,22 +1,25 @@
-"""ACME (RFC 8555), challenges by http-01: orders and what becomes of them."""
+"""ACME (RFC 8555): orders, and what becomes of them."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final
 
-from acme import challenges, messages  # noqa: TID253
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from josepy.jwk import JWK, JWKEC
+from acme import messages  # noqa: TID253
+from cryptography import x509
 
-from certforecast.atomic import create_file
 from certforecast.errors import IssuanceError
-from certforecast.execution.issuers import ChallengeError, Order
-from certforecast.execution.issuers.acme.client import Client, Pauses, connect
-from certforecast.execution.issuers.acme.http01 import serve, write_below
+from certforecast.execution.issuers import Order
+from certforecast.execution.issuers.acme.account import Account
+from certforecast.execution.issuers.acme.answers import Answer, Solver, pick, refuse_names
+from certforecast.execution.issuers.acme.chains import choose
+from certforecast.execution.issuers.acme.client import Client, Pauses, identifiers
+from certforecast.execution.issuers.acme.dns01 import Dns01Solver
+from certforecast.execution.issuers.acme.http01 import Http01Solver
 from certforecast.execution.issuers.acme.problems import explained, raise_invalid
+from certforecast.execution.issuers.acme.revoking import Reason, owner, revoke
 from certforecast.execution.issuers.acme.settings import AcmeIssuerSettings
-from certforecast.execution.staging import new_key
+from certforecast.execution.issuers.acme.tlsalpn01 import TlsAlpn01Solver
 
 __all__ = ["AcmeIssuer"]
 
@@ -24,7 +27,7 @@ _DEADLINE_S: Final = 90.0
 
 
 class AcmeIssuer:
-    """An ACME server.
+    """An ACME server. Several threads may use one issuer at once.
 
     Parameters
     ----------
@@ -32,12 +35,17 @@ class AcmeIssuer:
         The account key is made on first use, for its owner alone; its account is found again afterwards.
     deadline_s : float
         How long the server may take for an order.
+
+    Attributes
+    ----------
+    account : Account
+        Our account there.
     """
 
     def __init__(self, settings: AcmeIssuerSettings, *, deadline_s: float = _DEADLINE_S) -> None:
         self._settings = settings
         self._deadline_s = deadline_s
-        self._client: Client | None = None
+        self.account = Account(settings)
 
     @property
     def roots(self) -> Path | None:
@@ -49,11 +57,16 @@ class AcmeIssuer:
 
         Raises
         ------
+        ChallengeError
+            If a name is never validated by the challenge of the settings.
         IssuanceError
             If the server cannot be reached or refuses; `code` is the ACME problem's kind.
         """
-        with explained(self._settings.directory_url):
-            return {"url": self._connected().new_order(csr).uri}
+        with self._explained():
+            client = self.account.client()
+            refuse_names((one.value for one in identifiers(csr)), self._settings.challenge)
+            self._refuse_profile(client)
+            return {"url": client.place(csr, self._settings.profile)}
 
     def issue(self, order: Order, csr: bytes) -> bytes:
         """Answer the challenges, finalize, and fetch the chain: whatever of this is still to be done.
@@ -65,8 +78,8 @@ class AcmeIssuer:
         IssuanceError
             If the server cannot be reached, refuses, or takes too long.
         """
-        with explained(self._settings.directory_url):
-            acme, pauses = self._connected(), Pauses(self._deadline_s)
+        with self._explained():
+            acme, pauses = self.account.client(), Pauses(self._deadline_s)
             while True:
                 resource, response = acme.order(order["url"], csr)
                 match resource.body.status:
@@ -75,7 +88,7 @@ class AcmeIssuer:
                     case messages.STATUS_READY:
                         acme.begin_finalization(resource)
                     case messages.STATUS_VALID if resource.body.certificate:
-                        return acme.chain(resource.body.certificate)
+                        return choose(acme.chains(resource.body.certificate), self._settings.preferred_chain)
                     case messages.STATUS_INVALID:
                         acme.raise_failed(resource)
                 pauses.wait(response)
@@ -93,10 +106,8 @@ class AcmeIssuer:
         IssuanceError
             If the server cannot be reached, knows no such account (``accountDoesNotExist``), or refuses it.
         """
-        if not self._settings.account_key.exists():
-            return None
-        with explained(self._settings.directory_url):
-            return self._opened().find_account()
+        found = self.account.state()
+        return None if found is None else found.address
 
     def forget(self, order: Order) -> None:
         """Give up what was validated for an order, so that the next one is validated anew.
@@ -108,24 +119,56 @@ class AcmeIssuer:
         IssuanceError
             If the server cannot be reached or refuses.
         """
-        with explained(self._settings.directory_url):
-            acme = self._connected()
+        with self._explained():
+            acme = self.account.client()
             resource, _ = acme.order(order["url"], b"")
             for url in resource.body.authorizations:
                 authorization, _ = acme.authorization(url)
                 if authorization.body.status == messages.STATUS_VALID:
                     acme.deactivate_authorization(authorization)
 
+    def revoke(
+        self, certificate_pem: bytes, reason: Reason = Reason.unspecified, key_pem: bytes | None = None
+    ) -> bool:
+        """Revoke a certificate (PEM; of a chain, the first).
+
+        Parameters
+        ----------
+        key_pem : bytes, optional
+            Its private key, which alone entitles to it; default: our account's.
+
+        Returns
+        -------
+        bool
+            False if it was revoked already.
+
+        Raises
+        ------
+        IssuanceError
+            If the server cannot be reached or refuses.
+        """
+        try:
+            certificate = x509.load_pem_x509_certificates(certificate_pem)[0]
+        except ValueError as error:
+            raise IssuanceError(f"not a certificate in PEM: {error}", code="config") from error
+        if key_pem is not None:
+            client = owner(self._settings, certificate, key_pem)
+        else:
+            with self._explained():
+                client = self.account.client()
+        return revoke(client, self._settings.directory_url, certificate, reason)
+
     def _authorize(self, acme: Client, urls: Sequence[str], pauses: Pauses) -> None:
         """Have every name of an order validated."""
-        pending = {}
+        solver, key, pending = self._solver(), acme.key, {}
         for url in urls:
             authorization, _ = acme.authorization(url)
             if authorization.body.status == messages.STATUS_PENDING:
-                pending[url] = _http01(authorization)
-        key = acme.net.key
-        with self._publish({c.chall: c.chall.validation(key) for c in pending.values()}):
-            for challenge in pending.values():
+                challenge = pick(authorization, solver.kind)
+                pending[url] = challenge, Answer(authorization.body.identifier.value, challenge.chall, key)
+        with solver.show([answer for _, answer in pending.values()]):
+            pauses.restart()
+            for challenge, _ in pending.values():
                 if challenge.status == messages.STATUS_PENDING:
                     acme.answer_challenge(challenge, challenge.chall.response(key))
             for url in pending:
@@ -136,42 +179,22 @@ class AcmeIssuer:
                     pauses.wait(response)
                 raise_invalid(authorization)
 
-    def _publish(self, answers: dict[challenges.HTTP01, str]) -> AbstractContextManager[None]:
-        if self._settings.webroot is not None:
-            return write_below(self._settings.webroot, answers)
-        return serve(self._settings.http_port, answers)
-
-    def _connected(self) -> Client:
-        if self._client is None:
-            self._client = self._opened()
-            self._client.sign_in(self._settings.contact)
-        return self._client
-
-    def _opened(self) -> Client:
+    def _solver(self) -> Solver:
         settings = self._settings
-        return connect(settings.directory_url, self._account_key(), settings.ca_file)
+        if settings.dns is not None:
+            return Dns01Solver(settings.dns)
+        if settings.challenge == "tls-alpn-01":
+            return TlsAlpn01Solver(settings.tls_port)
+        return Http01Solver(settings.webroot, settings.http_port)
 
-    def _account_key(self) -> JWK:
-        path = self._settings.account_key
-        if not path.exists():
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            create_file(path, new_key(), mode=0o600)
-        try:
-            return JWKEC(key=load_pem_private_key(path.read_bytes(), None))
-        except (ValueError, TypeError, OSError) as error:
+    def _refuse_profile(self, client: Client) -> None:
+        wanted, offered = self._settings.profile, client.directory.meta.profiles or {}
+        if wanted is not None and wanted not in offered:
             raise IssuanceError(
-                f"account key {path} cannot be read as a PEM elliptic-curve key: restore it, or delete it to "
-                "have a new account made",
-                code="config",
-            ) from error
+                f"ACME server {self._settings.directory_url} does not offer the profile {wanted!r}, but "
+                f"{', '.join(sorted(offered)) or 'none at all'}: name one of these, or none",
+                code="invalidProfile",
+            )
 
-
-def _http01(authorization: messages.AuthorizationResource) -> messages.ChallengeBody:
-    for challenge in authorization.body.challenges:
-        if isinstance(challenge.chall, challenges.HTTP01):
-            return challenge
-    raise ChallengeError(
-        f"the server offers no http-01 challenge for {authorization.body.identifier.value} "
-        "(it never does for wildcards); order this name elsewhere",
-        code="unsupported",
-    )
+    def _explained(self) -> AbstractContextManager[None]:
+        return explained(self._settings.directory_url)
