@@ -242,16 +242,23 @@ def _jobs(
 
 
 def _speaks_acme(action: Action, settings: Settings) -> bool:
-    section = settings.issuers.get(action.issuer) if action.issuer else None
+    section = settings.issuers.get(_account(action, settings) or "")
     return section is not None and section.authority_url is not None
 
 
+def _account(action: Action, settings: Settings) -> str | None:
+    """Give the issuer that will be asked first."""
+    section = settings.issuers.get(action.issuer or "")
+    return action.issuer if section is None else section.stands_for or action.issuer
+
+
 def _authority(action: Action, settings: Settings) -> tuple[str | None, str | None]:
-    section = settings.issuers.get(action.issuer) if action.issuer else None
+    account = _account(action, settings)
+    section = settings.issuers.get(account or "")
     if section is None or section.authority_url is None:
         return None, None
     known = limits_at(section.authority_url)
-    return (known[0], action.issuer) if known else (None, None)
+    return (known[0], account) if known else (None, None)
 
 
 def _place(draft: Draft, settings: Settings) -> Place:
