@@ -3,9 +3,10 @@
 import datetime
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.utils import format_datetime
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -46,9 +47,22 @@ Forward = Callable[[], Answer]
 Fault = Callable[[Forward], Answer]
 
 
-def problem(kind: str, status: int = 400, detail: str = "by chaos", **headers: str) -> Fault:
+def problem(
+    kind: str,
+    status: int = 400,
+    detail: str = "by chaos",
+    *,
+    subproblems: Sequence[Mapping[str, Any]] = (),
+    **headers: str,
+) -> Fault:
     """Refuse with a problem document (RFC 8555, section 6.7)."""
-    body = {"type": f"urn:ietf:params:acme:error:{kind}", "detail": detail, "status": status}
+    body: dict[str, Any] = {
+        "type": f"urn:ietf:params:acme:error:{kind}",
+        "detail": detail,
+        "status": status,
+    }
+    if subproblems:
+        body["subproblems"] = list(subproblems)
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     answer = Answer(status, {"Content-Type": "application/problem+json", **named}, json.dumps(body).encode())
     return lambda _: answer

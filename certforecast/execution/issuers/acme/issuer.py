@@ -88,7 +88,6 @@ class AcmeIssuer:
 
     def _order(self, csr: bytes, replaces: str | None) -> Order:
         with self._explained():
-            refuse_names((one.value for one in identifiers(csr)), self._settings.challenge)
             try:
                 return {"url": self._place(csr, replaces)}
             except messages.Error as error:
@@ -99,6 +98,7 @@ class AcmeIssuer:
 
     def _place(self, csr: bytes, replaces: str | None) -> str:
         client = self.account.client()
+        refuse_names((one.value for one in identifiers(csr)), self._settings.challenge)
         self._refuse_profile(client)
         if replaces is not None and client.wants_replaced:
             try:
