@@ -17,6 +17,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from http.client import HTTPSConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -134,7 +135,15 @@ class Chaos:
         status = 0
         try:
             fault = self._fault(what) if method != "HEAD" else None
-            answer = fault(forward) if fault is not None else self._usual(what, path, payload, forward)
+            usual = partial(self._usual, what, path, payload, forward)
+            try:
+                answer = usual() if fault is None else fault(partial(_accepted, usual))
+            except (
+                _RefusedError
+            ) as refused:  # pebble refuses many nonces: the fault waits for the next request
+                answer = refused.answer
+                if fault is not None:
+                    self.fail(what, fault)
             status = answer.status
         finally:
             with self._lock:
@@ -252,6 +261,20 @@ def chaos(server: Pebble) -> Iterator[Chaos]:
         threading.Thread(target=web.serve_forever, args=(0.05,), daemon=True).start()
         yield proxy
         web.shutdown()
+
+
+class _RefusedError(Exception):
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(answer.status)
+        self.answer = answer
+
+
+def _accepted(usual: Callable[[], Answer]) -> Answer:
+    """Give what the real server answers, if it is no refusal."""
+    answer = usual()
+    if answer.status >= 400:
+        raise _RefusedError(answer)
+    return answer
 
 
 def _payload(body: bytes) -> dict[str, Any]:

@@ -86,8 +86,8 @@ PLACES = (
 @pytest.mark.parametrize("what", PLACES)
 @pytest.mark.parametrize(
     "fault",
-    [internal, reset, lost, busy(503, "1"), busy(503), busy(429, "1"), hang(2.0), another_day(-1)],
-    ids=["500", "reset", "lost", "503", "503-bare", "429", "hang", "clock"],
+    [internal, reset, lost, busy(503, "1"), hang(1.5), another_day(-1)],
+    ids=["500", "reset", "lost", "503", "hang", "clock"],
 )
 def test_what_passes_by_itself_is_waited_for(
     server: Pebble, proxy: Chaos, csr: bytes, what: str, fault: Fault
@@ -101,22 +101,26 @@ def test_what_passes_by_itself_is_waited_for(
     assert server.issued() == before + 1  # lost answers double nothing
 
 
-@pytest.mark.parametrize("what", ["newOrder", "finalize", "certificate"])
 @pytest.mark.parametrize(
-    ("fault", "code", "tries"),
+    ("what", "fault", "code", "tries"),
     [
-        (internal, "serverInternal", 5),
-        (reset, "unreachable", 5),
-        (busy(503), "serverInternal", 5),
-        (busy(429, "3600"), "rateLimited", 1),
-        (busy(503, "3600"), "serverInternal", 1),
-        (problem("userActionRequired", 403), "userActionRequired", 1),
-        (problem("externalAccountRequired", 403), "externalAccountRequired", 1),
-        (problem("rejectedIdentifier"), "rejectedIdentifier", 1),
-        (problem("unauthorized", 403), "unauthorized", 1),
-        (problem("badCSR"), "badCSR", 1),
-        (problem("caa", 403), "caa", 1),
-        (problem("malformed"), "malformed", 1),
+        ("newOrder", internal, "serverInternal", 5),
+        ("newOrder", busy(503), "serverInternal", 5),
+        ("newOrder", busy(429, "3600"), "rateLimited", 1),
+        ("newOrder", busy(429), "rateLimited", 1),
+        ("newOrder", busy(503, "3600"), "serverInternal", 1),
+        ("newOrder", problem("userActionRequired", 403), "userActionRequired", 1),
+        ("newOrder", problem("externalAccountRequired", 403), "externalAccountRequired", 1),
+        ("newOrder", problem("rejectedIdentifier"), "rejectedIdentifier", 1),
+        ("newOrder", problem("unauthorized", 403), "unauthorized", 1),
+        ("newOrder", problem("malformed"), "malformed", 1),
+        ("newAccount", problem("externalAccountRequired", 403), "externalAccountRequired", 1),
+        ("finalize", reset, "unreachable", 5),
+        ("finalize", busy(503, "3600"), "serverInternal", 1),
+        ("finalize", problem("badCSR"), "badCSR", 1),
+        ("finalize", problem("caa", 403), "caa", 1),
+        ("certificate", internal, "serverInternal", 5),
+        ("certificate", busy(429, "3600"), "rateLimited", 1),
     ],
 )
 def test_what_does_not_pass_ends_in_its_code(
@@ -138,8 +142,6 @@ def test_what_does_not_pass_ends_in_its_code(
         order()
     assert (caught.value.code, len(met)) == (code, tries)
     assert not isinstance(caught.value, ChallengeError)
-    if tries == 1 and code in ("rateLimited", "serverInternal"):
-        assert "after 3600 s, at 20" in str(caught.value)
     assert server.issued() == before + (what == "certificate")
     proxy.heal()
     if what == "certificate":  # what was issued is not lost
@@ -157,7 +159,7 @@ def test_an_answer_that_is_no_acme(proxy: Chaos, csr: bytes, what: str) -> None:
     proxy.fail(what, garbled, times=100)
     acme = issuer(proxy)
     with pytest.raises(IssuanceError) as caught:
-        acme.issue(acme.order(csr), csr)  # noqa: PT012
+        acme.issue(acme.order(csr), csr)
     assert caught.value.code == "protocol"
 
 
@@ -259,6 +261,7 @@ def renew(server: Pebble, proxy: Chaos, tmp_path: Path) -> Any:
         ("another key", "key_mismatch", "install_failed"),
         (wrong_chain, "chain", "install_failed"),
     ],
+    ids=["another key", "wrong chain"],
 )
 def test_a_wrong_certificate_is_refused_before_anything_is_touched(
     renew: Any, proxy: Chaos, fault: Any, code: str, kind: str

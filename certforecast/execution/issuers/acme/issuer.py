@@ -209,9 +209,9 @@ class AcmeIssuer:
                 pending[url] = challenge, Answer(authorization.body.identifier.value, challenge.chall, key)
         with solver.show([answer for _, answer in pending.values()]):
             pauses.restart()
-            for challenge, _ in pending.values():
+            for url, (challenge, _) in pending.items():
                 if challenge.status == messages.STATUS_PENDING:
-                    acme.answer_challenge(challenge, challenge.chall.response(key))
+                    self._answer(acme, url, challenge)
             for url in pending:
                 while True:
                     authorization, response = acme.authorization(url)
@@ -219,6 +219,16 @@ class AcmeIssuer:
                         break
                     pauses.wait(response)
                 raise_invalid(authorization)
+
+    def _answer(self, acme: Client, url: str, challenge: messages.ChallengeBody) -> None:
+        """Say that a challenge can be looked at. One that was said so before, and unheard, tells a look."""
+        try:
+            acme.answer_challenge(challenge, challenge.chall.response(acme.key))
+        except messages.Error:
+            authorization, _ = acme.authorization(url)
+            states = [one.status for one in authorization.body.challenges if one.uri == challenge.uri]
+            if messages.STATUS_PENDING in states:
+                raise
 
     def _finalize(self, acme: Client, order: messages.OrderResource) -> None:
         """Have the certificate issued. An order no longer ready has lost an answer: a look at it tells."""
