@@ -14,7 +14,7 @@ import ssl
 import struct
 import threading
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -68,7 +68,8 @@ class Chaos:
     orders_left : float
         Orders until the rate limit holds; such as name what they replace are exempt.
     rate : float
-        With which probability a request meets a fault of `random_faults`.
+        With which probability a request meets one of the `random_faults`: by name, each with what it may
+        spoil (nothing: everything). `met` says which it was.
     """
 
     server: Pebble
@@ -79,7 +80,7 @@ class Chaos:
     orders_left: float = float("inf")
     retry_after: str = "3600"
     rate: float = 0.0
-    random_faults: list[tuple[str, Fault]] = field(default_factory=list)
+    random_faults: dict[str, tuple[Fault, Sequence[str]]] = field(default_factory=dict)
     dice: random.Random = field(default_factory=lambda: random.Random(0))
     seen: list[Seen] = field(default_factory=list)
     met: list[str] = field(default_factory=list)
@@ -157,9 +158,12 @@ class Chaos:
                     del self._planned[number]
                     return fault
             if self.rate and self.dice.random() < self.rate:
-                name, fault = self.dice.choice(self.random_faults)
-                self.met.append(f"{name} at {what}")
-                return fault
+                fitting = [
+                    one for one, (_, where) in self.random_faults.items() if not where or what in where
+                ]
+                name = self.dice.choice(fitting)
+                self.met.append(name)
+                return self.random_faults[name][0]
         return None
 
     def _usual(self, what: str, path: str, payload: dict[str, Any], forward: Callable[[], Answer]) -> Answer:

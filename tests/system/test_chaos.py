@@ -292,3 +292,34 @@ def test_a_renewal_says_what_it_replaces(renew: Any, proxy: Chaos) -> None:
         next(path for path in (done.site.home / "ca" / "issued").iterdir()).read_bytes()
     )
     assert replaced == certid_of(leaf.public_bytes(Encoding.DER))
+
+
+NOW = "2026-01-01T00:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "retry_after", "valid", "again"),
+    [
+        ("2020-01-01T00:00:00Z", "2020-01-02T00:00:00Z", "7200", True, 7200.0),  # in the past: at once
+        ("2090-01-01T00:00:00Z", "2090-01-02T00:00:00Z", "1", True, 60.0),
+        (NOW, NOW, "999999", False, 86_400.0),
+        ("yesterday", "tomorrow", "7200", False, 21_600.0),
+    ],
+)
+def test_windows_of_every_kind(
+    proxy: Chaos, start: str, end: str, retry_after: str, valid: bool, again: float
+) -> None:
+    proxy.window("aaaa.bbbb", start, end, retry_after=retry_after, url="https://ca.example/why")
+    found = issuer(proxy).suggestion("aaaa.bbbb")
+    assert (found.start is not None, found.retry_after_s) == (valid, again)
+    assert found.url == ("https://ca.example/why" if valid else None)
+    assert issuer(proxy).suggestion("cccc.dddd").problem == "it answered 404"
+
+
+@pytest.mark.parametrize("fault", [internal, reset, busy(503)], ids=["500", "reset", "503"])
+def test_a_window_is_asked_for_again(proxy: Chaos, fault: Fault) -> None:
+    proxy.window("aaaa.bbbb", "2090-01-01T00:00:00Z", "2090-01-02T00:00:00Z")
+    proxy.fail("renewalInfo", fault, times=2)
+    assert issuer(proxy).suggestion("aaaa.bbbb").problem is None
+    proxy.fail("renewalInfo", fault, times=100)
+    assert issuer(proxy).suggestion("aaaa.bbbb").problem is not None
