@@ -99,7 +99,7 @@ def ask(history: "History", settings: Settings, clock: Clock = system_clock) -> 
                 answers.keep(subject.issuer, subject.certid, suggestion, again)
             window, before = _window(subject, suggestion, settings), known.get(subject.fingerprint)
             if window is not None and (before is None or window.detail != before.detail):
-                batch.events.append(_event(subject, window, clock(), settings.executor.actor))
+                batch.events.append(_event(subject, window, clock(), settings))
             told.append(_told(subject, window or before, suggestion, again, fresh, settings))
     if batch.events:
         history.append(batch, source=_SOURCE)
@@ -174,16 +174,20 @@ def _window(subject: _Subject, suggestion: Suggestion, settings: Settings) -> As
     return Asked(suggestion.start, suggestion.end, moment, suggestion.url)
 
 
-def _event(subject: _Subject, window: Asked, at: datetime, actor: str) -> dict[str, object]:
+def _early(subject: _Subject, window: Asked, settings: Settings) -> bool:
+    return window.early(subject.not_before, subject.not_after, settings.policy)
+
+
+def _event(subject: _Subject, window: Asked, at: datetime, settings: Settings) -> dict[str, object]:
     return {
         "at": at,
         "lineage": subject.name,
         "kind": "ari_window",
         "host": host_of(subject.names),
-        "code": None,
+        "code": "early" if _early(subject, window, settings) else None,
         "detail": window.detail,
         "fingerprint": subject.fingerprint,
-        "actor": actor,
+        "actor": settings.executor.actor,
         "source": _SOURCE,
         "known_at": at,
     }
@@ -197,13 +201,12 @@ def _told(
     fresh: bool,
     settings: Settings,
 ) -> Told:
-    early = window is not None and window.early(subject.not_before, subject.not_after, settings.policy)
     return Told(
         name=subject.name,
         fingerprint=subject.fingerprint,
         issuer=subject.issuer,
         window=window,
-        early=early,
+        early=window is not None and _early(subject, window, settings),
         fresh=fresh,
         ask_again=again,
         problem=suggestion.problem,
