@@ -89,6 +89,7 @@ def test_when_to_come_back_is_said_however_far_off() -> None:
     [
         ({}, None),
         ({"Retry_After": "120"}, 120.0),
+        ({"Retry_After": "999999"}, 999_999.0),
         ({"Retry_After": "soon"}, None),
         ({"Retry_After": "-5"}, None),
         (

@@ -59,7 +59,6 @@ class RenewalInfo:
         self._settings = settings
         self._session = requests.Session()
         self._session.headers["User-Agent"] = "certforecast"
-        self._session.verify = True if settings.ca_file is None else str(settings.ca_file)
         for scheme in ("https://", "http://"):
             self._session.mount(scheme, HTTPAdapter(max_retries=_TRIES, pool_maxsize=16))
         self._lock = threading.Lock()
@@ -106,7 +105,9 @@ class RenewalInfo:
             return self._base
 
     def _get(self, url: str) -> requests.Response:
-        return self._session.get(url, timeout=self._settings.timeout_s)
+        # Not as the session's default: the environment (REQUESTS_CA_BUNDLE) would win over that.
+        trust = True if self._settings.ca_file is None else str(self._settings.ca_file)
+        return self._session.get(url, timeout=self._settings.timeout_s, verify=trust)
 
 
 def clamped(seconds: float | None) -> float:

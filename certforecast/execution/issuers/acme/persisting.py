@@ -24,6 +24,8 @@ T = TypeVar("T")
 _TRIES: Final = 5
 _FIRST_S: Final = 0.5
 _LONGEST_S: Final = 15.0
+#: urllib3 cuts off what is longer than six hours, unless told otherwise.
+_READS: Final = Retry(retry_after_max=10**12)
 
 
 class BusyError(IssuanceError):
@@ -102,7 +104,7 @@ def retry_after(response: requests.Response) -> float | None:
     if told is not None and now is not None:
         return max((told - now).total_seconds(), 0.0)
     try:
-        return Retry().parse_retry_after(value)
+        return _READS.parse_retry_after(value)
     except (InvalidHeader, ValueError, OverflowError):
         return None
 
