@@ -1,4 +1,4 @@
-"""Debian's BIND on a free port of loopback, with zones that take signed updates."""
+"""Debian's BIND on a free port of loopback: resolver, and primary of zones that take signed updates."""
 
 import base64
 import secrets
@@ -94,10 +94,15 @@ def named(
     parts = [
         f'key "{KEY_NAME}" {{ algorithm hmac-sha256; secret "{server.secret}"; }};',
         f'options {{ directory "{home}"; pid-file "{home}/named.pid"; session-keyfile "{home}/session.key";',
-        f"  listen-on port {port} {{ 127.0.0.1; }}; listen-on-v6 {{ none; }}; recursion no;",
+        f"  listen-on port {port} {{ 127.0.0.1; }}; listen-on-v6 {{ none; }}; recursion yes;",
         "  dnssec-validation no; minimal-responses yes; notify no; allow-transfer { any; };",
         "}; controls {};",
     ]
+    # There is nothing but these zones: with a root of its own it never asks anybody else.
+    (home / "root.zone").write_text(
+        "$TTL 60\n@ SOA ns. ops. 1 3600 600 86400 60\n@ NS ns.\nns. A 127.0.0.1\n"
+    )
+    parts.append('zone "." { type primary; file "root.zone"; };')
     for zone, records in zones.items():
         if primary is not None:
             source = f"type secondary; primaries port {primary.port} {{ 127.0.0.1; }};"

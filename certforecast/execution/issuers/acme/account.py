@@ -95,7 +95,7 @@ class Account:
             found = self._settled().find_account()
         return AccountState(
             address=str(found.uri),
-            status="valid" if found.body.status is None else found.body.status.name,
+            status=str(found.body.status or "valid"),
             contact=tuple(found.body.contact),
             key_file=self._settings.account_key,
         )
@@ -180,6 +180,8 @@ class Account:
             self._client = None
 
     def _sign_in(self, client: Client) -> None:
+        if client.net.account is not None:  # found when the key was
+            return
         binding = None
         if self._settings.eab is not None:
             try:  # these credentials are often good for once, or for days, and only new accounts need them

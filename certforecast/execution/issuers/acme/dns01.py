@@ -1,7 +1,9 @@
 """dns-01 (RFC 8555, section 8.4): TXT records that are there for as long as the server looks for them."""
 
 import logging
-from collections.abc import Iterator, Sequence
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Final
 
@@ -87,15 +89,43 @@ class Dns01Solver:
     @contextmanager
     def _removed(self, provider: Provider, record: Record) -> Iterator[None]:
         """Remove a record after the block; what went wrong in it is worth more than what does here."""
+        with _HOLDERS.holding((record.target, record.value)) as is_last:
+            try:
+                yield
+            except BaseException:
+                if is_last():
+                    _remove(provider, record)
+                raise
+            if not is_last():
+                return
+            if self._strict:
+                provider.remove(record)
+            else:
+                _remove(provider, record)
+
+
+class _Holders:
+    """Who of this process needs a record: two orders may wait for one authorization, so for one record."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts = Counter[tuple[str, str]]()
+
+    @contextmanager
+    def holding(self, key: tuple[str, str]) -> Iterator[Callable[[], bool]]:
+        """Need a record for the time of the block; gives who tells whether nobody else does."""
+        with self._lock:
+            self._counts[key] += 1
         try:
-            yield
-        except BaseException:
-            _remove(provider, record)
-            raise
-        if self._strict:
-            provider.remove(record)
-        else:
-            _remove(provider, record)
+            yield lambda: self._counts[key] == 1
+        finally:
+            with self._lock:
+                self._counts[key] -= 1
+                if not self._counts[key]:
+                    del self._counts[key]
+
+
+_HOLDERS: Final = _Holders()
 
 
 def _remove(provider: Provider, record: Record) -> None:

@@ -124,10 +124,15 @@ def _context(certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> 
 def _plain_context() -> SSL.Context:
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
     context.set_min_proto_version(SSL.TLS1_2_VERSION)
-    context.set_alpn_select_callback(
-        lambda _, offered: _PROTOCOL if _PROTOCOL in offered else SSL.NO_OVERLAPPING_PROTOCOLS
-    )
+    context.set_alpn_select_callback(_select)
     return context
+
+
+def _select(_: SSL.Connection, offered: list[bytes]) -> bytes:
+    """Take the authority's protocol; whoever offers others is turned away by an alert."""
+    if _PROTOCOL not in offered:
+        raise SSL.Error
+    return _PROTOCOL
 
 
 class _Handler(BaseRequestHandler):

@@ -13,7 +13,7 @@ from certforecast.execution.issuers.acme.dns.provider import Record
 from certforecast.execution.issuers.acme.dns.servers import Server
 from certforecast.execution.issuers.acme.dns.settings import CertbotHookSettings, LegoExecSettings
 
-__all__ = ["CertbotHookProvider", "CertbotHookSettings", "LegoExecProvider"]
+__all__ = ["CertbotHookProvider", "LegoExecProvider"]
 
 #: Lines of a program's output that an error quotes.
 _LINES: Final = 5

@@ -6,6 +6,8 @@ from typing import Protocol
 from certforecast.execution.issuers.acme.dns.servers import Server
 from certforecast.execution.issuers.acme.dns.settings import (
     AcmeDnsSettings,
+    CertbotHookSettings,
+    CertbotPluginSettings,
     LegoExecSettings,
     ProviderSection,
     Rfc2136Settings,
@@ -77,16 +79,18 @@ class Provider(Protocol):
 
 def open_provider(settings: ProviderSection) -> Provider:
     """Give the provider of a section ``[issuers.NAME.dns]``."""
-    from certforecast.execution.issuers.acme.dns import acmedns, hooks, rfc2136
+    from certforecast.execution.issuers.acme.dns import acmedns, certbotplugin, hooks, rfc2136
 
     match settings:
         case Rfc2136Settings():
             return rfc2136.Rfc2136Provider(settings)
         case AcmeDnsSettings():
             return acmedns.AcmeDnsProvider(settings)
+        case CertbotHookSettings():
+            return hooks.CertbotHookProvider(settings)
+        case CertbotPluginSettings():
+            return certbotplugin.CertbotPluginProvider(settings)
         case LegoExecSettings():
             return hooks.LegoExecProvider(settings)
-        case hooks.CertbotHookSettings():
-            return hooks.CertbotHookProvider(settings)
         case _:
             raise NotImplementedError(type(settings).__name__)

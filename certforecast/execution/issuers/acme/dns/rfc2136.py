@@ -110,8 +110,8 @@ class Rfc2136Provider:
             ) from error
         except (dns.exception.DNSException, OSError) as error:
             raise ChallengeError(
-                f"{where}: no answer that can be trusted ({error or type(error).__name__}): see that the "
-                "server listens there by TCP",
+                f"{where}: no answer that can be trusted ({str(error) or type(error).__name__}): "
+                "see that the server listens there by TCP",
                 code="dns",
             ) from error
         code = answer.rcode()

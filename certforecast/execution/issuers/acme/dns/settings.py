@@ -11,6 +11,7 @@ from certforecast.settings import Section
 __all__ = [
     "AcmeDnsSettings",
     "CertbotHookSettings",
+    "CertbotPluginSettings",
     "DnsSettings",
     "LegoExecSettings",
     "ProviderSection",
@@ -92,7 +93,17 @@ class LegoExecSettings(ProviderSection):
     hook_timeout_s: float = Field(120.0, gt=0, description="how long one run may take")
 
 
+class CertbotPluginSettings(ProviderSection):
+    """A DNS plugin of certbot, installed into the same environment; certbot itself is not run."""
+
+    provider: Literal["certbot-plugin"]
+    plugin: str = Field(description="as certbot names it, such as dns-cloudflare")
+    options: dict[str, str | int | bool] = Field(
+        default={}, description="as certbot takes them, without the plugin's name before: credentials"
+    )
+
+
 DnsSettings = Annotated[
-    Rfc2136Settings | AcmeDnsSettings | CertbotHookSettings | LegoExecSettings,
+    Rfc2136Settings | AcmeDnsSettings | CertbotHookSettings | CertbotPluginSettings | LegoExecSettings,
     Field(discriminator="provider"),
 ]
