@@ -170,3 +170,22 @@ def test_renews_a_live_site_by_the_second(proxies: tuple[Chaos, Chaos], tmp_path
         assert result.status == "verified", result.detail
         orders = history.tables().events.to_pandas()
         assert "order_failed" not in set(orders["kind"])
+
+
+def test_a_chain_is_held_to_the_roots_of_the_ca_that_issued_it(
+    proxies: tuple[Chaos, Chaos], tmp_path: Path
+) -> None:
+    """A root that is trusted for the other CA only is no root for this one."""
+    settings = settings_of(proxies, tmp_path)
+    first, second = (settings.issuers[name] for name in ("one", "two"))
+    swapped = {"trust_file": first.trust_file}, {"trust_file": second.trust_file}  # type: ignore[attr-defined]
+    issuers = settings.issuers | {
+        "one": first.model_copy(update=swapped[1]),
+        "two": second.model_copy(update=swapped[0]),
+    }
+    with Site(tmp_path / "site").served() as site, History(None) as history:
+        settings = site.settings(issuers=issuers)
+        (result,) = Executor(settings, history).run(plan_of(site.action(issuer="main")), execute=True)
+        assert result.status == "failed"
+        assert "does not lead to a trusted root" in result.detail
+        assert site.look().fingerprint == site.before
