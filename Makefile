@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 demo: install
 	$(BIN)/certforecast demo
 
-test: $(VENV)/.test system-packages lint
+test: $(VENV)/.test $(VENV)/acme2certifier/.done system-packages lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not campaign" --numprocesses auto --dist loadfile
 
 install: $(VENV)/.install
@@ -27,7 +27,7 @@ lint: $(VENV)/.test
 docs: $(VENV)/.test
 	$(BIN)/python docs/build.py
 
-campaign: $(VENV)/.test system-packages
+campaign: $(VENV)/.test $(VENV)/acme2certifier/.done system-packages
 	$(BIN)/python -m pytest -m campaign --timeout 7200
 
 # Real servers for tests/system; installed where that needs no question, named where it does.
@@ -48,3 +48,9 @@ $(VENV)/.install: pyproject.toml constraints.txt | $(VENV)/bin/python
 $(VENV)/.test: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) install --constraint constraints.txt --editable ".[test,lint]"
 	@touch $@ $(VENV)/.install
+
+# A real ACME server that speaks ARI, for tests alone, in an environment of its own: it is GPL-3.
+$(VENV)/acme2certifier/.done: tests/system/acme2certifier.txt | $(VENV)/bin/python
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip --disable-pip-version-check --quiet install --requirement $<
+	@touch $@

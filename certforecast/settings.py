@@ -177,6 +177,11 @@ class IssuerSettings(Section):
         """The ACME directory, by which limits are known; None where there is none."""
         return None
 
+    @property
+    def stands_for(self) -> str | None:
+        """The name of the issuer that does the work as a rule; None: this one does it itself."""
+        return None
+
 
 class InstallerSettings(Section):
     """A section ``[installers.NAME]``; each kind by an entry point of ``certforecast.installers``."""

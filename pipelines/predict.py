@@ -9,12 +9,15 @@ from pathlib import Path
 
 from certforecast import History, forecast, load_model, load_settings, make_plan
 from certforecast.clock import system_clock
+from certforecast.execution.asking import ask
 
 
 def main(config: Path | None) -> None:
     """Run with the settings in `config`."""
-    settings, now = load_settings(config), system_clock()
+    settings = load_settings(config)
     with History(settings.store_path) as history:
+        ask(history, settings)  # what CAs ask for; none is asked before it allows
+        now = system_clock()
         model = load_model(settings.champion_path, key=settings.home)
         forecasts = forecast(history, model, now, settings.policy)
         name = settings.champion_path.name

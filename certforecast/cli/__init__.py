@@ -15,6 +15,7 @@ def main() -> None:
     """Run the command line; the console script ``certforecast``."""
     from certforecast.cli import (  # noqa: F401 (they register)
         act,
+        ari,
         backtest,
         executor,
         features,

@@ -65,12 +65,14 @@ def check_pair(
     Raises
     ------
     InstallationError
-        With the first reason found.
+        With the first reason found; of a certificate that is not the one wanted, `code` is ``key_mismatch``,
+        ``names``, ``validity`` or ``chain``.
     """
     leaf, *others = _chain(chain_pem)
     if _public_bytes(_key(key_pem)) != _public_bytes(leaf):
         raise InstallationError(
-            f"the private key does not match {_short(leaf)}: the two are of different orders; order again"
+            f"the private key does not match {_short(leaf)}: the two are of different orders; order again",
+            code="key_mismatch",
         )
     wanted = [normalise_name(name) for name in names]
     covered = _names(leaf)
@@ -78,13 +80,15 @@ def check_pair(
     if missing:
         raise InstallationError(
             f"{_short(leaf)} does not cover {', '.join(missing)}, only"
-            f" {', '.join(sorted(covered)) or 'no name'}: order one with all names"
+            f" {', '.join(sorted(covered)) or 'no name'}: order one with all names",
+            code="names",
         )
     if now is not None and not leaf.not_valid_before_utc <= now <= leaf.not_valid_after_utc:
         raise InstallationError(
             f"{_short(leaf)} is valid from {leaf.not_valid_before_utc:%Y-%m-%d %H:%M} until"
             f" {leaf.not_valid_after_utc:%Y-%m-%d %H:%M} UTC, not at {now:%Y-%m-%d %H:%M}:"
-            " check the clock of this machine, or order again"
+            " check the clock of this machine, or order again",
+            code="validity",
         )
     if roots_pem is not None and now is not None:
         _check_chain(leaf, others, _chain(roots_pem), now)
@@ -113,7 +117,8 @@ def _check_chain(
     except VerificationError as error:
         raise InstallationError(
             f"the chain of {_short(leaf)} does not lead to a trusted root ({error}): is an intermediate"
-            " missing, or is it issued by a test authority?"
+            " missing, or is it issued by a test authority?",
+            code="chain",
         ) from error
 
 

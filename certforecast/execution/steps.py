@@ -15,7 +15,9 @@ from certforecast.errors import InstallationError, VerificationError
 from certforecast.execution.checks import check_pair, leaf_fingerprint
 from certforecast.execution.installers import Installer
 from certforecast.execution.issuers import Issuer, open_issuer
+from certforecast.execution.issuers.failover import issuer_of
 from certforecast.execution.looks import as_look, await_any, look_at
+from certforecast.execution.placing import place
 from certforecast.execution.preflight import open_installers, preflight
 from certforecast.execution.sharing import Sharing
 from certforecast.execution.staging import Staging
@@ -62,7 +64,7 @@ class Steps:
             return {"served": served, "present": action.successor}
         staging = self._staging(action)
         staging.prepare()
-        return {"served": served, "order": ready.issuer.order(staging.csr(action.names))}
+        return {"served": served, "order": place(ready, action, staging.csr(action.names), self.history)}
 
     def issue(self, action: Action, done: Done) -> dict[str, Any]:
         """Have the certificate issued, or fetch it if it is."""
@@ -88,7 +90,7 @@ class Steps:
             staging.chain,
             staging.key,
             names=action.names,
-            roots_pem=self._roots_pem(action),
+            roots_pem=self._roots_pem(action, done),
             now=self.clock(),
         )
         return {"before": before}
@@ -163,8 +165,8 @@ class Steps:
                 self._issuers[name] = open_issuer(action.issuer, self.settings, self.clock)
             return self._issuers[name]
 
-    def _roots_pem(self, action: Action) -> bytes:
-        roots = self._issuer(action).roots
+    def _roots_pem(self, action: Action, done: Done) -> bytes:
+        roots = issuer_of(self._issuer(action), done["order"]["order"]).roots
         return roots.read_bytes() if roots is not None else self._system_roots
 
     @cached_property

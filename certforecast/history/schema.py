@@ -54,6 +54,7 @@ EVENT_KINDS: Final = frozenset(
         "held_out",
         "rehearsed",
         "retired",
+        "ari_window",
     }
 )
 
@@ -156,6 +157,8 @@ OBSERVATIONS: Final = Table(
 #: executor does the one it acts upon. ``held_out``: the executor left a renewal alone on purpose; `code` says
 #: what it would have done, `detail` with which probability such a renewal is left alone. ``rehearsed``: a
 #: rehearsal found what `code` says, or nothing where it is null; all events of one rehearsal have one `at`.
+#: ``ari_window``: the CA asked for it to be renewed then; `detail` as in :mod:`certforecast.renewals.ari`,
+#: `code` is ``early`` where that is before it would be due.
 EVENTS: Final = Table(
     "events",
     _schema(

@@ -9,10 +9,12 @@ from certforecast.planning.plan import ActionKind
 from certforecast.planning.rehearsing import gain
 from certforecast.settings import EffectSettings, Settings
 
-__all__ = ["FOR_EXECUTOR", "Option", "options"]
+__all__ = ["FOR_EXECUTOR", "ORDERS", "Option", "options"]
 
 #: What the executor does; all else is for people.
 FOR_EXECUTOR: Final = ("renew", "install", "reissue")
+#: What orders a certificate.
+ORDERS: Final = ("renew", "reissue")
 
 #: From which probability on a certificate is proposed for retirement.
 _RETIRE_FROM: Final = 0.5

@@ -8,6 +8,7 @@ import numpy as np
 
 from certforecast.clock import Clock, as_utc, system_clock
 from certforecast.loss import expected_loss
+from certforecast.planning.asking import asked, heeded
 from certforecast.planning.effects import learned
 from certforecast.planning.holdout import hold_out
 from certforecast.planning.options import options
@@ -93,12 +94,13 @@ def make_plan(
     places, described = endpoints(history, as_of), hosts(history, as_of)
     certificates = history.tables().at([as_of]).certificates.select(*_CERTIFICATE).to_pandas()
     by_key = {certificate.fingerprint: certificate for certificate in certificates.itertuples()}
-    rehearsed = _rehearsed(history, moment, settings)
+    rehearsed, windows = _rehearsed(history, moment, settings), asked(history, as_of)
     effects = learned(history, as_of, settings.effects, settings.executor.actor)
     drafts = []
     for row in rows:
         key = row["fingerprint"]
-        row["rehearsal"] = rehearsed.get(key)
+        row["rehearsal"], row["asked"] = rehearsed.get(key), windows.get(key)
+        row = heeded(row, moment, settings.policy)
         draft = _draft(row, by_key[key], places[key], _plain(described.get(key, {})), settings, effects)
         if draft is not None:
             drafts.append(draft)
@@ -188,6 +190,8 @@ def _draft(
         name_set=certificate.name_set_id,
         lifetime_days=row["validity_days"],
         slip_days=row["days_to_slip"],
+        asked=row["asked"],
+        urgent=bool(row.get("urgent")),
     )
 
 

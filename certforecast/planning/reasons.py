@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from certforecast.features import wording
 from certforecast.features.wording import known, span
 from certforecast.planning.plan import Action
+from certforecast.renewals.ari import Asked
 from certforecast.renewals.margins import past_margins
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ def reasons(row: dict[str, Any]) -> list[str]:
 
 def _reasons(row: dict[str, Any]) -> Iterator[str]:
     left = row["days_left"]
+    if row.get("urgent"):
+        yield f"its CA wants it replaced early, as before a revocation: {_window(row['asked'])}"
     if left < 0:
         yield f"expired {span(-left)} ago and still served"
     if row.get("unserved") == 1.0:
@@ -47,6 +50,8 @@ def _reasons(row: dict[str, Any]) -> Iterator[str]:
         yield "a reload or an installation has failed since it was issued"
     if row["days_past_due"] > 0 and left >= 0:
         yield wording.due(row)
+    if row.get("asked") is not None and not row.get("urgent"):
+        yield f"its CA asks to renew it {_window(row['asked'])}"
     if known(row, "margin_last") < 0.1:
         yield wording.last_renewal(row)
     late, usual = known(row, "lineage_late_rate"), known(row, "domain_late_rate")
@@ -61,6 +66,11 @@ def _reasons(row: dict[str, Any]) -> Iterator[str]:
         yield f"{row['owner_overdue_share']:.0%} of its owner's open renewals are past due"
     if row.get("expires_in_freeze") == 1.0:
         yield "it expires in the year-end freeze (15 December to 5 January)"
+
+
+def _window(asked: Asked) -> str:
+    words = f"between {asked.start:%Y-%m-%d %H:%M} and {asked.end:%Y-%m-%d %H:%M} UTC"
+    return f"{words} (see {asked.url})" if asked.url else words
 
 
 def explained(

@@ -10,13 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from certforecast.limits import limits_at
-from certforecast.planning.options import FOR_EXECUTOR, Option
+from certforecast.planning.options import FOR_EXECUTOR, ORDERS, Option
 from certforecast.planning.plan import Action, Timetable
 from certforecast.planning.schedule import solve
 from certforecast.planning.schedule.filling import Rooms
 from certforecast.planning.timetable import levels, problem
 from certforecast.planning.windows import Place, Slots
-from certforecast.settings import Settings
+from certforecast.renewals.ari import Asked
+from certforecast.settings import PlanningSettings, Settings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,6 +43,10 @@ class Draft:
     lifetime_days : float
     slip_days : float
         Until the slip point.
+    asked : Asked or None
+        When its CA asks for it to be renewed.
+    urgent : bool
+        Whether that is early, as before a revocation.
     """
 
     action: Action
@@ -52,6 +57,19 @@ class Draft:
     name_set: str
     lifetime_days: float
     slip_days: float
+    asked: Asked | None = None
+    urgent: bool = False
+
+    @property
+    def window(self) -> Asked | None:
+        """What its CA asks for, if a certificate is to be ordered."""
+        return self.asked if self.option.kind in ORDERS else None
+
+    @property
+    def deadline(self) -> datetime:
+        """When the loss begins if nothing is done."""
+        not_after = self.action.not_after
+        return min(not_after, self.asked.end) if self.asked is not None and self.urgent else not_after
 
 
 def schedule(
@@ -86,14 +104,12 @@ def schedule(
     if not drafts:
         end = Timetable(horizon_ends=slots.end, value=0.0, bound=0.0, gap=0.0, method="exact")
         return [], end
-    jobs = _jobs(drafts, now, settings)
     moments = [
         # A look is no change: people keep to working hours, not to windows.
-        slots.moments(_place(draft, settings), expired=_expired(draft, now))
-        if draft.action.kind in FOR_EXECUTOR
-        else slots.starts
+        _moments(draft, slots, settings) if draft.action.kind in FOR_EXECUTOR else slots.starts
         for draft in drafts
     ]
+    jobs = _jobs(drafts, moments, slots, settings)
     allowed = np.array([[moment is not None for moment in row] for row in moments])
     open_ = None
     if still_open is not None:
@@ -139,11 +155,10 @@ def _placed(
 ) -> Action:
     action, planning = draft.action, settings.planning
     machine = action.kind in FOR_EXECUTOR
-    lead = timedelta(days=planning.safe_lead_days if machine else planning.people_lead_days)
     changes: dict[str, Any] = {
         "start": start,
-        "deadline": max(action.not_after, now),
-        "latest_start": max(action.not_after - lead, now),
+        "deadline": max(draft.deadline, now),
+        "latest_start": max(_latest(draft, planning), now),
     }
     until = now + timedelta(hours=settings.executor.plan_valid_hours)
     # People are told at once, and when to begin; the executor begins what its plan is still valid for.
@@ -155,16 +170,45 @@ def _placed(
     return action.model_copy(update=changes)
 
 
-def _jobs(drafts: Sequence[Draft], now: datetime, settings: Settings) -> "pd.DataFrame":
+def _latest(draft: Draft, planning: PlanningSettings) -> datetime:
+    """Give the last start that is in time for certain: also for the CA, if it asks for one."""
+    machine = draft.option.kind in FOR_EXECUTOR
+    lead = timedelta(days=planning.safe_lead_days if machine else planning.people_lead_days)
+    latest = draft.deadline - (timedelta(0) if draft.urgent else lead)
+    return min(latest, draft.window.end) if draft.window is not None else latest
+
+
+def _moments(draft: Draft, slots: Slots, settings: Settings) -> Sequence[datetime | None]:
+    """Give for each slot when the executor may begin; None where it may not."""
+    place, window, now = _place(draft, settings), draft.window, slots.starts[0]
+    if draft.action.not_after <= now or window is None:
+        return slots.moments(place, expired=draft.action.not_after <= now or draft.urgent)
+    chosen = now + timedelta(days=draft.option.earliest_days)
+    return slots.moments_within(place, window.start, chosen, window.end, urgent=draft.urgent)
+
+
+def _earliest(draft: Draft, moments: Sequence[datetime | None], slots: Slots) -> float:
+    """Give from when on there is something to do: where the CA asks, the slot in which its moment lies."""
+    if draft.window is None or draft.option.kind not in FOR_EXECUTOR:
+        return draft.option.earliest_days
+    return next((day for day, moment in zip(slots.days, moments, strict=True) if moment is not None), 0.0)
+
+
+def _jobs(
+    drafts: Sequence[Draft],
+    moments: Sequence[Sequence[datetime | None]],
+    slots: Slots,
+    settings: Settings,
+) -> "pd.DataFrame":
     """Give the columns of :data:`certforecast.planning.timetable.COLUMNS`."""
     import pandas as pd
 
-    planning = settings.planning
+    planning, now = settings.planning, slots.starts[0]
     rows = []
-    for draft in drafts:
+    for draft, possible in zip(drafts, moments, strict=True):
         action, option = draft.action, draft.option
         machine = option.kind in FOR_EXECUTOR
-        left = (action.not_after - now) / timedelta(days=1)
+        left = (draft.deadline - now) / timedelta(days=1)
         authority, account = _authority(action, settings)
         domains = {
             "owner": action.owner,
@@ -177,12 +221,12 @@ def _jobs(drafts: Sequence[Draft], now: datetime, settings: Settings) -> "pd.Dat
                 "worth_slipped": option.slipped,
                 "cost": option.cost,
                 "machine": machine,
-                "orders": option.kind in ("renew", "reissue"),
+                "orders": option.kind in ORDERS,
                 "hours": option.hours,
                 "owner": action.owner,
                 "domain": domains[planning.failure_domain] if machine else None,
-                "earliest_days": option.earliest_days,
-                "safe_days": left - (planning.safe_lead_days if machine else planning.people_lead_days),
+                "earliest_days": _earliest(draft, possible, slots),
+                "safe_days": (_latest(draft, planning) - now) / timedelta(days=1),
                 "left_days": left,
                 "slip_days": draft.slip_days,
                 "lifetime_days": draft.lifetime_days,
@@ -190,19 +234,31 @@ def _jobs(drafts: Sequence[Draft], now: datetime, settings: Settings) -> "pd.Dat
                 "account": account,
                 "registered_domain": draft.registered_domain,
                 "name_set": draft.name_set,
-                "ari": False,
+                "ari": option.kind == "renew" and draft.window is not None and _speaks_acme(action, settings),
                 "same_names": option.kind == "renew",
             }
         )
     return pd.DataFrame(rows)
 
 
+def _speaks_acme(action: Action, settings: Settings) -> bool:
+    section = settings.issuers.get(_account(action, settings) or "")
+    return section is not None and section.authority_url is not None
+
+
+def _account(action: Action, settings: Settings) -> str | None:
+    """Give the issuer that will be asked first."""
+    section = settings.issuers.get(action.issuer or "")
+    return action.issuer if section is None else section.stands_for or action.issuer
+
+
 def _authority(action: Action, settings: Settings) -> tuple[str | None, str | None]:
-    section = settings.issuers.get(action.issuer) if action.issuer else None
+    account = _account(action, settings)
+    section = settings.issuers.get(account or "")
     if section is None or section.authority_url is None:
         return None, None
     known = limits_at(section.authority_url)
-    return (known[0], action.issuer) if known else (None, None)
+    return (known[0], account) if known else (None, None)
 
 
 def _place(draft: Draft, settings: Settings) -> Place:
@@ -211,10 +267,6 @@ def _place(draft: Draft, settings: Settings) -> Place:
     action = draft.action
     names = (*action.names, *(endpoint.host for endpoint in action.endpoints)) if by_host else ()
     return action.owner, draft.environment, names
-
-
-def _expired(draft: Draft, now: datetime) -> bool:
-    return draft.action.not_after <= now
 
 
 def _tokens(certificates: "pd.DataFrame", now: datetime) -> dict[tuple[str, str, str], float]:

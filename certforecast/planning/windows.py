@@ -67,13 +67,43 @@ class Slots:
         if expired:
             return self.starts
         if place not in self._known:
+            self._known[place] = self._moments(place, self.starts[0])
+        return self._known[place]
+
+    def moments_within(
+        self, place: Place, begin: datetime, chosen: datetime, end: datetime, *, urgent: bool = False
+    ) -> Sequence[datetime | None]:
+        """Give for each slot the first moment at which a place may be changed, heeding the CA's window.
+
+        From the moment chosen in it on; where nothing may be changed between that and the end, from its
+        beginning on.
+
+        Parameters
+        ----------
+        place : Place
+        begin, end : datetime
+            The CA's window.
+        chosen : datetime
+            In it, or before.
+        urgent : bool
+            Any time is good, as for what has expired.
+        """
+        found: list[datetime | None] = []
+        for since in (chosen, begin):
+            found = self._moments(None if urgent else place, since)
+            if any(moment is not None and moment <= end for moment in found):
+                return found
+        return self._moments(None if urgent else place, chosen)
+
+    def _moments(self, place: Place | None, since: datetime) -> list[datetime | None]:
+        freezes, openings = [], None
+        if place is not None:
             freezes = [freeze for freeze in self._freezes if _about(freeze, place)]
             mine = [openings for window, openings in self._windows if _about(window, place)]
             openings = sorted(opening for found in mine for opening in found) if mine else None
-            self._known[place] = [
-                first_moment(start, start + self.length, openings, freezes) for start in self.starts
-            ]
-        return self._known[place]
+        return [
+            first_moment(max(start, since), start + self.length, openings, freezes) for start in self.starts
+        ]
 
 
 def first_moment(

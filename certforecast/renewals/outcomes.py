@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from certforecast.history.tables import Tables
 from certforecast.policy import RenewalPolicy
+from certforecast.renewals.ari import last_asked
 from certforecast.renewals.events import concerning
 from certforecast.renewals.times import DAY, seconds
 
@@ -61,9 +62,17 @@ def outcomes(
     rows = rows.left_join(service, _KEY).drop("as_of_right", "fingerprint_right")
     rows = rows.left_join(taken, ["as_of", "successor"]).drop("as_of_right", "successor_right")
     rows = rows.left_join(marks, _KEY).drop("as_of_right", "fingerprint_right")
+    asked = last_asked(tables).drop("asked_detail")
+    rows = rows.left_join(asked, _KEY).drop("as_of_right", "fingerprint_right")
     lifetime = (rows.expires - rows.issued).cast("float64")
     short = lifetime < policy.short_lifetime_days * DAY
     fraction = ibis.ifelse(short, policy.short_due_fraction, policy.due_fraction)
+    slip_point = rows.expires - ibis.least(
+        lifetime * policy.slip_fraction, policy.slip_cap_days * DAY
+    ).round().cast("int64")
+    # Engines differ in what is least among nulls, so these are kept apart.
+    asked_for = ibis.greatest(ibis.least(rows.asked_moment, slip_point), rows.issued)
+    by_rule = rows.issued + (lifetime * fraction).round().cast("int64")
     rows = rows.mutate(
         now=seconds(rows.as_of),
         endpoints=rows.endpoints.fill_null(0),
@@ -71,10 +80,9 @@ def outcomes(
         endpoints_still=rows.endpoints_still.fill_null(0),
         endpoints_gone=rows.endpoints_gone.fill_null(0),
         intervention=rows.intervened.notnull(),
-        due=rows.issued + (lifetime * fraction).round().cast("int64"),
-        slip_point=rows.expires
-        - ibis.least(lifetime * policy.slip_fraction, policy.slip_cap_days * DAY).round().cast("int64"),
-    )
+        due=ibis.ifelse(rows.asked_moment.notnull(), asked_for, by_rule),
+        slip_point=slip_point,
+    ).drop("asked_moment")
     grace_end = rows.expires + int(policy.grace_days * DAY)
     graced = rows.now >= grace_end
     seen = rows.endpoints > 0

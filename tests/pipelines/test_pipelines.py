@@ -49,6 +49,7 @@ def test_train_predict_and_act_follow_one_another(config: Path) -> None:
     assert trained["rows"] > 0
     assert (home / "models" / "champion.skops").is_file()
     assert (home / "mlflow.db").is_file()
+    assert run("ari", str(config)) == {"asked": 0, "windows": 0, "early": []}
     predicted = run("predict", str(config))
     assert predicted["renewals"] > 0
     plan = Plan.read(home / "plan.json")

@@ -24,8 +24,13 @@ def violations(
     tokens: Mapping[tuple[str, str, str], float] | None = None,
     expiring: Mapping[int, int] | None = None,
     moments: Sequence[Sequence[datetime | None]] | None = None,
+    asked: Mapping[int, tuple[datetime, datetime]] | None = None,
 ) -> list[str]:
-    """List every limit that a schedule breaks; `chosen` is a slot for each job, -1 for none."""
+    """List every limit that a schedule breaks; `chosen` is a slot for each job, -1 for none.
+
+    `asked` has the windows in which CAs ask for jobs: none begins before its own, and none after it while it
+    might have begun in it.
+    """
     found = []
     done = [
         (starts[slot], slot, number, row)
@@ -39,6 +44,15 @@ def violations(
             found.append(f"job {number} starts in a closed slot")
         if (at - begin) / timedelta(days=1) < row["earliest_days"] - 1e-9:
             found.append(f"job {number} starts before there is anything to do")
+    for _, slot, number, _ in done:
+        if asked is not None and number in asked:
+            opens, closes = asked[number]
+            possible = [moment for moment in moments[number] if moment] if moments is not None else [*starts]
+            start = starts[slot] if moments is None else moments[number][slot]
+            if start is not None and start < opens:
+                found.append(f"job {number} starts before its CA asks for it")
+            if start is not None and start > closes and any(opens <= at <= closes for at in possible):
+                found.append(f"job {number} starts after its CA asks for it")
     found += _capacity(done, starts, planning)
     found += _buckets(done, begin, tokens or {})
     ends = Counter(expiring or {})

@@ -16,7 +16,7 @@ import trustme
 
 from tests.system.site import wait_for
 
-__all__ = ["Pebble", "pebble"]
+__all__ = ["Pebble", "free_ports", "pebble"]
 
 
 class Pebble:
@@ -101,7 +101,7 @@ def pebble(
     """
     home.mkdir(parents=True, exist_ok=True)
     server = Pebble(
-        home, dict(zip(("acme", "manage", "http", "tls", "dns", "control"), _ports(6), strict=True))
+        home, dict(zip(("acme", "manage", "http", "tls", "dns", "control"), free_ports(6), strict=True))
     )
     ca = trustme.CA()
     ca.cert_pem.write_to_path(server.ca_file)
@@ -153,7 +153,8 @@ def _program(name: str) -> str:
     return found
 
 
-def _ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Give ports of loopback that nobody listens on, all different."""
     with ExitStack() as stack:
         listeners = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
         return [int(listener.getsockname()[1]) for listener in listeners]

@@ -62,6 +62,17 @@ class IssuerSection(IssuerSettings, ABC):
     def open(self, clock: Clock) -> Issuer:
         """Give the issuer of this section; what it needs is imported here, and not before."""
 
+    def open_among(self, settings: Settings, clock: Clock) -> Issuer:
+        """Give the issuer of this section, which may need other sections.
+
+        Raises
+        ------
+        IssuanceError
+            If the settings do not hold what it needs.
+        """
+        del settings
+        return self.open(clock)
+
 
 def open_issuer(name: str | None, settings: Settings, clock: Clock) -> Issuer:
     """Give the issuer of a section ``[issuers.NAME]``.
@@ -79,4 +90,4 @@ def open_issuer(name: str | None, settings: Settings, clock: Clock) -> Issuer:
             "add one, or name another in the inventory or in executor.issuer",
             code="config",
         )
-    return section.open(clock)
+    return section.open_among(settings, clock)

@@ -51,6 +51,8 @@ class Subject:
         """
         name = self.candidate.issuer
         section = self.settings.issuers.get(name) if name is not None else None
+        if section is not None and section.stands_for is not None:
+            name, section = section.stands_for, self.settings.issuers.get(section.stands_for)
         if section is None:
             raise LeftOut("neither the inventory nor executor.issuer names an issuer of the settings")
         if isinstance(section, EmbeddedIssuerSettings):

@@ -165,7 +165,19 @@ class Account:
             self._next.replace(self._settings.account_key)
 
     def _connected(self, key: Path) -> Client:
-        return connect(self._settings.directory_url, _read(key), self._settings.ca_file)
+        settings = self._settings
+        return connect(
+            settings.directory_url,
+            _read(key),
+            settings.ca_file,
+            timeout_s=settings.timeout_s,
+            patience_s=settings.patience_s,
+        )
+
+    def forget(self) -> None:
+        """Sign in anew before the next request, as when the server has lost the account."""
+        with self._lock:
+            self._client = None
 
     def _sign_in(self, client: Client) -> None:
         if client.net.account is not None:  # found when the key was

@@ -9,32 +9,56 @@ from typing import Any, Final, cast
 import requests
 from acme import client, errors, jws, messages  # noqa: TID253
 from cryptography import x509
+from josepy.errors import DeserializationError
+from josepy.json_util import field
 from josepy.jwa import ES256, JWASignature
 from josepy.jwk import JWK
 from requests.adapters import HTTPAdapter
-from urllib3.exceptions import InvalidHeader
-from urllib3.util import Retry
 
 from certforecast.errors import IssuanceError
+from certforecast.execution.issuers.acme.persisting import BusyError, persist, retry_after
 from certforecast.execution.issuers.acme.problems import code, raise_invalid, words
 
-__all__ = ["Client", "Network", "Pauses", "connect", "identifiers", "retry_after"]
+__all__ = ["Client", "Network", "Pauses", "connect", "identifiers"]
 
 #: ``acme`` tries a rejected nonce twice. A server that rejects 30 % then fails most orders of ten requests.
 #: With 24 tries one that rejects 60 % fails an order in 20 000 (with 12 it would be one in 50).
 _NONCE_TRIES: Final = 24
 _BUSY: Final = (requests.codes.too_many_requests, requests.codes.service_unavailable)
-_NETWORK_S: Final = 20
+_NETWORK_S: Final = 20.0
+_PATIENCE_S: Final = 60.0
 #: Kept open, for as many threads.
 _CONNECTIONS: Final = 32
 _FIRST_PAUSE_S: Final = 0.05
 _LONGEST_PAUSE_S: Final = 1.0
 
 
+class _NewOrder(messages.NewOrder):
+    """An order that says which certificate it replaces (RFC 9773, section 5)."""
+
+    replaces: str | None = field("replaces", omitempty=True)
+
+
 class Network(client.ClientNetwork):
-    """Retries rejected nonces for longer than once, and keeps for how long a busy server sends us away."""
+    """Retries rejected nonces for longer than once, and what passes by itself while we have patience.
+
+    Attributes
+    ----------
+    patience_s : float
+        No request is made again so long after it was made first.
+    """
+
+    patience_s: float = _PATIENCE_S
+
+    def get(self, *args: Any, **kwargs: Any) -> requests.Response:
+        """Send a request that needs no signature."""
+        return persist(lambda: super(Network, self).get(*args, **kwargs), patience_s=self.patience_s)
 
     def post(self, *args: Any, **kwargs: Any) -> requests.Response:
+        """Send a signed request."""
+        return persist(lambda: self._post_signed(*args, **kwargs), patience_s=self.patience_s)
+
+    def _post_signed(self, *args: Any, **kwargs: Any) -> requests.Response:
         """Send a signed request, with another nonce for as long as they are rejected."""
         for _ in range(_NONCE_TRIES - 1):
             try:
@@ -58,17 +82,20 @@ class Network(client.ClientNetwork):
     ) -> requests.Response:
         try:
             return super()._check_response(response, content_type)
+        except errors.ConflictError:
+            # An account that exists is no error; any other conflict says itself what it is.
+            if "Location" not in response.headers and (problem := _problem(response)) is not None:
+                raise problem from None
+            raise
         except (messages.Error, errors.ClientError) as error:
             pause = retry_after(response)
             if response.status_code not in _BUSY or pause is None:
                 raise
-            problem = (
-                error if isinstance(error, messages.Error) else messages.Error.with_code("serverInternal")
-            )
-            raise IssuanceError(
-                f"{response.url} answered {response.status_code}: {words(problem)}; "
-                f"it asks to try again after {pause:.0f} s",
-                code=code(problem),
+            told = error if isinstance(error, messages.Error) else messages.Error.with_code("serverInternal")
+            raise BusyError(
+                f"{response.url} answered {response.status_code}: {words(told)}",
+                code=code(told),
+                seconds=pause,
             ) from error
 
 
@@ -92,10 +119,15 @@ class Client(client.ClientV2):
         nothing = messages.RegistrationResource(body=messages.NewRegistration())
         return self.query_registration(nothing)
 
-    def place(self, csr: bytes, profile: str | None = None) -> str:
+    def place(self, csr: bytes, profile: str | None = None, replaces: str | None = None) -> str:
         """Place an order for what a signing request (PEM) names, and give its address."""
-        wanted = messages.NewOrder(identifiers=identifiers(csr), profile=profile)
+        wanted = _NewOrder(identifiers=identifiers(csr), profile=profile, replaces=replaces)
         return str(self._post(self.directory["newOrder"], wanted).headers["Location"])
+
+    @property
+    def wants_replaced(self) -> bool:
+        """Whether orders may say which certificate they replace."""
+        return "renewalInfo" in self.directory.to_partial_json()
 
     def order(self, url: str, csr: bytes) -> tuple[messages.OrderResource, requests.Response]:
         """Fetch an order, and the answer it came in."""
@@ -179,29 +211,38 @@ def identifiers(csr: bytes) -> list[messages.Identifier]:
     ]
 
 
-def connect(directory_url: str, key: JWK, ca_file: Path | None, alg: JWASignature = ES256) -> Client:
+def connect(
+    directory_url: str,
+    key: JWK,
+    ca_file: Path | None,
+    alg: JWASignature = ES256,
+    *,
+    timeout_s: float = _NETWORK_S,
+    patience_s: float = _PATIENCE_S,
+) -> Client:
     """Speak to a server as the owner of a key. Several threads may do so with one client.
 
     Parameters
     ----------
     ca_file : path or None
         Trust roots for the server's own certificate; None means the system's.
+    timeout_s, patience_s : float
+        How long it may say nothing; how long a request is tried again.
     """
     net = Network(
         key=key,
         alg=alg,
         verify_ssl=True if ca_file is None else str(ca_file),  # type: ignore[arg-type] # requests takes both
         user_agent="certforecast",
-        timeout=_NETWORK_S,
+        timeout=timeout_s,  # type: ignore[arg-type] # requests takes fractions
     )
+    net.patience_s = patience_s
     net.session.mount("https://", HTTPAdapter(pool_maxsize=_CONNECTIONS))
     return Client(client.ClientV2.get_directory(directory_url, net), net)
 
 
-def retry_after(response: requests.Response) -> float | None:
-    """Give the seconds a server asks us to wait (RFC 9110, section 10.2.3), if it does so legibly."""
-    value = response.headers.get("Retry-After")
+def _problem(response: requests.Response) -> messages.Error | None:
     try:
-        return None if value is None else Retry().parse_retry_after(value)
-    except InvalidHeader:
+        return cast("messages.Error", messages.Error.from_json(response.json()))
+    except (ValueError, DeserializationError):
         return None

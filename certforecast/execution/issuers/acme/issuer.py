@@ -1,5 +1,6 @@
 """ACME (RFC 8555): orders, and what becomes of them."""
 
+import logging
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -12,18 +13,24 @@ from certforecast.errors import IssuanceError
 from certforecast.execution.issuers import Order
 from certforecast.execution.issuers.acme.account import Account
 from certforecast.execution.issuers.acme.answers import Answer, Solver, pick, refuse_names
+from certforecast.execution.issuers.acme.ari import RenewalInfo
 from certforecast.execution.issuers.acme.chains import choose
 from certforecast.execution.issuers.acme.client import Client, Pauses, identifiers
 from certforecast.execution.issuers.acme.dns01 import Dns01Solver
 from certforecast.execution.issuers.acme.http01 import Http01Solver
-from certforecast.execution.issuers.acme.problems import explained, raise_invalid
+from certforecast.execution.issuers.acme.problems import code, explained, raise_invalid, words
 from certforecast.execution.issuers.acme.revoking import Reason, owner, revoke
 from certforecast.execution.issuers.acme.settings import AcmeIssuerSettings
 from certforecast.execution.issuers.acme.tlsalpn01 import TlsAlpn01Solver
+from certforecast.execution.issuers.suggestions import Suggestion
 
 __all__ = ["AcmeIssuer"]
 
-_DEADLINE_S: Final = 90.0
+_LOG: Final = logging.getLogger(__name__)
+
+#: How a server says that it does not accept what is replaced: by another order, of another account, or not
+#: known to it at all. The renewal matters more.
+_NOT_REPLACED: Final = ("alreadyReplaced", "malformed", "unauthorized")
 
 
 class AcmeIssuer:
@@ -33,8 +40,8 @@ class AcmeIssuer:
     ----------
     settings : AcmeIssuerSettings
         The account key is made on first use, for its owner alone; its account is found again afterwards.
-    deadline_s : float
-        How long the server may take for an order.
+    deadline_s : float, optional
+        How long the server may take for an order. Default as in the settings.
 
     Attributes
     ----------
@@ -42,10 +49,11 @@ class AcmeIssuer:
         Our account there.
     """
 
-    def __init__(self, settings: AcmeIssuerSettings, *, deadline_s: float = _DEADLINE_S) -> None:
+    def __init__(self, settings: AcmeIssuerSettings, *, deadline_s: float | None = None) -> None:
         self._settings = settings
-        self._deadline_s = deadline_s
+        self._deadline_s = settings.deadline_s if deadline_s is None else deadline_s
         self.account = Account(settings)
+        self._renewal_info = RenewalInfo(settings)
 
     @property
     def roots(self) -> Path | None:
@@ -62,11 +70,44 @@ class AcmeIssuer:
         IssuanceError
             If the server cannot be reached or refuses; `code` is the ACME problem's kind.
         """
+        return self._order(csr, None)
+
+    def order_replacing(self, csr: bytes, certid: str) -> Order:
+        """Place an order that says which certificate it replaces, if the server wants to know.
+
+        Raises
+        ------
+        ChallengeError, IssuanceError
+            As `order`.
+        """
+        return self._order(csr, certid)
+
+    def suggestion(self, certid: str) -> Suggestion:
+        """Ask when a certificate should be renewed; whatever goes wrong is an answer too."""
+        return self._renewal_info.ask(certid)
+
+    def _order(self, csr: bytes, replaces: str | None) -> Order:
         with self._explained():
-            client = self.account.client()
-            refuse_names((one.value for one in identifiers(csr)), self._settings.challenge)
-            self._refuse_profile(client)
-            return {"url": client.place(csr, self._settings.profile)}
+            try:
+                return {"url": self._place(csr, replaces)}
+            except messages.Error as error:
+                if error.code != "accountDoesNotExist":
+                    raise
+            self.account.forget()  # the server has lost it; it is made anew, once
+            return {"url": self._place(csr, replaces)}
+
+    def _place(self, csr: bytes, replaces: str | None) -> str:
+        client = self.account.client()
+        refuse_names((one.value for one in identifiers(csr)), self._settings.challenge)
+        self._refuse_profile(client)
+        if replaces is not None and client.wants_replaced:
+            try:
+                return client.place(csr, self._settings.profile, replaces)
+            except messages.Error as error:
+                if code(error) not in _NOT_REPLACED:
+                    raise
+                _LOG.info("ordered without saying what is replaced: %s", words(error))
+        return client.place(csr, self._settings.profile)
 
     def issue(self, order: Order, csr: bytes) -> bytes:
         """Answer the challenges, finalize, and fetch the chain: whatever of this is still to be done.
@@ -86,7 +127,7 @@ class AcmeIssuer:
                     case messages.STATUS_PENDING:
                         self._authorize(acme, resource.body.authorizations, pauses)
                     case messages.STATUS_READY:
-                        acme.begin_finalization(resource)
+                        self._finalize(acme, resource)
                     case messages.STATUS_VALID if resource.body.certificate:
                         return choose(acme.chains(resource.body.certificate), self._settings.preferred_chain)
                     case messages.STATUS_INVALID:
@@ -168,9 +209,9 @@ class AcmeIssuer:
                 pending[url] = challenge, Answer(authorization.body.identifier.value, challenge.chall, key)
         with solver.show([answer for _, answer in pending.values()]):
             pauses.restart()
-            for challenge, _ in pending.values():
+            for url, (challenge, _) in pending.items():
                 if challenge.status == messages.STATUS_PENDING:
-                    acme.answer_challenge(challenge, challenge.chall.response(key))
+                    self._answer(acme, url, challenge)
             for url in pending:
                 while True:
                     authorization, response = acme.authorization(url)
@@ -178,6 +219,24 @@ class AcmeIssuer:
                         break
                     pauses.wait(response)
                 raise_invalid(authorization)
+
+    def _answer(self, acme: Client, url: str, challenge: messages.ChallengeBody) -> None:
+        """Say that a challenge can be looked at. One that was said so before, and unheard, tells a look."""
+        try:
+            acme.answer_challenge(challenge, challenge.chall.response(acme.key))
+        except messages.Error:
+            authorization, _ = acme.authorization(url)
+            states = [one.status for one in authorization.body.challenges if one.uri == challenge.uri]
+            if messages.STATUS_PENDING in states:
+                raise
+
+    def _finalize(self, acme: Client, order: messages.OrderResource) -> None:
+        """Have the certificate issued. An order no longer ready has lost an answer: a look at it tells."""
+        try:
+            acme.begin_finalization(order)
+        except messages.Error as error:
+            if error.code != "orderNotReady":
+                raise
 
     def _solver(self) -> Solver:
         settings = self._settings

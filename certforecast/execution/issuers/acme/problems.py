@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import requests
 from acme import errors, messages  # noqa: TID253
+from josepy.errors import DeserializationError
 
 from certforecast.errors import IssuanceError
 from certforecast.execution.issuers import ChallengeError
@@ -13,13 +14,21 @@ __all__ = ["code", "explained", "raise_invalid", "words"]
 
 
 def code(error: messages.Error) -> str:
-    """Give the kind of a problem, such as ``rateLimited`` (RFC 8555, section 6.7)."""
-    return str(error.typ).rpartition(":")[2]
+    """Give the kind of a problem, such as ``rateLimited`` (RFC 8555, section 6.7).
+
+    One that only stands for others (``compound``, section 6.7.1) is of the kind of its first part.
+    """
+    kind = str(error.typ).rpartition(":")[2]
+    return code(error.subproblems[0]) if kind == "compound" and error.subproblems else kind
 
 
 def words(error: messages.Error) -> str:
-    """Say a problem in the server's own words, with its kind."""
-    return f"{error.detail or error.title or error.description or 'no detail given'} ({code(error)})"
+    """Say a problem in the server's own words, with its kind, and which name has which part in it."""
+    said = f"{error.detail or error.title or error.description or 'no detail given'} ({code(error)})"
+    for part in error.subproblems or ():
+        name = f"{part.identifier.value}: " if part.identifier is not None else ""
+        said += f"; {name}{words(part)}"
+    return said
 
 
 def raise_invalid(authorization: messages.AuthorizationResource) -> None:
@@ -52,11 +61,15 @@ def explained(directory_url: str) -> Iterator[None]:
         yield
     except messages.Error as error:
         raise IssuanceError(f"{where}: {words(error)}", code=code(error)) from error
+    except (requests.JSONDecodeError, DeserializationError) as error:
+        raise IssuanceError(f"{where} gave an answer that is no ACME: {error}", code="protocol") from error
     except requests.RequestException as error:
         raise IssuanceError(f"{where} cannot be reached: {error}", code="unreachable") from error
     except errors.ClientError as error:
+        answered = any(isinstance(part, requests.Response) for part in error.args)
         raise IssuanceError(
-            f"{where} answered with no ACME problem: {error}", code="serverInternal"
+            f"{where} answered with no ACME problem: {error}",
+            code="serverInternal" if answered else "protocol",
         ) from error
     except errors.Error as error:
         raise IssuanceError(f"{where}: {error}", code="protocol") from error

@@ -56,6 +56,11 @@ class AcmeIssuerSettings(IssuerSection):
     preferred_chain: str | None = Field(
         None, description="common name of the root (or of an issuer on the way) that the chain should lead to"
     )
+    timeout_s: float = Field(20.0, gt=0, description="how long the server may say nothing, for any request")
+    deadline_s: float = Field(90.0, gt=0, description="how long it may take for an order, waiting included")
+    patience_s: float = Field(
+        60.0, ge=0, description="how long a request is tried again, and a busy server waited for"
+    )
     ca_file: Path | None = Field(
         None, description="trust roots for the ACME server itself; default the system's"
     )
