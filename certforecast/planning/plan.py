@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 #: Version of the plan's schema; a plan of a newer version is refused.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 #: For the executor: ``renew`` orders and installs a new certificate, ``install`` serves one that is issued
 #: already, ``reissue`` renews at another authority. For people: ``fix`` mends the cause in `Action.check`,
@@ -48,6 +48,12 @@ class Endpoint(_Model):
     host: str
     port: int = Field(ge=1, le=65535)
     server_name: str
+    installer: str | None = Field(
+        None, description="a name under [installers], where it is not that of the action"
+    )
+    starttls: str | None = Field(
+        None, description="what is spoken until TLS begins; null: as the installer says, else by port"
+    )
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
