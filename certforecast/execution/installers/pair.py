@@ -5,10 +5,12 @@ from pathlib import Path
 
 from pydantic import Field
 
+from certforecast.errors import InstallationError
+from certforecast.execution.checks import leaf_fingerprint
 from certforecast.execution.installers import InstallerSection
 from certforecast.execution.installers.versions import Versions
 
-__all__ = ["PairInstaller", "PairSection"]
+__all__ = ["PairInstaller", "PairSection", "leaf_of"]
 
 
 class PairSection(InstallerSection):
@@ -94,3 +96,11 @@ class PairInstaller(ABC):
     @abstractmethod
     def describe_reload(self) -> list[str]:
         """Say how the server would be tested and reloaded."""
+
+
+def leaf_of(path: Path | str) -> str | None:
+    """Give the fingerprint of the leaf in a file; None if there is none that can be read."""
+    try:
+        return leaf_fingerprint(Path(path).read_bytes())
+    except (OSError, InstallationError):
+        return None

@@ -7,12 +7,13 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from certforecast.errors import InstallationError
 
-__all__ = ["is_alive", "run", "send_signal"]
+__all__ = ["Process", "is_alive", "run", "running", "send_signal"]
 
 #: Lines of a command's output that an error quotes.
 _LINES: Final = 5
@@ -111,3 +112,51 @@ def is_alive(pid: int) -> bool:
     except OSError:
         return False
     return True
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A server's main process: its arguments and the user it runs as."""
+
+    pid: int
+    arguments: tuple[str, ...]
+    user: int
+
+    def option(self, *names: str) -> str | None:
+        """Give what follows an option, as its next argument or in the same one; None if it is not given."""
+        for place, argument in enumerate(self.arguments):
+            for name in names:
+                if argument == name and place + 1 < len(self.arguments):
+                    return self.arguments[place + 1]
+                joined = f"{name}=" if name.startswith("--") else name
+                if argument.startswith(joined) and argument != name:
+                    return argument.removeprefix(joined)
+        return None
+
+
+def running(*names: str, of_any: bool = False) -> list[Process]:
+    """List the processes of a program that no process of the same program started; Linux only.
+
+    Parameters
+    ----------
+    names : str
+        What the program's file may be called.
+    of_any : bool
+        Also those of other users. Without it only root's and our own count: what others wrote into a
+        configuration must not be run by us.
+    """
+    found: dict[int, tuple[Process, int]] = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((folder / "stat").read_text(errors="replace").rpartition(")")[2].split()[1])
+            text = (folder / "cmdline").read_text(errors="replace")
+            user = (folder / "stat").stat().st_uid
+        except (OSError, IndexError, ValueError):  # it has ended
+            continue
+        # nginx writes its own title, with blanks: "nginx: master process /usr/sbin/nginx -c FILE".
+        arguments = text.rstrip("\0").split("\0")
+        if len(arguments) == 1:
+            arguments = arguments[0].partition(" process ")[2].split() or arguments
+        if Path(arguments[0]).name in names and (of_any or user in (0, os.geteuid())):
+            found[int(folder.name)] = Process(int(folder.name), tuple(arguments), user), parent
+    return [process for _, (process, parent) in sorted(found.items()) if parent not in found]
