@@ -32,6 +32,7 @@ class PostfixSite(ServerSite):
     starttls = "smtp"
     tester = ("postfix", "check")
     reloader = ("postfix", "reload")
+    reads_by_itself = True
     tls = "smtpd_tls_cert_file = {certificate}\nsmtpd_tls_key_file = {key}"
 
     def __init__(self, home: Path, port: int) -> None:
@@ -130,6 +131,7 @@ class DovecotSite(ServerSite):
     starttls = "imap"
     tester = ("doveconf", "-n")
     reloader = ("doveadm", "reload")
+    reads_by_itself = True
 
     def __init__(self, home: Path, port: int) -> None:
         super().__init__(home)
@@ -173,10 +175,10 @@ class DovecotSite(ServerSite):
 
 class TestDovecot(Contract):
     @pytest.fixture
-    def server(self, home: Path, free_port: FreePort, start: Callable[..., Any]) -> Iterator[DovecotSite]:
+    def server(self, home: Path, free_port: FreePort, start: Callable[..., Any]) -> DovecotSite:
         site = DovecotSite(home, free_port())
         start(["dovecot", "-F", "-c", str(site.conf)], site.endpoint.port)
-        yield site
+        return site
 
     def test_a_session_that_is_open_goes_on(self, server: DovecotSite) -> None:
         context = ssl.create_default_context(cafile=server.roots)

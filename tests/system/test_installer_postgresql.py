@@ -1,4 +1,4 @@
-"""PostgreSQL: it says nothing of a certificate it does not take, so the wire is asked, by its own protocol."""
+"""PostgreSQL: it says nothing of a certificate it does not take, so the wire is asked, in its protocol."""
 
 import os
 import pwd

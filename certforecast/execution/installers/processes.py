@@ -6,7 +6,7 @@ import shlex
 import signal
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -19,7 +19,13 @@ __all__ = ["Process", "is_alive", "run", "running", "send_signal"]
 _LINES: Final = 5
 
 
-def run(arguments: Sequence[str], *, timeout_s: float = 30.0, code: str | None = None) -> str:
+def run(
+    arguments: Sequence[str],
+    *,
+    timeout_s: float = 30.0,
+    code: str | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> str:
     """Run a server's own command, without a shell, and give what it wrote.
 
     Parameters
@@ -28,6 +34,8 @@ def run(arguments: Sequence[str], *, timeout_s: float = 30.0, code: str | None =
         Seconds it may take; then it is killed, with all that it started.
     code : str, optional
         Of the error.
+    environment : mapping, optional
+        Default: ours.
 
     Raises
     ------
@@ -44,6 +52,7 @@ def run(arguments: Sequence[str], *, timeout_s: float = 30.0, code: str | None =
                 stdout=told,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                env=environment,
             )
         except OSError as error:
             raise InstallationError(f"{shown} cannot be run: {error.strerror}", code=code) from error
