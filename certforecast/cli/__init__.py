@@ -19,6 +19,7 @@ def main() -> None:
         features,
         forecasting,
         history,
+        installers,
         models,
         plan,
         rehearse,

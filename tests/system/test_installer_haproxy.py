@@ -11,9 +11,8 @@ import pytest
 
 from certforecast.execution.installers.haproxy import HaproxyInstallerSettings
 from tests.system.installing import Contract, FreePort, ServerSite, home
-from tests.system.site import plan_of
 
-__all__ = ["home", "plan_of"]
+__all__ = ["home"]
 
 pytestmark = pytest.mark.system
 
@@ -142,7 +141,7 @@ class TestSignal(Contract):
     def server(self, home: Path, started: Any, free_port: FreePort) -> ServerSite:
         return started(SignalledSite(home, free_port()))
 
-    def test_finds_what_the_server_uses(self, server: ServerSite) -> None:
+    def test_finds_what_the_server_uses(self, server: ServerSite, monkeypatch: pytest.MonkeyPatch) -> None:
         """As with the runtime API, which the same configuration has."""
 
     def test_no_way_to_tell_it_is_refused(self, server: HaproxySite) -> None:

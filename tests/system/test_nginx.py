@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from certforecast.execution import ActionResult, Executor
+from certforecast.execution.installers.nginx import NginxInstallerSettings
+from certforecast.execution.installers.processes import Process, running
 from certforecast.execution.staging import new_key
 from certforecast.history import History
 from certforecast.planning.plan import Endpoint
@@ -109,3 +111,17 @@ def test_a_broken_configuration_or_pair_is_left_alone(site: NginxSite) -> None:
     assert "does not match" in result.detail
     assert site.issued() == issued
     assert site.look().fingerprint == site.before
+
+
+def test_what_it_uses_is_found(site: NginxSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    def ours(*names: str) -> list[Process]:
+        return [p for p in running(*names) if str(site.home) in p.arguments]
+
+    monkeypatch.setattr("certforecast.execution.installers.nginx.running", ours)
+    (found,) = NginxInstallerSettings.discover()
+    assert found.names == (site.name,)
+    assert found.addresses == (f"127.0.0.1:{site.endpoint.port}",)
+    assert found.fingerprint == site.before
+    settings = site.settings(installers={"it": NginxInstallerSettings.model_validate(found.settings)})
+    (result,) = Executor(settings).run(plan_of(site.action(installer="it")), execute=True)
+    assert result.status == "verified", result.detail

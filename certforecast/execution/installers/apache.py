@@ -145,20 +145,32 @@ class ApacheInstaller(PairInstaller):
         return [f"run {shlex.join(self._control.command(*what))}" for what in (["-t"], ["-k", "graceful"])]
 
     def _start(self) -> None:
-        """Start the server, once what is left of the old one is gone."""
-        run(self.settings.start or self._control.command("-k", "start"), timeout_s=self.settings.timeout_s)
+        """Start the server, again and again until nothing of the old one is in the way."""
+        pid_file, refused = self._control.pid_file(), ""
+        command = self.settings.start or self._control.command("-k", "start")
         ends = time.monotonic() + self.settings.timeout_s
-        while True:
+        while time.monotonic() < ends:
+            # The id of a process that has ended, but is not waited for, would count as a running server.
+            pid_file.unlink(missing_ok=True)
             try:
-                if is_alive(send_signal(self._control.pid_file(), 0)):
-                    return
+                run(command, timeout_s=self.settings.timeout_s)
+            except InstallationError as error:
+                refused = f": {error}"
+            if self._is_up(pid_file, min(ends, time.monotonic() + _WATCH_S)):
+                return
+        raise InstallationError(
+            f"the server is gone and cannot be started, look at it now{refused}", code="reload"
+        )
+
+    def _is_up(self, pid_file: Path, until: float) -> bool:
+        """Wait until the server has written its process id."""
+        while time.monotonic() < until:
+            try:
+                if is_alive(send_signal(pid_file, 0)):
+                    return True
             except InstallationError:
-                pass
-            if time.monotonic() > ends:
-                raise InstallationError(
-                    "the server is gone and cannot be started: look at it now", code="reload"
-                )
-            time.sleep(_PAUSE_S)
+                time.sleep(_PAUSE_S)
+        return False
 
 
 class _Control:
