@@ -48,9 +48,9 @@ def shared(*sites: Site) -> tuple[Settings, Action]:
     return settings, sites[0].action(installer=None, endpoints=endpoints)
 
 
-def carried_out(*sites: Site, history: History | None = None) -> ActionResult:
+def carried_out(*sites: Site) -> ActionResult:
     settings, action = shared(*sites)
-    (result,) = Executor(settings, history).run(plan_of(action), execute=True)
+    (result,) = Executor(settings).run(plan_of(action), execute=True)
     return result
 
 
@@ -92,11 +92,16 @@ def test_others_are_touched_only_after_the_canary_serves_it(tmp_path: Path) -> N
 def test_a_canary_that_fails_is_put_back_and_the_others_are_never_touched(tmp_path: Path) -> None:
     first = Site(tmp_path, deaf=True)
     with first.served(), Copy(first, "b").served() as second, History(None) as history:
-        before = state(second)
-        result = carried_out(first, second, history=history)
+        before, reloads = state(second), tmp_path / "reloads"
+        settings, action = shared(first, second)
+        command = f"echo reloaded >> {reloads}; kill -HUP $(cat {second.pid_file})"
+        told = settings.installers["at1"].model_copy(update={"reload": ["sh", "-c", command]})
+        settings = settings.model_copy(update={"installers": {**settings.installers, "at1": told}})
+        (result,) = Executor(settings, history).run(plan_of(action), execute=True)
         assert result.status == "rolled_back", result.detail
         assert "the canary, before the others" in result.detail
         assert state(second) == before
+        assert not reloads.exists()
         assert first.look().fingerprint == second.look().fingerprint == first.before
         events = history.tables().events.to_pandas().sort_values("at", kind="stable")
         assert list(events["kind"])[-2:] == ["install_failed", "rolled_back"]
