@@ -146,7 +146,8 @@ class Contract:
     def test_a_reload_without_effect_is_rolled_back(
         self, server: ServerSite, monkeypatch: pytest.MonkeyPatch, script: str
     ) -> None:
-        files, changes = server.files, {}
+        files = server.files
+        changes: dict[str, Any] = {}
         if server.reads_by_itself:  # what never reloads could not be put back with certainty either
             once = server.home / "once"
             script = f"[ -e {once} ] || {{ touch {once}; {script}; }}"

@@ -1,15 +1,18 @@
 """HAProxy, told by its runtime API or by a signal to its master."""
 
+import contextlib
 import socket
 import ssl
 import stat
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from certforecast.execution.installers.haproxy import HaproxyInstallerSettings
+from certforecast.history.x509 import fingerprint
 from tests.system.installing import Contract, FreePort, ServerSite, home
 
 __all__ = ["home"]
@@ -54,15 +57,44 @@ frontend site
         connection.sendall(f"GET / HTTP/1.1\r\nHost: {self.name}\r\n\r\n".encode())
         return connection.recv(4096)
 
-    def open(self) -> ssl.SSLSocket:
+    def open(self, port: int | None = None) -> ssl.SSLSocket:
         context = ssl.create_default_context(cafile=self.roots)
-        connection = socket.create_connection((self.endpoint.host, self.endpoint.port), 20)
+        connection = socket.create_connection((self.endpoint.host, port or self.endpoint.port), 20)
         return context.wrap_socket(connection, server_hostname=self.name)
 
 
 class SignalledSite(HaproxySite):
+    def __init__(self, home: Path, port: int, echo: int, held: int) -> None:
+        super().__init__(home, port)
+        self.held = held
+        with self.conf.open("a") as conf:
+            conf.write(
+                f"""
+listen held
+    mode tcp
+    bind 127.0.0.1:{held} ssl crt {self.certificate}
+    server echo 127.0.0.1:{echo}
+"""
+            )
+
     def more(self) -> dict[str, Any]:
         return {"config": str(self.conf), "pid_file": str(self.pid), "binary": "haproxy"}
+
+
+@pytest.fixture
+def echo() -> Iterator[int]:
+    """Answer one connection with what it says."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer() -> None:
+            with contextlib.suppress(OSError):
+                connection, _ = listener.accept()
+                with connection:
+                    while said := connection.recv(100):
+                        connection.sendall(said)
+
+        threading.Thread(target=answer, daemon=True).start()
+        yield listener.getsockname()[1]
 
 
 @pytest.fixture
@@ -138,11 +170,21 @@ class TestRuntimeApi(Contract):
 
 class TestSignal(Contract):
     @pytest.fixture
-    def server(self, home: Path, started: Any, free_port: FreePort) -> ServerSite:
-        return started(SignalledSite(home, free_port()))
+    def server(self, home: Path, started: Any, free_port: FreePort, echo: int) -> ServerSite:
+        return started(SignalledSite(home, free_port(), echo, free_port()))
 
     def test_finds_what_the_server_uses(self, server: ServerSite, monkeypatch: pytest.MonkeyPatch) -> None:
         """As with the runtime API, which the same configuration has."""
+
+    def test_a_connection_that_is_open_goes_on_in_the_old_process(self, server: SignalledSite) -> None:
+        with server.open(server.held) as connection:
+            for _ in range(2):
+                result = server.renew()
+                assert result.status == "verified", result.detail
+                connection.sendall(b"still here")
+                assert connection.recv(100) == b"still here"
+            der = connection.getpeercert(binary_form=True)
+        assert fingerprint(der or b"") == server.before
 
     def test_no_way_to_tell_it_is_refused(self, server: HaproxySite) -> None:
         result = server.renew(pid_file=None)

@@ -95,17 +95,6 @@ class HaproxyInstaller(PairInstaller):
             return f"{self.settings.socket} {self._crt}"
         return f"haproxy with {self.settings.config}"
 
-    def precheck(self) -> None:
-        """Refuse files that cannot be switched, a configuration that is broken, and a deaf runtime API.
-
-        Raises
-        ------
-        InstallationError
-            If so.
-        """
-        super().precheck()
-        self.check_reload()
-
     def check_reload(self) -> None:
         """Refuse if there is no way to tell the server, or it does not use this certificate.
 

@@ -44,7 +44,7 @@ class PairInstaller(ABC):
         return self.versions.current()
 
     def precheck(self) -> None:
-        """Refuse files that cannot be switched, and a configuration that is broken already.
+        """Refuse files that cannot be switched, a broken configuration, and a reload that cannot work.
 
         Raises
         ------
@@ -53,6 +53,7 @@ class PairInstaller(ABC):
         """
         self.check_files()
         self.test()
+        self.check_reload()
 
     def check_files(self) -> None:
         """Refuse files that could not be switched.
