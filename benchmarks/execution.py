@@ -23,6 +23,7 @@ from report import report
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the tests start the ACME server, too
 
 from execution_tools import Certbot, Lego, ManyLegos, Ours, Tool, challenges, settings_shown
+
 from tests.system.pebble import pebble
 
 #: A tool that takes seconds for a renewal is measured on fewer.

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
-from tests.system.pebble import Pebble
 
 from certforecast.execution import Executor
 from certforecast.execution.issuers.embedded import EmbeddedIssuer
@@ -23,6 +22,7 @@ from certforecast.history import History
 from certforecast.history.x509 import fingerprint
 from certforecast.planning.plan import Action, Endpoint, Plan, Probabilities, action_id, plan_id
 from certforecast.settings import Settings
+from tests.system.pebble import Pebble
 
 EMAIL = "ops@bench.test"
 LEFT = timedelta(days=5)
@@ -111,9 +111,11 @@ class Ours(Tool):
     workers = 8
 
     def files(self, name: str) -> tuple[Path, Path]:
+        """Say where nginx reads a site's chain and key."""
         return self.folder / "tls" / name / "fullchain.pem", self.folder / "tls" / name / "privkey.pem"
 
     def prepare(self) -> None:
+        """Make what it needs to have before."""
         both = self.folder / "roots.pem"
         both.write_bytes(self.authority.roots.read_bytes() + self.server.trust_file.read_bytes())
         files = f"{self.folder}/tls/{{name}}"
@@ -163,6 +165,7 @@ class Ours(Tool):
         )
 
     def renew(self) -> None:
+        """Renew every site."""
         with History(self.settings.store_path) as history:
             results = Executor(self.settings, history).run(self.plan, execute=True)
         failed = [f"{result.name}: {result.detail}" for result in results if result.status != "verified"]
@@ -176,6 +179,7 @@ class Certbot(Tool):
     name = "certbot"
 
     def files(self, name: str) -> tuple[Path, Path]:
+        """Say where nginx reads a site's chain and key."""
         return self._live(name) / "fullchain.pem", self._live(name) / "privkey.pem"
 
     def _live(self, name: str) -> Path:
@@ -189,6 +193,7 @@ class Certbot(Tool):
         return ["/usr/bin/certbot", *words, *folders, "--non-interactive"]
 
     def prepare(self) -> None:
+        """Make what it needs to have before."""
         register = self._command(
             "register", "--server", self.server.directory_url, "--agree-tos", "-m", EMAIL
         )
@@ -216,6 +221,7 @@ class Certbot(Tool):
             conf.write_text("\n".join(lines) + "\n")
 
     def renew(self) -> None:
+        """Renew every site."""
         hook = " ".join(self.reload())
         run(self._command("renew", "--no-random-sleep-on-renew", "--deploy-hook", hook), self.environment())
 
@@ -227,6 +233,7 @@ class Lego(Tool):
     at_once = 1
 
     def files(self, name: str) -> tuple[Path, Path]:
+        """Say where nginx reads a site's chain and key."""
         folder = self.folder / "lego" / "certificates"
         return folder / f"{name}.crt", folder / f"{name}.key"
 
@@ -236,6 +243,7 @@ class Lego(Tool):
         return ["lego", *shared, "--domains", name, *words]
 
     def prepare(self) -> None:
+        """Make what it needs to have before."""
         run(self._command("lego-account.test", "run"), self.environment())
         for name in self.names:
             chain, _ = self.files(name)
@@ -243,6 +251,8 @@ class Lego(Tool):
             chain.with_suffix(".json").write_text(json.dumps(about))
 
     def renew(self) -> None:
+        """Renew every site."""
+
         def one(name: str) -> None:
             words = ("renew", "--days", "60", "--no-random-sleep", "--renew-hook", " ".join(self.reload()))
             run(self._command(name, *words), self.environment())

@@ -7,8 +7,17 @@ from pathlib import Path
 
 __all__ = ["create_file", "replace_link", "write_file"]
 
+_LABELS = ("security.selinux", "system.posix_acl_access")
 
-def write_file(path: Path, data: bytes, *, mode: int = 0o644, owner: os.stat_result | None = None) -> None:
+
+def write_file(
+    path: Path,
+    data: bytes,
+    *,
+    mode: int = 0o644,
+    owner: os.stat_result | None = None,
+    like: Path | None = None,
+) -> None:
     """Write a file so that readers see all of the new content or none of it, also after a crash.
 
     Parameters
@@ -17,6 +26,8 @@ def write_file(path: Path, data: bytes, *, mode: int = 0o644, owner: os.stat_res
         Permissions from the first moment on, whatever the umask.
     owner : os.stat_result, optional
         Whose user and group the file gets, as far as we may give it away.
+    like : path, optional
+        Whose labels (SELinux), access list and attributes the file gets, as far as there are any.
     """
     draft = _draft(path)
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -26,6 +37,8 @@ def write_file(path: Path, data: bytes, *, mode: int = 0o644, owner: os.stat_res
                 with suppress(PermissionError):
                     os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
             os.fchmod(file.fileno(), mode)
+            if like is not None:
+                _copy_attributes(like, file.fileno())
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -55,6 +68,17 @@ def replace_link(path: Path, target: Path | str) -> None:
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
+
+
+def _copy_attributes(model: Path, descriptor: int) -> None:
+    """Copy what says who may read a file beside its mode, and what people noted at it."""
+    if not hasattr(os, "listxattr"):  # only Linux has them
+        return
+    with suppress(OSError):  # nor has every file system
+        for name in os.listxattr(model):
+            if name in _LABELS or name.startswith("user."):
+                with suppress(PermissionError):
+                    os.setxattr(descriptor, name, os.getxattr(model, name))
 
 
 def _draft(path: Path) -> Path:

@@ -21,6 +21,7 @@ def main() -> None:
         features,
         forecasting,
         history,
+        installers,
         issuers,
         models,
         plan,

@@ -34,7 +34,7 @@ def as_look(endpoint: Endpoint, seen: Served, at: datetime) -> Look:
         status = "expired" if seen.not_after is not None and seen.not_after < at else "untrusted"
     return {
         "observed_at": at.isoformat(),
-        **endpoint.model_dump(),
+        **endpoint.model_dump(include={"host", "port", "server_name"}),
         "fingerprint": seen.fingerprint,
         "chain_status": status,
         "error": "other" if seen.fingerprint is None else None,

@@ -1,19 +1,14 @@
 """Placing an order: where the issuer wants to know, with the certificate that it replaces."""
 
-from typing import TYPE_CHECKING
-
 from certforecast.execution.issuers import Order
 from certforecast.execution.issuers.suggestions import Replacing, certid, certid_of
 from certforecast.execution.preflight import Ready
 from certforecast.planning.plan import Action
 
-if TYPE_CHECKING:
-    from certforecast.history.store import History
-
 __all__ = ["known_certid", "place"]
 
 
-def place(ready: Ready, action: Action, csr: bytes, history: "History | None") -> Order:
+def place(ready: Ready, action: Action, csr: bytes) -> Order:
     """Place the order of an action.
 
     Parameters
@@ -24,25 +19,17 @@ def place(ready: Ready, action: Action, csr: bytes, history: "History | None") -
         What it acts upon is what is replaced; at another authority (``reissue``) nothing is.
     csr : bytes
         Signing request, PEM.
-    history : History, optional
-        Asked where no endpoint serves the certificate that is replaced.
     """
-    replaced = _replaced(ready, action, history) if action.kind != "reissue" else None
+    replaced = _replaced(ready, action) if action.kind != "reissue" else None
     if replaced is not None and isinstance(ready.issuer, Replacing):
         return ready.issuer.order_replacing(csr, replaced)
     return ready.issuer.order(csr)
 
 
-def _replaced(ready: Ready, action: Action, history: "History | None") -> str | None:
+def _replaced(ready: Ready, action: Action) -> str | None:
     for seen in ready.served:
         if seen.der is not None and seen.fingerprint == action.fingerprint:
             return certid_of(seen.der)
-    if history is None:
-        return None
-    certificates = history.tables().certificates
-    rows = certificates.filter(certificates.fingerprint == action.fingerprint)
-    for row in rows.select("issuer_key_id", "serial").to_pandas().itertuples():
-        return known_certid(row.issuer_key_id, row.serial)
     return None
 
 

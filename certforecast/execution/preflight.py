@@ -6,14 +6,14 @@ from typing import Final, Protocol
 
 from certforecast.clock import Clock
 from certforecast.errors import ExecutionError, InstallationError, VerificationError
-from certforecast.execution.installers import Installer, make_installer
+from certforecast.execution.installers import Installer, InstallerSection, make_installer
 from certforecast.execution.issuers import Issuer, open_issuer
 from certforecast.execution.sharing import Sharing
 from certforecast.execution.verification import Served, handshake
 from certforecast.planning.plan import Action, Endpoint
 from certforecast.settings import Settings
 
-__all__ = ["Ready", "open_installers", "preflight"]
+__all__ = ["Ready", "open_installers", "open_places", "preflight", "proven_at"]
 
 _FRESH_S: Final = 5.0
 
@@ -67,8 +67,9 @@ def preflight(action: Action, settings: Settings, clock: Clock, tests: Sharing[N
         installer.check_files()
         # A test takes seconds where a server has many sites; what breaks since, the test after the swap sees.
         tests.share(installer.server, installer.precheck, fresh_s=_FRESH_S)
-    served = [handshake(endpoint, roots=issuer.roots) for endpoint in action.endpoints]
-    for endpoint, seen in zip(action.endpoints, served, strict=True):
+    endpoints = proven_at(action, settings)
+    served = [handshake(endpoint, roots=issuer.roots) for endpoint in endpoints]
+    for endpoint, seen in zip(endpoints, served, strict=True):
         if seen.fingerprint is None:
             raise VerificationError(
                 f"{endpoint} serves no certificate ({seen.error}), so nothing could be proven there: "
@@ -107,22 +108,58 @@ def open_installers(action: Installed, settings: Settings) -> list[Installer]:
     Raises
     ------
     InstallationError
-        If the action names no installer of the settings, or has no endpoint.
+        If the action or an endpoint names no installer of the settings, or there is no endpoint.
     """
-    section = settings.installers.get(action.installer) if action.installer is not None else None
-    if section is None:
-        known = ", ".join(sorted(settings.installers)) or "none"
-        raise InstallationError(
-            f"the settings have no section [installers.{action.installer or 'NAME'}] (there are: {known}): "
-            "add one, or name another in the inventory or in executor.installer",
-            code="config",
-        )
+    return [installer for installer, _ in open_places(action, settings)]
+
+
+def open_places(action: Installed, settings: Settings) -> list[tuple[Installer, list[Endpoint]]]:
+    """Give the installers of an action, each with the endpoints it is proven at, in their order.
+
+    Raises
+    ------
+    InstallationError
+        As of `open_installers`.
+    """
+    found: dict[tuple[str, ...], tuple[Installer, list[Endpoint]]] = {}
+    for endpoint in proven_at(action, settings):
+        section = _section(endpoint.installer or action.installer, settings)
+        installer = make_installer(section, name=action.name, host=endpoint.host, port=endpoint.port)
+        kind = (section.kind, *installer.describe())
+        found.setdefault(kind, (installer, []))[1].append(endpoint)
+    return list(found.values())
+
+
+def proven_at(action: Installed, settings: Settings) -> list[Endpoint]:
+    """Give the endpoints of an action, with what each speaks until TLS begins.
+
+    Raises
+    ------
+    InstallationError
+        As of `open_installers`.
+    """
     if not action.endpoints:
+        _section(action.installer, settings)
         raise InstallationError(
             f"{action.name} has no known endpoint where it could be proven: scan for it", code="config"
         )
-    found: dict[tuple[str, ...], Installer] = {}
+    endpoints = []
     for endpoint in action.endpoints:
-        installer = make_installer(section, name=action.name, host=endpoint.host, port=endpoint.port)
-        found.setdefault(tuple(installer.describe()), installer)
-    return list(found.values())
+        section = _section(endpoint.installer or action.installer, settings)
+        spoken = endpoint.starttls or section.starttls_at(endpoint.port)
+        endpoints.append(endpoint.model_copy(update={"starttls": spoken}))
+    return endpoints
+
+
+def _section(name: str | None, settings: Settings) -> InstallerSection:
+    section = settings.installers.get(name) if name is not None else None
+    if section is None:
+        known = ", ".join(sorted(settings.installers)) or "none"
+        raise InstallationError(
+            f"the settings have no section [installers.{name or 'NAME'}] (there are: {known}): "
+            "add one, or name another in the inventory or in executor.installer",
+            code="config",
+        )
+    if not isinstance(section, InstallerSection):
+        raise InstallationError(f"there is no installer of kind {section.kind!r}", code="config")
+    return section

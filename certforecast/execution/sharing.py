@@ -36,7 +36,7 @@ class Sharing(Generic[T]):
         with self._guard:
             began, result = self._last.get(key, (-fresh_s, None))
             if key in self._last and time.monotonic() - began < fresh_s:
-                return cast(T, result)
+                return cast("T", result)
             asked = self._next.get(key)
             if asked is None:
                 mine = self._next[key] = Future[T]()

@@ -6,6 +6,7 @@ database, so it is JSON and never holds a private key.
 
 import ssl
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import cached_property, partial
 from typing import Any
@@ -18,11 +19,11 @@ from certforecast.execution.issuers import Issuer, open_issuer
 from certforecast.execution.issuers.failover import issuer_of
 from certforecast.execution.looks import as_look, await_any, look_at
 from certforecast.execution.placing import place
-from certforecast.execution.preflight import open_installers, preflight
+from certforecast.execution.preflight import open_installers, open_places, preflight, proven_at
 from certforecast.execution.sharing import Sharing
 from certforecast.execution.staging import Staging
-from certforecast.execution.verification import prove
-from certforecast.planning.plan import Action
+from certforecast.execution.verification import Served, prove
+from certforecast.planning.plan import Action, Endpoint
 from certforecast.settings import Settings
 
 __all__ = ["Done", "Steps"]
@@ -64,7 +65,7 @@ class Steps:
             return {"served": served, "present": action.successor}
         staging = self._staging(action)
         staging.prepare()
-        return {"served": served, "order": place(ready, action, staging.csr(action.names), self.history)}
+        return {"served": served, "order": place(ready, action, staging.csr(action.names))}
 
     def issue(self, action: Action, done: Done) -> dict[str, Any]:
         """Have the certificate issued, or fetch it if it is."""
@@ -99,40 +100,63 @@ class Steps:
         """Swap, have the server test it, reload. What its test refuses is never reloaded.
 
         What a reload command says is noted and not believed, good or bad: only the wire counts.
+
+        Of several installers the first is the canary: the others are touched when its endpoints have given
+        proof. `touched` says how many installers a rollback has to do with.
         """
-        if "present" not in done["order"]:
-            staging, installers = self._staging(action), open_installers(action, self.settings)
-            for installer in installers:
-                installer.swap(staging.chain, staging.key)
-            for installer in installers:
-                self._tests.share(installer.server, installer.test)
-        return {"complaints": self._reload(action)}
+        places = open_places(action, self.settings)
+        installers = [installer for installer, _ in places]
+        complaints: list[str] = []
+        if len(places) > 1:
+            error = self._switch(installers[:1], action, done, complaints)
+            if error is None:
+                try:
+                    self._prove(places[0][1], action, done)
+                except VerificationError as unproven:
+                    error = {
+                        "message": f"the canary, before the others: {unproven}",
+                        "code": "not_served",
+                        "cause": "wire",
+                    }
+            if error is not None:
+                return {"error": error, "complaints": complaints, "touched": 1}
+            installers = installers[1:]
+        error = self._switch(installers, action, done, complaints)
+        failed = {"error": error} if error is not None else {}
+        return {**failed, "complaints": complaints, "touched": len(places)}
 
     def verify(self, action: Action, done: Done) -> dict[str, Any]:
         """Prove on the wire that every endpoint serves the new leaf."""
-        expected = done["order"].get("present") or done["stage"]["fingerprint"]
-        roots, limits = self._issuer(action).roots, self.settings.executor
+        endpoints = proven_at(action, self.settings)
         try:
-            seen = prove(
-                action.endpoints,
-                expected,
-                roots=roots,
-                in_a_row=limits.handshakes,
-                timeout_s=limits.verify_timeout_s,
-            )
+            seen = self._prove(endpoints, action, done)
         except VerificationError as error:
-            looks = look_at(action.endpoints, roots, self.clock)
-            return {"error": {"message": str(error), "code": "not_served"}, "looks": looks}
+            looks = look_at(endpoints, self._issuer(action).roots, self.clock)
+            told = {"message": str(error), "code": "not_served", "cause": "wire"}
+            return {"error": told, "looks": looks}
         now = self.clock()
-        return {"looks": [as_look(e, served, now) for e, served in zip(action.endpoints, seen, strict=True)]}
+        return {"looks": [as_look(e, served, now) for e, served in zip(endpoints, seen, strict=True)]}
 
     def rollback(self, action: Action, done: Done) -> dict[str, Any]:
-        """Put back what was in place, and prove that the endpoints serve what they served."""
-        self._restore(action, done)
-        with suppress(InstallationError):  # broken or not, only the wire tells what is served
-            for installer in open_installers(action, self.settings):
+        """Put back what was in place, and prove that the endpoints serve what they served.
+
+        What was never touched, as after a canary that failed, is not touched now.
+        """
+        installers = open_installers(action, self.settings)
+        touched = installers[: done["install"].get("touched", len(installers))]
+        broken = []
+        for installer, before in zip(touched, done["check"]["before"], strict=False):
+            try:
+                if before is not None:
+                    installer.restore(before)
+            except InstallationError as error:  # the others are put back all the same
+                broken.append(str(error))
+        for installer in touched:
+            with suppress(InstallationError):  # broken or not, only the wire tells what is served
                 installer.test()
-            self._reload(action)
+                installer.reload()
+        if broken:
+            raise InstallationError("; ".join(broken))
         old = {*done["check"]["before"], *done["order"]["served"]} - {None}
         limits = self.settings.executor
         looks = [
@@ -144,7 +168,7 @@ class Steps:
                 timeout_s=limits.verify_timeout_s,
                 clock=self.clock,
             )
-            for endpoint in action.endpoints
+            for endpoint in proven_at(action, self.settings)
         ]
         return {"looks": looks}
 
@@ -174,19 +198,35 @@ class Steps:
         ders = ssl.create_default_context().get_ca_certs(binary_form=True)
         return "".join(map(ssl.DER_cert_to_PEM_cert, ders)).encode("ascii")
 
-    def _reload(self, action: Action) -> list[str]:
-        told = [
-            self._reloads.share(installer.server, partial(_complaint, installer))
-            for installer in open_installers(action, self.settings)
-        ]
+    def _reload(self, installers: Sequence[Installer]) -> list[str]:
+        told = [self._reloads.share(each.server, partial(_complaint, each)) for each in installers]
         return [complaint for complaint in told if complaint is not None]
 
-    def _restore(self, action: Action, done: Done) -> None:
-        for installer, before in zip(
-            open_installers(action, self.settings), done["check"]["before"], strict=True
-        ):
-            if before is not None:
-                installer.restore(before)
+    def _switch(
+        self, installers: Sequence[Installer], action: Action, done: Done, complaints: list[str]
+    ) -> dict[str, Any] | None:
+        """Swap, test and reload; give the error, if there is one before the reload."""
+        try:
+            if "present" not in done["order"]:
+                staging = self._staging(action)
+                for installer in installers:
+                    installer.swap(staging.chain, staging.key)
+                for installer in installers:
+                    self._tests.share(installer.server, installer.test)
+        except InstallationError as error:
+            return {"message": str(error), "code": error.code, "cause": "installer"}
+        complaints += self._reload(installers)
+        return None
+
+    def _prove(self, endpoints: Sequence[Endpoint], action: Action, done: Done) -> list[Served]:
+        limits = self.settings.executor
+        return prove(
+            endpoints,
+            done["order"].get("present") or done["stage"]["fingerprint"],
+            roots=self._issuer(action).roots,
+            in_a_row=limits.handshakes,
+            timeout_s=limits.verify_timeout_s,
+        )
 
 
 def _complaint(installer: Installer) -> str | None:

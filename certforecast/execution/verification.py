@@ -13,6 +13,7 @@ from typing import Final
 from cryptography import x509
 
 from certforecast.errors import VerificationError
+from certforecast.history.sources.starttls import PreludeError, prelude
 from certforecast.history.x509 import fingerprint
 from certforecast.planning.plan import Endpoint
 
@@ -62,7 +63,8 @@ def handshake(endpoint: Endpoint, *, roots: Path | None = None, timeout_s: float
     Parameters
     ----------
     endpoint : Endpoint
-        Where; `server_name` is both what is asked for (SNI) and what the certificate must cover.
+        Where; `server_name` is both what is asked for (SNI) and what the certificate must cover, `starttls`
+        what is spoken before TLS, which begins at once without it.
     roots : path, optional
         PEM file of the only roots to trust. Default: those of the system.
     timeout_s : float
@@ -184,11 +186,14 @@ def _lenient() -> ssl.SSLContext:
 
 
 def _leaf(endpoint: Endpoint, context: ssl.SSLContext, timeout_s: float) -> bytes:
-    with (
-        socket.create_connection((endpoint.host, endpoint.port), timeout_s) as connection,
-        context.wrap_socket(connection, server_hostname=endpoint.server_name) as wrapped,
-    ):
-        der = wrapped.getpeercert(binary_form=True)
+    with socket.create_connection((endpoint.host, endpoint.port), timeout_s) as connection:
+        if endpoint.starttls not in (None, "tls"):
+            try:
+                prelude(str(endpoint.starttls), connection, endpoint.server_name, timeout_s=timeout_s)
+            except PreludeError as error:
+                raise ConnectionError(str(error)) from error
+        with context.wrap_socket(connection, server_hostname=endpoint.server_name) as wrapped:
+            der = wrapped.getpeercert(binary_form=True)
     if der is None:
         raise ConnectionError("the server showed no certificate")
     return der

@@ -51,6 +51,12 @@ class Endpoint(_Model):
     host: str
     port: int = Field(ge=1, le=65535)
     server_name: str
+    installer: str | None = Field(
+        None, description="a name under [installers], where it is not that of the action"
+    )
+    starttls: str | None = Field(
+        None, description="what is spoken until TLS begins; null: as the installer says, else by port"
+    )
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"

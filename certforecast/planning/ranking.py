@@ -91,7 +91,7 @@ def make_plan(
         ),
         *_failed_rows(known, as_of, settings),
     ]
-    places, described = endpoints(history, as_of), hosts(history, as_of)
+    places, described = endpoints(history, as_of, settings.installers), hosts(history, as_of)
     certificates = history.tables().at([as_of]).certificates.select(*_CERTIFICATE).to_pandas()
     by_key = {certificate.fingerprint: certificate for certificate in certificates.itertuples()}
     rehearsed, windows = _rehearsed(history, moment, settings), asked(history, as_of)
@@ -147,7 +147,8 @@ def _draft(
 ) -> Draft | None:
     """Choose what averts most for one renewal; None if nothing is worth its cost."""
     issuer, installer = tools(host, settings)
-    able = issuer is not None and installer is not None and bool(served)
+    placeable = installer is not None or all(endpoint.installer is not None for endpoint in served)
+    able = issuer is not None and placeable and bool(served)
     criticality = host.get("criticality")
     best = max(options(row, criticality, able, settings, effects), key=lambda option: option.net)
     if best.net <= 0:

@@ -247,7 +247,8 @@ class _Described:
 
     def __init__(self, history: HasTables, as_of: datetime, settings: Settings) -> None:
         self._settings = settings
-        self._hosts, self._places = hosts(history, as_of), endpoints(history, as_of)
+        self._hosts = hosts(history, as_of)
+        self._places = endpoints(history, as_of, settings.installers)
         certificates = history.tables().at([as_of]).certificates
         names = certificates.select("fingerprint", "names").to_pandas()
         self._names = dict(zip(names["fingerprint"], map(tuple, names["names"]), strict=True))

@@ -1,10 +1,13 @@
 """Versions on disk: whatever is cut off, certificate and key belong together."""
 
 import os
+import resource
 import shutil
+import signal
 import stat
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -21,7 +24,8 @@ from certforecast.execution.checks import check_pair, leaf_fingerprint
 from certforecast.execution.installers import make_installer
 from certforecast.execution.installers.files import FilesInstaller, FilesInstallerSettings
 from certforecast.execution.installers.nginx import NginxInstaller, NginxInstallerSettings
-from certforecast.execution.installers.versions import KEPT, Versions
+from certforecast.execution.installers.processes import is_alive, run
+from certforecast.execution.installers.versions import KEPT, Versions, check_owner
 from tests.certificates import certificate, pem
 
 #: What changes a disk.
@@ -309,3 +313,133 @@ def test_a_pid_file_without_a_process_is_refused(tmp_path: Path, content: str, r
     pid_file.write_text(content)
     with pytest.raises(InstallationError, match=reason):
         files(tmp_path, pid_file=str(pid_file)).precheck()
+
+
+def test_labels_access_lists_and_notes_stay_on_files(tmp_path: Path) -> None:
+    # SELinux is not everywhere; an attribute of users stands for its label.
+    versions = place(tmp_path, "together")
+    os.setxattr(versions.key, "user.label", b"system_u:object_r:cert_t:s0")
+    versions.install(*pair(1))
+    assert os.getxattr(versions.key, "user.label") == b"system_u:object_r:cert_t:s0"
+    versions.install(*pair(2))
+    assert os.getxattr(versions.key, "user.label") == b"system_u:object_r:cert_t:s0"
+    assert os.listxattr(versions.certificate) == []
+
+
+def test_one_file_keeps_its_order(tmp_path: Path) -> None:
+    versions = place(tmp_path, "combined")  # the key first, as Postfix insists
+    versions.install(*pair(1))
+    assert versions.certificate.read_bytes().startswith(b"-----BEGIN PRIVATE KEY")
+    other = tmp_path / "other.pem"
+    other.write_bytes(pair(0)[0] + pair(0)[1])
+    versions = Versions(other, other, "other")
+    versions.install(*pair(1))
+    assert other.read_bytes().startswith(b"-----BEGIN CERTIFICATE")
+
+
+def in_a_child(work: Callable[[], str]) -> str:
+    """Do something in a process of its own, whose limits and user may be changed."""
+    ours, theirs = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.write(theirs, work().encode())
+        finally:
+            os._exit(0)
+    os.close(theirs)
+    with os.fdopen(ours, "rb") as told:
+        said = told.read().decode()
+    os.waitpid(child, 0)
+    return said
+
+
+def test_a_full_disk_leaves_what_was_there(tmp_path: Path) -> None:
+    # A limit on the size of files stands for a full disk: a write fails half-way.
+    versions = place(tmp_path, "together")
+    versions.install(*pair(1))
+    before = sorted(tmp_path.rglob("*"))
+
+    def work() -> str:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+        try:
+            versions.install(*pair(2))
+        except InstallationError as error:
+            return str(error)
+        return "written"
+
+    assert "what was in place is in place still" in in_a_child(work)
+    assert (versions.certificate.read_bytes(), versions.key.read_bytes()) == pair(1)
+    left = set(tmp_path.rglob("*")) - set(before)
+    assert not any(path.is_file() for path in left)
+    versions.install(*pair(2))
+    assert versions.current() == fingerprint(2)
+
+
+@pytest.mark.parametrize(
+    ("mode", "group", "refused"),
+    [(0o600, 0, True), (0o640, 0, True), (0o640, 65534, False), (0o644, 0, False)],
+)
+def test_a_file_whose_owner_cannot_be_kept_is_refused_where_it_matters(
+    mode: int, group: int, refused: bool
+) -> None:
+    if os.geteuid() != 0:
+        return  # only root can play another user
+    folder = Path(tempfile.mkdtemp())
+    try:
+        folder.chmod(0o777)
+        key = folder / "key.pem"
+        key.write_bytes(pair(0)[1])
+        key.chmod(mode)
+        os.chown(key, 0, group)
+
+        def work() -> str:
+            os.setgroups([])
+            os.setgid(65534)
+            os.setuid(65534)
+            try:
+                check_owner(key)
+            except InstallationError as error:
+                return f"{error.code}: {error}"
+            return "taken"
+
+        said = in_a_child(work)
+        assert said.startswith("permission: ") if refused else said == "taken"
+        assert not refused or "run as its owner or as root" in said
+    finally:
+        shutil.rmtree(folder)
+
+
+def test_a_command_that_hangs_is_ended_with_all_that_it_started(tmp_path: Path) -> None:
+    with pytest.raises(InstallationError, match=r"no end after 0\.5 s"):
+        run(["sh", "-c", f"sleep 600 & echo $! > {tmp_path}/child; wait"], timeout_s=0.5)
+    child = int((tmp_path / "child").read_text())
+    deadline = time.monotonic() + 10
+    while is_alive(child):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_command_that_leaves_a_server_behind_is_not_waited_for(tmp_path: Path) -> None:
+    # It keeps the output open, as daemons do.
+    assert run(["sh", "-c", f"sleep 600 & echo $! > {tmp_path}/child; echo started"]) == "started\n"
+    os.kill(int((tmp_path / "child").read_text()), signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    ("port", "more", "spoken"),
+    [(443, {}, "tls"), (5432, {}, "postgres"), (587, {}, "smtp"), (587, {"starttls": "tls"}, "tls"),
+     (2525, {"starttls": "smtp"}, "smtp"), (993, {}, "tls")],
+)  # fmt: skip
+def test_what_is_spoken_before_tls_goes_by_the_port_unless_set(
+    port: int, more: dict[str, Any], spoken: str
+) -> None:
+    section = FilesInstallerSettings(kind="files", certificate="/c", key="/k", **more)
+    assert section.starttls_at(port) == spoken
+
+
+def test_servers_that_speak_something_else_do_so_on_ports_that_say_nothing() -> None:
+    from certforecast.execution.installers.postfix import PostfixInstallerSettings
+
+    section = PostfixInstallerSettings(kind="postfix", certificate="/c", key="/k")
+    assert [section.starttls_at(port) for port in (2525, 465, 25)] == ["smtp", "tls", "smtp"]

@@ -44,7 +44,7 @@ def answer(name: str, *, fails: bool, present: bool) -> dict[str, Any]:
         return {**result, "error": {"message": f"{name} broke", "code": None, "cause": "installer"}}
     look = {
         "observed_at": at,
-        **ACTION.endpoints[0].model_dump(),
+        **ACTION.endpoints[0].model_dump(include={"host", "port", "server_name"}),
         "fingerprint": "1" * 64,
         "chain_status": "valid",
         "error": None,

@@ -126,6 +126,34 @@ def test_the_inventory_names_issuer_and_installer() -> None:
     assert (action.issuer, action.installer) == ("own", "web")
 
 
+def test_an_endpoint_takes_the_installer_of_its_own_host() -> None:
+    timeline = Timeline()
+    key = timeline.certificate("a", "a.shop.example", 0)
+    for host in ("web1", "db1", "odd1", "old1", "new1"):
+        timeline.looks(1, 80, key, step=7.0, host=host)
+    rows: list[tuple[str, str | None, int, int]] = [
+        ("web1", "web", 0, 0), ("db1", "db", 0, 0), ("odd1", "nowhere", 0, 0), ("old1", "web", 0, 0),
+        ("old1", None, 50, 50), ("new1", "web", 0, 0), ("new1", "db", 5, 99),
+    ]  # fmt: skip
+    for host, installer, valid, known in rows:
+        timeline.batch.hosts.append(
+            {"host": host, "installer": installer, "valid_from": day(valid), "known_at": day(known)}
+        )
+    installers = ABLE["installers"] | {"db": {"kind": "files", "certificate": "/d.pem", "key": "/d.key"}}
+    # Without a default, endpoints whose host names none leave nothing that could be done for all.
+    with_default = only(propose(timeline, 80, installers=installers))
+    own = {endpoint.host: endpoint.installer for endpoint in with_default.endpoints}
+    assert own == {"web1": "web", "db1": "db", "odd1": None, "old1": None, "new1": "web"}
+    assert with_default.kind == "renew"
+
+
+def test_endpoints_with_installers_of_their_own_need_no_default() -> None:
+    timeline, _ = served("a")
+    timeline.batch.hosts.append({"host": "a", "installer": "web", "valid_from": day(0), "known_at": day(0)})
+    action = only(propose(timeline, 80, executor={"issuer": "ca"}))
+    assert (action.kind, action.endpoints[0].installer) == ("renew", "web")
+
+
 class Situation:
     """A store at day 75 whose plan is made again and again for other probabilities and costs."""
 

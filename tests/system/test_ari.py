@@ -23,7 +23,7 @@ from certforecast.planning import Plan, make_plan
 from certforecast.renewals import renewals
 from certforecast.settings import Settings
 from tests.system.acme2certifier import Acme2Certifier, acme2certifier
-from tests.system.site import Site, plan_of
+from tests.system.site import Site
 
 pytestmark = pytest.mark.system
 
@@ -92,7 +92,7 @@ def place(server: Acme2Certifier, tmp_path: Path) -> Iterator[Place]:
     server.restart(threshold=60.0)
     with Site(tmp_path).served() as site:
         made = Place(site, server, tmp_path)
-        made.act(plan_of(site.action(issuer="acme")))
+        made.act(site.plan(site.action(issuer="acme")))
         yield made
 
 

@@ -36,7 +36,7 @@ from tests.system.faults import (
     wrong_chain,
 )
 from tests.system.pebble import Pebble, pebble
-from tests.system.site import Prober, Site, plan_of
+from tests.system.site import Prober, Site
 
 pytestmark = pytest.mark.system
 
@@ -248,7 +248,9 @@ def renew(server: Pebble, proxy: Chaos, tmp_path: Path) -> Any:
             if what is not None and fault is not None:
                 proxy.fail(what, fault, times)
             with Prober(site.endpoint, both) as prober:
-                (result,) = Executor(settings, history).run(plan_of(site.action(issuer="acme")), execute=True)
+                (result,) = Executor(settings, history).run(
+                    site.plan(site.action(issuer="acme")), execute=True
+                )
             events = history.tables().events.to_pandas()
             return Renewal(site, proxy, result, events, set(prober.looks), prober.refused)
 

@@ -34,7 +34,7 @@ from tests.system.faults import (
     wrong_chain,
 )
 from tests.system.pebble import Pebble, pebble
-from tests.system.site import Prober, Site, plan_of
+from tests.system.site import Prober, Site
 
 pytestmark = pytest.mark.system
 
@@ -130,7 +130,9 @@ def renewals_under_faults(server: Pebble, home: Path, count: int, rate: float, s
         with Prober(site.endpoint, both) as prober:
             for _ in range(count):
                 site.before = site.look().fingerprint or site.before
-                (result,) = Executor(settings, history).run(plan_of(site.action(issuer="acme")), execute=True)
+                (result,) = Executor(settings, history).run(
+                    site.plan(site.action(issuer="acme")), execute=True
+                )
                 statuses[result.status] += 1
                 if result.status == "verified" and result.fingerprint_after is not None:
                     proven.add(result.fingerprint_after)

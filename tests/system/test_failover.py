@@ -19,7 +19,7 @@ from certforecast.settings import Settings
 from tests.system.chaos import Chaos, chaos
 from tests.system.faults import Fault, busy, hang, internal, problem, reset
 from tests.system.pebble import Pebble, free_ports, pebble
-from tests.system.site import Site, plan_of
+from tests.system.site import Site
 
 pytestmark = pytest.mark.system
 
@@ -166,7 +166,7 @@ def test_renews_a_live_site_by_the_second(proxies: tuple[Chaos, Chaos], tmp_path
     proxies[0].fail("newOrder", busy(503, "7200"), times=100)
     with Site(tmp_path).served() as site, History(None) as history:
         settings = site.settings(issuers=settings_of(proxies, tmp_path).issuers)
-        (result,) = Executor(settings, history).run(plan_of(site.action(issuer="main")), execute=True)
+        (result,) = Executor(settings, history).run(site.plan(site.action(issuer="main")), execute=True)
         assert result.status == "verified", result.detail
         orders = history.tables().events.to_pandas()
         assert "order_failed" not in set(orders["kind"])
@@ -185,7 +185,7 @@ def test_a_chain_is_held_to_the_roots_of_the_ca_that_issued_it(
     }
     with Site(tmp_path / "site").served() as site, History(None) as history:
         settings = site.settings(issuers=issuers)
-        (result,) = Executor(settings, history).run(plan_of(site.action(issuer="main")), execute=True)
+        (result,) = Executor(settings, history).run(site.plan(site.action(issuer="main")), execute=True)
         assert result.status == "failed"
         assert "does not lead to a trusted root" in result.detail
         assert site.look().fingerprint == site.before

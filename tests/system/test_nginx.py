@@ -1,6 +1,9 @@
 """The executor on a real nginx."""
 
+import os
 import shutil
+import socket
+import ssl
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +11,8 @@ from typing import Any
 import pytest
 
 from certforecast.execution import ActionResult, Executor
+from certforecast.execution.installers.nginx import NginxInstallerSettings
+from certforecast.execution.installers.processes import Process, running
 from certforecast.execution.staging import new_key
 from certforecast.history import History
 from certforecast.planning.plan import Endpoint
@@ -27,13 +32,15 @@ class NginxSite(Site):
         self.conf = home / "nginx.conf"
         self.conf.write_text(
             f"""
+            {"user root;" if os.geteuid() == 0 else ""}
             daemon off; pid {home}/nginx.pid; error_log {home}/error.log; worker_processes 1;
             events {{}}
             http {{
                 access_log off;
                 client_body_temp_path {home}/b; proxy_temp_path {home}/p; fastcgi_temp_path {home}/f;
                 uwsgi_temp_path {home}/u; scgi_temp_path {home}/s;
-                server {{ listen 127.0.0.1:{port} ssl; server_name {self.name}; return 200 "ok";
+                server {{ listen 127.0.0.1:{port} ssl; server_name {self.name};
+                          location / {{ return 200 "ok"; }} location /big {{ root {home}/docs; }}
                           ssl_certificate {self.certificate}; ssl_certificate_key {self.key}; }}
             }}
             """
@@ -109,3 +116,38 @@ def test_a_broken_configuration_or_pair_is_left_alone(site: NginxSite) -> None:
     assert "does not match" in result.detail
     assert site.issued() == issued
     assert site.look().fingerprint == site.before
+
+
+def test_a_long_download_outlives_a_renewal(site: NginxSite) -> None:
+    big = site.home / "docs" / "big"
+    big.parent.mkdir()
+    big.write_bytes(bytes(24 << 20))
+    context = ssl.create_default_context(cafile=site.roots)
+    address = site.endpoint.host, site.endpoint.port
+    with (
+        socket.create_connection(address, 20) as plain,
+        context.wrap_socket(plain, server_hostname=site.name) as connection,
+    ):
+        connection.sendall(f"GET /big HTTP/1.0\r\nHost: {site.name}\r\n\r\n".encode())
+        first = connection.recv(65536)
+        assert b" 200 OK" in first
+        result = site.renew()
+        assert result.status == "verified", result.detail
+        received = len(first)
+        while chunk := connection.recv(1 << 20):
+            received += len(chunk)
+    assert received > big.stat().st_size
+
+
+def test_what_it_uses_is_found(site: NginxSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    def ours(*names: str) -> list[Process]:
+        return [p for p in running(*names) if str(site.home) in p.arguments]
+
+    monkeypatch.setattr("certforecast.execution.installers.nginx.running", ours)
+    (found,) = NginxInstallerSettings.discover()
+    assert found.names == (site.name,)
+    assert found.addresses == (f"127.0.0.1:{site.endpoint.port}",)
+    assert found.fingerprint == site.before
+    settings = site.settings(installers={"it": NginxInstallerSettings.model_validate(found.settings)})
+    (result,) = Executor(settings).run(site.plan(site.action(installer="it")), execute=True)
+    assert result.status == "verified", result.detail

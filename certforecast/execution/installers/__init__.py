@@ -7,12 +7,21 @@ entry point in the group ``certforecast.installers``; nothing else has to know o
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Final, Literal, Protocol
+
+from pydantic import Field
 
 from certforecast.errors import InstallationError
+from certforecast.history.sources.endpoints import SCHEMES
 from certforecast.settings import InstallerSettings
 
-__all__ = ["Found", "Installer", "InstallerSection", "make_installer"]
+__all__ = ["Found", "Installer", "InstallerSection", "StartTls", "make_installer"]
+
+#: What is spoken until TLS begins; ``tls`` where it begins at once.
+StartTls = Literal["tls", "smtp", "imap", "pop3", "ldap", "postgres", "mysql"]
+
+#: What is spoken on ports that say so by themselves.
+_BY_PORT: Final[dict[int, str]] = {port: protocol for protocol, port in SCHEMES.values()} | {587: "smtp"}
 
 
 class Installer(Protocol):
@@ -89,6 +98,18 @@ class InstallerSection(InstallerSettings, ABC):
 
     Texts may hold the fields ``{name}`` (the lineage's name), ``{host}`` and ``{port}``.
     """
+
+    #: What such a server speaks first on ports that say nothing by themselves.
+    speaks: ClassVar[StartTls] = "tls"
+
+    starttls: StartTls | None = Field(
+        None, description="what the server speaks until TLS begins, on every port; default: as usual there"
+    )
+    timeout_s: float = Field(30.0, gt=0, description="how long a command of the server may take")
+
+    def starttls_at(self, port: int) -> str:
+        """Say what is spoken at a port until TLS begins; ``tls`` if it begins at once."""
+        return self.starttls or _BY_PORT.get(port, self.speaks)
 
     @abstractmethod
     def open(self, name: str) -> Installer:

@@ -1,28 +1,18 @@
 """Plain files, and a reload by command or signal: most servers are served by this."""
 
-import shlex
-import shutil
-import signal
-from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
-
-from certforecast.errors import InstallationError
 from certforecast.execution.installers import Installer
 from certforecast.execution.installers.pair import PairInstaller, PairSection
-from certforecast.execution.installers.processes import run, send_signal
+from certforecast.execution.installers.reloading import Reload, ReloadSection
 
 __all__ = ["FilesInstaller", "FilesInstallerSettings"]
 
 
-class FilesInstallerSettings(PairSection):
+class FilesInstallerSettings(PairSection, ReloadSection):
     """Plain files and a reload: a command, or a signal to the process in a pid file."""
 
     kind: Literal["files"]
-    reload: list[str] = Field(default=[], description="argument list, run without a shell")
-    pid_file: str | None = None
-    signal: str = "HUP"
 
     def open(self, name: str) -> Installer:
         """Give the installer of this section."""
@@ -43,6 +33,7 @@ class FilesInstaller(PairInstaller):
     def __init__(self, settings: FilesInstallerSettings, *, name: str) -> None:
         super().__init__(settings, name=name)
         self.settings = settings
+        self._reload = Reload(settings)
 
     @property
     def server(self) -> str:
@@ -68,16 +59,7 @@ class FilesInstaller(PairInstaller):
         InstallationError
             If so.
         """
-        command = self.settings.reload
-        if command and shutil.which(command[0]) is None:
-            raise InstallationError(
-                f"the reload command {command[0]} is not there or not executable: install it, or name "
-                "another in the settings",
-                code="reload",
-            )
-        if self.settings.pid_file is not None:
-            send_signal(Path(self.settings.pid_file), 0)
-        self._number()
+        self._reload.check()
 
     def test(self) -> None:
         """Do nothing: plain files have no test of their own."""
@@ -90,25 +72,8 @@ class FilesInstaller(PairInstaller):
         InstallationError
             If the command fails, or the process is not there.
         """
-        if self.settings.reload:
-            run(self.settings.reload)
-        if self.settings.pid_file is not None:
-            send_signal(Path(self.settings.pid_file), self._number())
+        self._reload.run()
 
     def describe_reload(self) -> list[str]:
         """Say how the server would be reloaded."""
-        lines = []
-        if self.settings.reload:
-            lines.append(f"run {shlex.join(self.settings.reload)}")
-        if self.settings.pid_file is not None:
-            lines.append(f"send {self.settings.signal} to the process in {self.settings.pid_file}")
-        return lines
-
-    def _number(self) -> int:
-        name = self.settings.signal.upper().removeprefix("SIG")
-        try:
-            return signal.Signals[f"SIG{name}"]
-        except KeyError as error:
-            raise InstallationError(
-                f"there is no signal {self.settings.signal!r}: HUP is usual", code="reload"
-            ) from error
+        return self._reload.describe()

@@ -5,10 +5,10 @@ import shlex
 from pathlib import Path
 from typing import Final, Literal
 
-from certforecast.errors import InstallationError
-from certforecast.execution.installers import Installer
-from certforecast.execution.installers.pair import PairInstaller, PairSection
-from certforecast.execution.installers.processes import run, send_signal
+from certforecast.execution.installers import Found, Installer
+from certforecast.execution.installers.nginx_config import sites
+from certforecast.execution.installers.pair import PairInstaller, PairSection, leaf_of
+from certforecast.execution.installers.processes import run, running, send_signal
 
 __all__ = ["NginxInstaller", "NginxInstallerSettings"]
 
@@ -26,6 +26,27 @@ class NginxInstallerSettings(PairSection):
     def open(self, name: str) -> Installer:
         """Give the installer of this section."""
         return NginxInstaller(self, name=name)
+
+    @classmethod
+    def discover(cls) -> list[Found]:
+        """Find the certificates of the servers that run, as ``nginx -T`` shows their configuration."""
+        found = []
+        for process in running("nginx"):
+            more = {"binary": process.arguments[0]}
+            for name, option in (("config", "-c"), ("prefix", "-p")):
+                if (value := process.option(option)) is not None:
+                    more[name] = value
+            section = cls.model_validate({"kind": "nginx", "certificate": "", "key": "", **more})
+            told = run(section.command("-T"), code="config")
+            for site in sites(told, Path(section.config).parent):
+                settings = {"kind": "nginx", "certificate": site.certificate, "key": site.key, **more}
+                found.append(Found("nginx", site.names, site.addresses, leaf_of(site.certificate), settings))
+        return found
+
+    def command(self, *what: str) -> list[str]:
+        """Give a command of the server."""
+        prefix = ["-p", self.prefix] if self.prefix is not None else []
+        return [self.binary, "-c", self.config, *prefix, *what]
 
 
 class NginxInstaller(PairInstaller):
@@ -46,7 +67,7 @@ class NginxInstaller(PairInstaller):
     @property
     def server(self) -> str:
         """What one reload reloads, in words."""
-        return shlex.join(self._command())
+        return shlex.join(self.settings.command())
 
     def check_reload(self) -> None:
         """Refuse if the process that ``nginx -s reload`` would signal is not there, or not ours to signal.
@@ -80,21 +101,14 @@ class NginxInstaller(PairInstaller):
         InstallationError
             If nginx does not run, or refuses its configuration.
         """
-        run(self._command("-s", "reload"))
+        run(self.settings.command("-s", "reload"), timeout_s=self.settings.timeout_s)
 
     def describe_reload(self) -> list[str]:
         """Say how the server would be tested and reloaded."""
-        return [f"run {shlex.join(self._command(*what))}" for what in (["-t"], ["-s", "reload"])]
+        return [f"run {shlex.join(self.settings.command(*what))}" for what in (["-t"], ["-s", "reload"])]
 
     def _run(self, what: str) -> str:
-        try:
-            return run(self._command(what))
-        except InstallationError as error:
-            raise InstallationError(str(error), code="config") from error
-
-    def _command(self, *what: str) -> list[str]:
-        prefix = ["-p", self.settings.prefix] if self.settings.prefix is not None else []
-        return [self.settings.binary, "-c", self.settings.config, *prefix, *what]
+        return run(self.settings.command(what), timeout_s=self.settings.timeout_s, code="config")
 
 
 def _uncommented(configuration: str) -> str:

@@ -5,10 +5,12 @@ from pathlib import Path
 
 from pydantic import Field
 
+from certforecast.errors import InstallationError
+from certforecast.execution.checks import leaf_fingerprint
 from certforecast.execution.installers import InstallerSection
 from certforecast.execution.installers.versions import Versions
 
-__all__ = ["PairInstaller", "PairSection"]
+__all__ = ["PairInstaller", "PairSection", "leaf_of"]
 
 
 class PairSection(InstallerSection):
@@ -42,7 +44,7 @@ class PairInstaller(ABC):
         return self.versions.current()
 
     def precheck(self) -> None:
-        """Refuse files that cannot be switched, and a configuration that is broken already.
+        """Refuse files that cannot be switched, a broken configuration, and a reload that cannot work.
 
         Raises
         ------
@@ -51,6 +53,7 @@ class PairInstaller(ABC):
         """
         self.check_files()
         self.test()
+        self.check_reload()
 
     def check_files(self) -> None:
         """Refuse files that could not be switched.
@@ -94,3 +97,11 @@ class PairInstaller(ABC):
     @abstractmethod
     def describe_reload(self) -> list[str]:
         """Say how the server would be tested and reloaded."""
+
+
+def leaf_of(path: Path | str) -> str | None:
+    """Give the fingerprint of the leaf in a file; None if there is none that can be read."""
+    try:
+        return leaf_fingerprint(Path(path).read_bytes())
+    except (OSError, InstallationError):
+        return None

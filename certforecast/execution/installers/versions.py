@@ -25,7 +25,7 @@ from certforecast.atomic import replace_link, write_file
 from certforecast.errors import InstallationError
 from certforecast.execution.checks import check_pair, leaf_fingerprint
 
-__all__ = ["KEPT", "Versions"]
+__all__ = ["KEPT", "Versions", "check_owner"]
 
 #: Versions kept beside the current one.
 KEPT: Final = 3
@@ -86,6 +86,7 @@ class Versions:
                     f"{path} does not exist: certificates are replaced, a first one is put in place by hand",
                     code="config",
                 )
+            check_owner(path)
             for folder in {path.parent, self.certificate.parent}:
                 if not os.access(folder, os.W_OK | os.X_OK):
                     raise InstallationError(
@@ -183,15 +184,25 @@ class Versions:
                 os.mkdir(folder)  # noqa: PTH102
             os.chmod(folder, _PASSABLE)  # noqa: PTH101 (whatever the umask)
         if self.certificate == self.key:
-            held = chain_pem if key_pem in chain_pem else chain_pem.rstrip() + b"\n" + key_pem
-            contents = {self.certificate: held}
+            contents = {self.certificate: self._combined(chain_pem, key_pem)}
         else:
             contents = {self.certificate: chain_pem, self.key: key_pem}
         for path, content in contents.items():
             model = path.stat()
-            write_file(version / self._targets[path], content, mode=stat.S_IMODE(model.st_mode), owner=model)
+            mode = stat.S_IMODE(model.st_mode)
+            write_file(version / self._targets[path], content, mode=mode, owner=model, like=path)
         _sync(version)
         _sync(self.root)
+
+    def _combined(self, chain_pem: bytes, key_pem: bytes) -> bytes:
+        """Give one file with both, in the order of what is in place: some servers want the key first."""
+        if key_pem in chain_pem:
+            return chain_pem
+        there = self.certificate.read_bytes()
+        parts = [chain_pem, key_pem]
+        if 0 <= there.find(b" PRIVATE KEY-----") < there.find(b"-----BEGIN CERTIFICATE"):
+            parts.reverse()
+        return b"".join(part.strip() + b"\n" for part in parts)
 
     def _point_at(self, fingerprint: str) -> None:
         if _reads(self._current) != fingerprint:
@@ -209,6 +220,25 @@ class Versions:
         versions.sort(key=lambda folder: folder.stat().st_mtime_ns, reverse=True)
         for folder in versions[KEPT:]:
             shutil.rmtree(folder, ignore_errors=True)  # what is too old does no harm
+
+
+def check_owner(path: Path) -> None:
+    """Refuse a file whose owner and group we cannot give to another, where others may not read it.
+
+    Raises
+    ------
+    InstallationError
+        If so: the server could not read what takes its place.
+    """
+    model, user = path.stat(), os.geteuid()
+    kept = model.st_gid == os.getegid() or model.st_gid in os.getgroups()
+    if user in (0, model.st_uid) or model.st_mode & stat.S_IROTH or (kept and model.st_mode & stat.S_IRGRP):
+        return
+    raise InstallationError(
+        f"{path} belongs to user {model.st_uid}, and what user {user} writes in its place could not be read"
+        " by the server: run as its owner or as root",
+        code="permission",
+    )
 
 
 def _reads(path: Path) -> str | None:

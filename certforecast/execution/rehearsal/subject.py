@@ -68,7 +68,8 @@ class Subject:
         LeftOut
             If there is none.
         """
-        if self.candidate.installer is None:
+        own = [endpoint.installer for endpoint in self.candidate.endpoints]
+        if self.candidate.installer is None and not any(own):
             raise LeftOut("neither the inventory nor executor.installer names an installer of the settings")
         try:
             return open_installers(self.candidate, self.settings)
