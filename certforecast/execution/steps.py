@@ -13,13 +13,15 @@ from certforecast.clock import Clock
 from certforecast.errors import InstallationError, VerificationError
 from certforecast.execution.checks import check_pair, leaf_fingerprint
 from certforecast.execution.issuers import Issuer, open_issuer
+from certforecast.execution.keys import reused_key
 from certforecast.execution.looks import as_look, await_any, look_at
 from certforecast.execution.preflight import open_installers, preflight
 from certforecast.execution.record import rows
 from certforecast.execution.staging import Staging
 from certforecast.execution.verification import prove
 from certforecast.planning.plan import Action
-from certforecast.settings import Settings
+from certforecast.security.sealing import Sealer
+from certforecast.settings import KeySettings, Settings
 
 if TYPE_CHECKING:
     from certforecast.history.store import History
@@ -61,7 +63,7 @@ class Steps:
         if ready.present:
             return {"served": served, "present": action.successor}
         staging = self._staging(action)
-        staging.prepare()
+        staging.prepare(reused_key(self._keys(action), ready.installers))
         return {"served": served, "order": ready.issuer.order(staging.csr(action.names))}
 
     def issue(self, action: Action, done: Done) -> dict[str, Any]:
@@ -91,6 +93,7 @@ class Steps:
             roots_pem=self._roots_pem(action),
             now=self.clock(),
         )
+        staging.check_token()
         return {"before": before}
 
     def install(self, action: Action, done: Done) -> dict[str, Any]:
@@ -156,7 +159,12 @@ class Steps:
         return {}
 
     def _staging(self, action: Action) -> Staging:
-        return Staging(self.settings.staging_path / action.id)
+        folder, home = self.settings.staging_path / action.id, self.settings.home
+        return Staging(folder, self._keys(action), sealer=Sealer(home), name=action.name)
+
+    def _keys(self, action: Action) -> KeySettings:
+        section = self.settings.issuers.get(action.issuer or "")
+        return (section.keys if section is not None else None) or self.settings.keys
 
     def _issuer(self, action: Action) -> Issuer:
         return open_issuer(action.issuer, self.settings, self.clock)
