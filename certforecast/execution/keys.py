@@ -80,8 +80,8 @@ def load_key(pem: bytes) -> SigningKey:
         key = None
     if not isinstance(key, SigningKey):
         raise ExecutionError(
-            "this is no private key that a certificate can be ordered for: an ECDSA, RSA or Ed25519 key in PEM "
-            "without a passphrase is wanted",
+            "this is no private key that a certificate can be ordered for: an ECDSA, RSA or Ed25519 key in "
+            "PEM without a passphrase is wanted",
             code="config",
         ) from None
     return key

@@ -96,7 +96,7 @@ class TokenKeys:
         ExecutionError
             If the token is not there, refuses, or no longer has the key.
         """
-        from asn1crypto import csr, keys
+        from asn1crypto import core, csr, keys
         from asn1crypto import x509 as asn1
 
         read = KeyReference.from_pem(reference)
@@ -105,7 +105,7 @@ class TokenKeys:
         extension = {
             "extn_id": "subject_alt_name",
             "critical": False,
-            "extn_value": alternatives.public_bytes(),
+            "extn_value": core.ParsableOctetString(alternatives.public_bytes()),
         }
         information = csr.CertificationRequestInfo(
             {
@@ -222,7 +222,7 @@ class TokenKeys:
             except pkcs11.PKCS11Error as error:
                 reason = str(error) or type(error).__name__
                 raise ExecutionError(
-                    f"token {settings.token} of {settings.module}: {reason}: check token, module and pin_file",
+                    f"token {settings.token} of {settings.module}: {reason}: check token, module, pin_file",
                     code="config",
                 ) from error
 

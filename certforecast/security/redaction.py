@@ -21,7 +21,7 @@ def redact(text: str, *secrets: bytes) -> str:
     text : str
         Written by others.
     *secrets : bytes
-        What must not be in it, such as a key in PEM; each of its lines is looked for, and the whole in base64.
+        What must not be in it, such as a key in PEM: each of its lines, and the whole in base64.
 
     Returns
     -------

@@ -109,8 +109,8 @@ class Sealer:
             if key is not None and _name(key) == name:
                 return key
         raise SealingError(
-            f"this is sealed under the sealing key {name}, which is neither in {VARIABLE} nor in {self._file}: "
-            "put that key back"
+            f"this is sealed under the sealing key {name}, which is neither in {VARIABLE} nor in "
+            f"{self._file}: put that key back"
         )
 
     def _from_environment(self) -> bytes | None:
