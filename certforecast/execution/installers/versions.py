@@ -26,16 +26,19 @@ from certforecast.errors import InstallationError
 from certforecast.execution.checks import check_pair, check_same_key, leaf_fingerprint, private_key
 from certforecast.execution.references import is_reference
 
-__all__ = ["KEPT", "Versions"]
+__all__ = ["FINGERPRINT", "FOLDER", "KEPT", "PASSABLE", "Versions", "joined"]
 
 #: Versions kept beside the current one.
 KEPT: Final = 3
 
-_FOLDER: Final = ".certforecast"
-_FINGERPRINT: Final = re.compile(r"[0-9a-f]{64}")
+#: Where versions are kept, beside the certificate.
+FOLDER: Final = ".certforecast"
+
+#: What a version is called.
+FINGERPRINT: Final = re.compile(r"[0-9a-f]{64}")
 
 #: A server that runs as a user of its own must get through to its files, which keep their own mode.
-_PASSABLE: Final = 0o711
+PASSABLE: Final = 0o711
 
 
 class Versions:
@@ -53,7 +56,7 @@ class Versions:
     def __init__(self, certificate: Path, key: Path | None, name: str) -> None:
         self.certificate = certificate.absolute()
         self.key = None if key is None else key.absolute()
-        self.root = self.certificate.parent / _FOLDER / name
+        self.root = self.certificate.parent / FOLDER / name
         self._current = self.root / "current"
         self._targets = {self.certificate: "fullchain.pem"}
         if self.key == self.certificate:
@@ -228,10 +231,9 @@ class Versions:
         for folder in (self.root.parent, self.root, version):
             with contextlib.suppress(FileExistsError):
                 os.mkdir(folder)  # noqa: PTH102
-            os.chmod(folder, _PASSABLE)  # noqa: PTH101 (whatever the umask)
+            os.chmod(folder, PASSABLE)  # noqa: PTH101 (whatever the umask)
         if self.certificate == self.key:
-            held = chain_pem if key_pem in chain_pem else chain_pem.rstrip() + b"\n" + key_pem
-            contents = {self.certificate: held}
+            contents = {self.certificate: joined(chain_pem, key_pem)}
         else:
             contents = {self.certificate: chain_pem}
             if self.key is not None:
@@ -253,11 +255,16 @@ class Versions:
         versions = [
             folder
             for folder in self.root.iterdir()
-            if _FINGERPRINT.fullmatch(folder.name) and folder.name != current
+            if FINGERPRINT.fullmatch(folder.name) and folder.name != current
         ]
         versions.sort(key=lambda folder: folder.stat().st_mtime_ns, reverse=True)
         for folder in versions[KEPT:]:
             shutil.rmtree(folder, ignore_errors=True)  # what is too old does no harm
+
+
+def joined(chain_pem: bytes, key_pem: bytes) -> bytes:
+    """Give the content of a file that holds certificate and key."""
+    return chain_pem if key_pem in chain_pem else chain_pem.rstrip() + b"\n" + key_pem
 
 
 def _reads(path: Path) -> str | None:
