@@ -1,10 +1,11 @@
 """Taking private keys out of text that others wrote: an error of a library, the output of a program."""
 
 import base64
+import logging
 import re
 from typing import Final
 
-__all__ = ["redact"]
+__all__ = ["hush", "redact"]
 
 _BLOCK: Final = re.compile(r"-----BEGIN ([A-Z0-9 ]*PRIVATE KEY)-----.*?(?:-----END \1-----|\Z)", re.DOTALL)
 _HIDDEN: Final = "[private key]"
@@ -35,3 +36,16 @@ def redact(text: str, *secrets: bytes) -> str:
             if len(piece) >= _PIECE and not piece.startswith("-----"):
                 text = text.replace(piece, _HIDDEN)
     return text
+
+
+def hush(*loggers: str) -> None:
+    """Keep libraries from logging what they send: at the level of debugging some log whole requests.
+
+    Parameters
+    ----------
+    *loggers : str
+        Names of their loggers, which from now on log from ``INFO`` upwards.
+    """
+    for name in loggers:
+        logger = logging.getLogger(name)
+        logger.setLevel(max(logger.getEffectiveLevel(), logging.INFO))
