@@ -132,7 +132,9 @@ def test_a_certificate_for_another_key_is_refused(
 
 def test_a_program_that_hangs_is_ended_with_all_it_started(staging: Staging, tmp_path: Path) -> None:
     child = tmp_path / "child"
-    made = issuer(tmp_path, "sh", "-c", f"sleep 300 </dev/null >/dev/null 2>&1 & echo $! > {child}; wait", timeout_s=1.0)
+    made = issuer(
+        tmp_path, "sh", "-c", f"sleep 300 </dev/null >/dev/null 2>&1 & echo $! > {child}; wait", timeout_s=1.0
+    )
     csr = staging.csr(NAMES)
     with pytest.raises(IssuanceError, match="no end after 1 s") as caught:
         made.issue(made.order(csr), csr)

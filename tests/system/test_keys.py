@@ -46,9 +46,9 @@ def test_every_kind_is_served_and_nothing_tells_of_it(
             if step == "install":  # the key is made, and lies staged
                 seen.update(written(site.home / "home", but=[]))
 
-        settings = site.settings(keys={"algorithm": algorithm})
+        settings, action = site.settings(keys={"algorithm": algorithm}), site.action()
         with Prober(site.endpoint, site.roots) as prober:
-            (result,) = Executor(settings, history).run(plan_of(site.action()), execute=True, on_step=watch)
+            (result,) = Executor(settings, history).run(plan_of(action), execute=True, on_step=watch)
         assert result.status == "verified", result.detail
         assert prober.refused == []
         key = site.key.read_bytes()
@@ -64,7 +64,7 @@ def test_every_kind_is_served_and_nothing_tells_of_it(
             assert b"PRIVATE KEY" not in text
             for secret in secrets_of(key):
                 assert secret not in text
-        assert not (settings.staging_path / site.action().id).exists()
+        assert not (settings.staging_path / action.id).exists()
 
 
 @pytest.mark.parametrize("failing", ["challenge", "install", "verify"])
