@@ -10,6 +10,7 @@
     ├── LeakageError      something known after ``as_of`` was about to be used
     ├── ModelError        a model cannot be fitted, saved, loaded or trusted
     ├── SignatureError    a key cannot be used, or a signature does not hold
+    ├── SealingError      a secret cannot be sealed or opened
     ├── PlanError         a plan cannot be read, is expired, or does not fit its schema
     └── ExecutionError    an action could not be carried out
         ├── IssuanceError      no certificate was issued
@@ -29,6 +30,7 @@ __all__ = [
     "ModelError",
     "PlanError",
     "SchemaError",
+    "SealingError",
     "SignatureError",
     "SourceError",
     "StoreError",
@@ -66,6 +68,10 @@ class ModelError(CertForecastError):
 
 class SignatureError(CertForecastError):
     """A key is missing, damaged or open to others, or a signature does not hold."""
+
+
+class SealingError(CertForecastError):
+    """A secret cannot be sealed, or what is sealed cannot be opened."""
 
 
 class PlanError(InputError):

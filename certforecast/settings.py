@@ -8,7 +8,7 @@ import os
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AwareDatetime,
@@ -18,6 +18,7 @@ from pydantic import (
     Field,
     SerializeAsAny,
     ValidationError,
+    model_validator,
 )
 from pydantic_settings import (
     BaseSettings,
@@ -39,6 +40,7 @@ __all__ = [
     "FreezeSettings",
     "InstallerSettings",
     "IssuerSettings",
+    "KeySettings",
     "ModelSettings",
     "PlanningSettings",
     "RehearsalSettings",
@@ -167,10 +169,35 @@ class PlanningSettings(Section):
     holdout_seed: int = Field(0, description="another seed, another lot")
 
 
+class KeySettings(Section):
+    """How private keys are made, in ``[keys]`` for all issuers and in ``keys`` of an issuer's section."""
+
+    algorithm: Literal["ecdsa-p256", "ecdsa-p384", "rsa-2048", "rsa-3072", "rsa-4096", "ed25519"] = Field(
+        "ecdsa-p256", description="of new keys; one that is used again stays what it is"
+    )
+    reuse: bool = Field(
+        False, description="renew with the key that is in place, where clients pin it; default a new key"
+    )
+    token: str | None = Field(None, description="label of the PKCS#11 token that makes the key and keeps it")
+    module: Path | None = Field(None, description="the token's PKCS#11 library")
+    pin_file: Path | None = Field(None, description="holds the token's user PIN, readable by its owner alone")
+    label: str = Field("{name}", description="of the key in the token; {name} is the lineage's name")
+
+    @model_validator(mode="after")
+    def _token_is_whole(self) -> Self:
+        given = [value is not None for value in (self.token, self.module, self.pin_file)]
+        if any(given) and not all(given):
+            raise ValueError("a key in a token needs all of token, module and pin_file")
+        if self.token is not None and self.algorithm == "ed25519":
+            raise ValueError("keys in a token are ECDSA or RSA: most tokens and servers cannot use Ed25519")
+        return self
+
+
 class IssuerSettings(Section):
     """A section ``[issuers.NAME]``; each kind has its own, by an entry point of ``certforecast.issuers``."""
 
     kind: str
+    keys: KeySettings | None = Field(None, description="keys for this issuer's certificates; default [keys]")
 
     @property
     def authority_url(self) -> str | None:
@@ -328,6 +355,7 @@ class Settings(BaseSettings):
     executor: ExecutorSettings = ExecutorSettings()
     approvals: ApprovalSettings = ApprovalSettings()
     rehearsal: RehearsalSettings = RehearsalSettings()
+    keys: KeySettings = KeySettings()
     sources: dict[str, SourceSettings] = {}
     issuers: dict[str, _Issuer] = {}
     installers: dict[str, _Installer] = {}

@@ -3,10 +3,11 @@
 import re
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 from cryptography.x509.verification import (
     Criticality,
@@ -18,10 +19,11 @@ from cryptography.x509.verification import (
 )
 
 from certforecast.errors import InstallationError
+from certforecast.execution.references import KeyReference, is_reference
 from certforecast.history.names import is_ip, normalise_name
 from certforecast.history.x509 import fingerprint
 
-__all__ = ["check_pair", "leaf_fingerprint"]
+__all__ = ["check_pair", "check_same_key", "leaf_fingerprint", "private_key"]
 
 _PRIVATE_KEY: Final = re.compile(rb"-----BEGIN ([A-Z ]*PRIVATE KEY)-----.+?-----END \1-----", re.DOTALL)
 
@@ -35,6 +37,37 @@ def leaf_fingerprint(chain_pem: bytes) -> str:
         If there is no certificate, or the first cannot be read.
     """
     return fingerprint(_chain(chain_pem)[0].public_bytes(Encoding.DER))
+
+
+def private_key(pem: bytes) -> bytes:
+    """Give the private key out of a file that may hold certificates as well.
+
+    Raises
+    ------
+    InstallationError
+        If there is none.
+    """
+    block = _PRIVATE_KEY.search(pem)
+    if block is None:
+        raise InstallationError("there is no private key in PEM form")
+    return block[0] + b"\n"
+
+
+def check_same_key(chain_pem: bytes, other_pem: bytes) -> None:
+    """Refuse a certificate that is for another key than another certificate.
+
+    Raises
+    ------
+    InstallationError
+        If so: a server that keeps its key could not use it.
+    """
+    leaf, other = _chain(chain_pem)[0], _chain(other_pem)[0]
+    if _public_bytes(leaf.public_key()) != _public_bytes(other.public_key()):
+        raise InstallationError(
+            f"{_short(leaf)} is for another key than {_short(other)}, which is in place, and the key in the "
+            "token is not switched: set keys.reuse = true",
+            code="config",
+        )
 
 
 def check_pair(
@@ -54,7 +87,7 @@ def check_pair(
     chain_pem : bytes
         Leaf first, then what leads to a root.
     key_pem : bytes
-        The private key. May hold certificates as well.
+        The private key, or the reference to one in a token. May hold certificates as well.
     names : iterable of str
         What the leaf must cover, wildcards included.
     roots_pem : bytes, optional
@@ -69,7 +102,7 @@ def check_pair(
         ``names``, ``validity`` or ``chain``.
     """
     leaf, *others = _chain(chain_pem)
-    if _public_bytes(_key(key_pem)) != _public_bytes(leaf):
+    if _public_bytes(_public_key(key_pem)) != _public_bytes(leaf.public_key()):
         raise InstallationError(
             f"the private key does not match {_short(leaf)}: the two are of different orders; order again",
             code="key_mismatch",
@@ -170,13 +203,13 @@ def _chain(pem: bytes) -> list[x509.Certificate]:
         ) from error
 
 
-def _key(pem: bytes) -> Any:
-    """Load the private key; what was wrong with it is never quoted."""
-    block = _PRIVATE_KEY.search(pem)
-    if block is None:
-        raise InstallationError("there is no private key in PEM form")
+def _public_key(pem: bytes) -> PublicKeyTypes:
+    """Give the public half of a private key; what was wrong with it is never quoted."""
+    if is_reference(pem):
+        return KeyReference.from_pem(pem).public_key
+    pem = private_key(pem)
     try:
-        return load_pem_private_key(block[0], None)
+        return load_pem_private_key(pem, None).public_key()
     except TypeError:
         reason = "the private key is encrypted: give one without a passphrase, readable by its owner alone"
     except (ValueError, UnsupportedAlgorithm):
@@ -184,9 +217,8 @@ def _key(pem: bytes) -> Any:
     raise InstallationError(reason)
 
 
-def _public_bytes(holder: Any) -> bytes:
-    key: bytes = holder.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return key
+def _public_bytes(key: PublicKeyTypes) -> bytes:
+    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
 def _short(leaf: x509.Certificate) -> str:

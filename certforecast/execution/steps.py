@@ -17,6 +17,7 @@ from certforecast.execution.checks import check_pair, leaf_fingerprint
 from certforecast.execution.installers import Installer
 from certforecast.execution.issuers import Issuer, open_issuer
 from certforecast.execution.issuers.failover import issuer_of
+from certforecast.execution.keys import reused_key
 from certforecast.execution.looks import as_look, await_any, look_at
 from certforecast.execution.placing import place
 from certforecast.execution.preflight import open_installers, open_places, preflight, proven_at
@@ -24,7 +25,8 @@ from certforecast.execution.sharing import Sharing
 from certforecast.execution.staging import Staging
 from certforecast.execution.verification import Served, prove
 from certforecast.planning.plan import Action, Endpoint
-from certforecast.settings import Settings
+from certforecast.security.sealing import Sealer
+from certforecast.settings import KeySettings, Settings
 
 __all__ = ["Done", "Steps"]
 
@@ -64,7 +66,7 @@ class Steps:
         if ready.present:
             return {"served": served, "present": action.successor}
         staging = self._staging(action)
-        staging.prepare()
+        staging.prepare(reused_key(self._keys(action), ready.installers))
         return {"served": served, "order": place(ready, action, staging.csr(action.names))}
 
     def issue(self, action: Action, done: Done) -> dict[str, Any]:
@@ -94,6 +96,7 @@ class Steps:
             roots_pem=self._roots_pem(action, done),
             now=self.clock(),
         )
+        staging.check_token()
         return {"before": before}
 
     def install(self, action: Action, done: Done) -> dict[str, Any]:
@@ -179,7 +182,12 @@ class Steps:
         return {}
 
     def _staging(self, action: Action) -> Staging:
-        return Staging(self.settings.staging_path / action.id)
+        folder, home = self.settings.staging_path / action.id, self.settings.home
+        return Staging(folder, self._keys(action), sealer=Sealer(home), name=action.name)
+
+    def _keys(self, action: Action) -> KeySettings:
+        section = self.settings.issuers.get(action.issuer or "")
+        return (section.keys if section is not None else None) or self.settings.keys
 
     def _issuer(self, action: Action) -> Issuer:
         """Give the issuer, the same one to all actions: it holds a connection and an account."""

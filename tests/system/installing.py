@@ -48,7 +48,7 @@ class ServerSite(Site):
         given = {name: value for name, value in values.items() if value is not None}
         section = self.section.model_validate({"kind": kind, **given})
         settings = self.settings(installers={"it": section})
-        (result,) = Executor(settings, history).run(site.plan(self.action(installer="it")), execute=True)
+        (result,) = Executor(settings, history).run(self.plan(self.action(installer="it")), execute=True)
         return result
 
     @property

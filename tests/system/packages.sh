@@ -8,12 +8,15 @@ for pair in nginx:nginx-light pebble:pebble pebble-challtestsrv:pebble openssl:o
     lego:lego caddy:caddy prometheus:prometheus prometheus-blackbox-exporter:prometheus-blackbox-exporter \
     keytool:default-jre-headless mariadbd:mariadb-server slapd:slapd dovecot:dovecot-core \
     postfix:postfix apache2:apache2 haproxy:haproxy named:bind9 sshd:openssh-server \
-    softhsm2-util:softhsm2; do
+    softhsm2-util:softhsm2 pkcs11-tool:opensc; do
     command -v "${pair%%:*}" >/dev/null 2>&1 || [ -x "/usr/sbin/${pair%%:*}" ] || missing="$missing ${pair##*:}"
 done
 # These have no program of their own on the path.
 [ -d /usr/lib/postgresql ] || missing="$missing postgresql"
 [ -d /usr/lib/dovecot/modules ] && [ -x /usr/lib/dovecot/imap-login ] || missing="$missing dovecot-imapd dovecot-pop3d"
+for engine in /usr/lib/*/engines-3/pkcs11.so; do
+    [ -e "$engine" ] || missing="$missing libengine-pkcs11-openssl"
+done
 [ -n "$missing" ] || exit 0
 
 if command -v apt-get >/dev/null 2>&1 && [ "$(id -u)" -eq 0 ]; then

@@ -50,7 +50,7 @@ def shared(*sites: Site) -> tuple[Settings, Action]:
 
 def carried_out(*sites: Site) -> ActionResult:
     settings, action = shared(*sites)
-    (result,) = Executor(settings).run(site.plan(action), execute=True)
+    (result,) = Executor(settings).run(sites[0].plan(action), execute=True)
     return result
 
 
@@ -84,7 +84,7 @@ def test_others_are_touched_only_after_the_canary_serves_it(tmp_path: Path) -> N
             update={"reload": ["sh", "-c", command], "pid_file": None}
         )
         settings = settings.model_copy(update={"installers": {**settings.installers, "at1": changed}})
-        (result,) = Executor(settings).run(site.plan(action), execute=True)
+        (result,) = Executor(settings).run(first.plan(action), execute=True)
         assert result.status == "verified", result.detail
         assert seen.read_text().strip() == result.fingerprint_after
 
@@ -97,7 +97,7 @@ def test_a_canary_that_fails_is_put_back_and_the_others_are_never_touched(tmp_pa
         command = f"echo reloaded >> {reloads}; kill -HUP $(cat {second.pid_file})"
         told = settings.installers["at1"].model_copy(update={"reload": ["sh", "-c", command]})
         settings = settings.model_copy(update={"installers": {**settings.installers, "at1": told}})
-        (result,) = Executor(settings, history).run(site.plan(action), execute=True)
+        (result,) = Executor(settings, history).run(first.plan(action), execute=True)
         assert result.status == "rolled_back", result.detail
         assert "the canary, before the others" in result.detail
         assert state(second) == before
@@ -124,11 +124,11 @@ def test_an_endpoint_without_an_installer_of_its_own_takes_the_actions(tmp_path:
     with first.served(), Copy(first, "b").served() as second:
         settings, action = shared(first, second)
         endpoints = (first.endpoint, action.endpoints[1])
-        (without,) = Executor(settings).run(site.plan(action.model_copy(update={"endpoints": endpoints})))
+        (without,) = Executor(settings).run(first.plan(action.model_copy(update={"endpoints": endpoints})))
         assert without.status == "failed"
         assert "[installers.NAME]" in without.detail
         changed = action.model_copy(update={"endpoints": endpoints, "installer": "at0"})
-        (result,) = Executor(settings).run(site.plan(changed), execute=True)
+        (result,) = Executor(settings).run(first.plan(changed), execute=True)
         assert result.status == "verified", result.detail
         assert first.look().fingerprint == second.look().fingerprint == result.fingerprint_after
 
@@ -145,7 +145,7 @@ def test_killed_between_canary_and_the_others_it_goes_on(
     first = Site(tmp_path)
     with first.served(), Copy(first, "b").served() as second:
         settings, action = shared(first, second)
-        steps = Steps(settings, None, lambda: site.plan(action).created_at)
+        steps = Steps(settings, lambda: first.plan(action).created_at)
         done: dict[str, Any] = {}
         for name in ("order", "issue", "stage", "check"):
             done[name] = getattr(steps, name)(action, done)

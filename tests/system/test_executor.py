@@ -14,6 +14,7 @@ from certforecast.execution import ActionResult, Executor
 from certforecast.execution.staging import Staging, new_key
 from certforecast.history import History
 from certforecast.planning.plan import Endpoint
+from certforecast.security.sealing import Sealer
 from certforecast.settings import Settings
 from tests.system.site import Prober, Site
 
@@ -137,7 +138,7 @@ def test_the_line_stops_after_failures_in_a_row(tmp_path: Path) -> None:
 def test_the_key_stays_in_staging_and_goes_when_it_is_in_service(tmp_path: Path) -> None:
     with Site(tmp_path).served() as site:
         settings, action = site.settings(), site.action()
-        staging, seen = Staging(settings.staging_path / action.id), []
+        staging, seen = Staging(settings.staging_path / action.id, sealer=Sealer(settings.home)), []
 
         def watch(_: str, step: str) -> None:
             if step == "verify":

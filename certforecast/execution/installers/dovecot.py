@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar, Final, Literal
 
-from certforecast.errors import InstallationError
-from certforecast.execution.checks import check_pair
 from certforecast.execution.installers import Found, Installer, StartTls
 from certforecast.execution.installers.pair import PairInstaller, PairSection, leaf_of
 from certforecast.execution.installers.processes import run, running, send_signal
@@ -83,12 +81,7 @@ class DovecotInstaller(PairInstaller):
         InstallationError
             If they do not match (logins under TLS would fail), or Dovecot refuses.
         """
-        try:
-            check_pair(self.versions.certificate.read_bytes(), self.versions.key.read_bytes())
-        except OSError as error:
-            raise InstallationError(
-                f"{error.filename} cannot be read: {error.strerror}", code="config"
-            ) from error
+        self.versions.check_match()
         self._doveconf("-n")
 
     def reload(self) -> None:

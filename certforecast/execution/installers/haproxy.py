@@ -140,7 +140,7 @@ class HaproxyInstaller(PairInstaller):
             self._reload.run()
             return
         files = dict.fromkeys([self.versions.certificate, self.versions.key])
-        content = "\n".join(path.read_text(encoding="ascii") for path in files)
+        content = "\n".join(path.read_text(encoding="ascii") for path in files if path is not None)
         # An empty line ends what is handed over.
         pem = "\n".join(line for line in content.splitlines() if line.strip())
         with contextlib.suppress(InstallationError):

@@ -17,7 +17,10 @@ class PairSection(InstallerSection):
     """What can be set where a certificate and its key are files."""
 
     certificate: str = Field(description="the file with the full chain, leaf first")
-    key: str = Field(description="the file with the private key; may be the same file as `certificate`")
+    key: str = Field(
+        description="the file with the private key; may be the same file as `certificate`; a PKCS#11 URI "
+        "where the server reads its key from a token: then the certificate alone is switched"
+    )
 
 
 class PairInstaller(ABC):
@@ -32,7 +35,8 @@ class PairInstaller(ABC):
     """
 
     def __init__(self, settings: PairSection, *, name: str) -> None:
-        self.versions = Versions(Path(settings.certificate), Path(settings.key), name)
+        key = None if settings.key.startswith("pkcs11:") else Path(settings.key)
+        self.versions = Versions(Path(settings.certificate), key, name)
 
     @property
     @abstractmethod
@@ -77,6 +81,16 @@ class PairInstaller(ABC):
         """Put a new certificate and its key in place, both at one moment; keep what was there."""
         self.versions.install(chain_pem, key_pem)
 
+    def key_in_place(self) -> bytes:
+        """Give the private key that is in place, PEM, for a renewal that uses it again.
+
+        Raises
+        ------
+        InstallationError
+            If it cannot be read, or is in a token.
+        """
+        return self.versions.key_in_place()
+
     @abstractmethod
     def test(self) -> None:
         """Run the server's own test of its configuration."""
@@ -91,8 +105,7 @@ class PairInstaller(ABC):
 
     def describe(self) -> list[str]:
         """Say which files would be switched and which commands run."""
-        paths = dict.fromkeys([self.versions.certificate, self.versions.key])
-        return [f"switch {path}" for path in paths] + self.describe_reload()
+        return [f"switch {path}" for path in self.versions.paths] + self.describe_reload()
 
     @abstractmethod
     def describe_reload(self) -> list[str]:

@@ -12,7 +12,6 @@ from typing import ClassVar, Final, Literal
 from pydantic import Field
 
 from certforecast.errors import InstallationError
-from certforecast.execution.checks import check_pair
 from certforecast.execution.installers import Found, Installer, StartTls
 from certforecast.execution.installers.pair import PairInstaller, PairSection, leaf_of
 from certforecast.execution.installers.processes import Process, run, running, send_signal
@@ -96,9 +95,9 @@ class PostgresqlInstaller(PairInstaller):
         InstallationError
             If they break one: the server would go on with what it has and say so only in its log.
         """
-        certificate, key = self.versions.certificate, self.versions.key
+        self.versions.check_match()
+        key = Path(self.settings.key)
         try:
-            check_pair(certificate.read_bytes(), key.read_bytes())
             held, server = key.stat(), Path(self.settings.data).stat().st_uid
         except OSError as error:
             raise InstallationError(

@@ -23,18 +23,22 @@ from typing import Final
 
 from certforecast.atomic import replace_link, write_file
 from certforecast.errors import InstallationError
-from certforecast.execution.checks import check_pair, leaf_fingerprint
+from certforecast.execution.checks import check_pair, check_same_key, leaf_fingerprint, private_key
+from certforecast.execution.references import is_reference
 
-__all__ = ["KEPT", "Versions", "check_owner"]
+__all__ = ["FINGERPRINT", "FOLDER", "KEPT", "PASSABLE", "Versions", "check_owner", "joined"]
 
 #: Versions kept beside the current one.
 KEPT: Final = 3
 
-_FOLDER: Final = ".certforecast"
-_FINGERPRINT: Final = re.compile(r"[0-9a-f]{64}")
+#: Where versions are kept, beside the certificate.
+FOLDER: Final = ".certforecast"
+
+#: What a version is called.
+FINGERPRINT: Final = re.compile(r"[0-9a-f]{64}")
 
 #: A server that runs as a user of its own must get through to its files, which keep their own mode.
-_PASSABLE: Final = 0o711
+PASSABLE: Final = 0o711
 
 
 class Versions:
@@ -43,21 +47,27 @@ class Versions:
     Parameters
     ----------
     certificate, key : Path
-        The paths a server reads. They may be one and the same.
+        The paths a server reads. They may be one and the same. Without a key, which is in a token then, the
+        certificate alone is switched, and only for another one of the same key.
     name : str
         Tells apart what shares a folder.
     """
 
-    def __init__(self, certificate: Path, key: Path, name: str) -> None:
+    def __init__(self, certificate: Path, key: Path | None, name: str) -> None:
         self.certificate = certificate.absolute()
-        self.key = key.absolute()
-        self.root = self.certificate.parent / _FOLDER / name
+        self.key = None if key is None else key.absolute()
+        self.root = self.certificate.parent / FOLDER / name
         self._current = self.root / "current"
-        self._targets = (
-            {self.certificate: "combined.pem"}
-            if self.certificate == self.key
-            else {self.certificate: "fullchain.pem", self.key: "privkey.pem"}
-        )
+        self._targets = {self.certificate: "fullchain.pem"}
+        if self.key == self.certificate:
+            self._targets = {self.certificate: "combined.pem"}
+        elif self.key is not None:
+            self._targets[self.key] = "privkey.pem"
+
+    @property
+    def paths(self) -> list[Path]:
+        """The paths that are switched."""
+        return list(self._targets)
 
     def current(self) -> str | None:
         """Give the fingerprint of the leaf in the certificate file; None if there is none."""
@@ -65,6 +75,27 @@ class Versions:
             return leaf_fingerprint(self.certificate.read_bytes())
         except (OSError, InstallationError):
             return None
+
+    def key_in_place(self) -> bytes:
+        """Give the private key that is in place, PEM.
+
+        Raises
+        ------
+        InstallationError
+            If it cannot be read, or is in a token.
+        """
+        if self.key is None:
+            raise InstallationError(
+                f"the key of {self.certificate} is in a token, which does not give it away: "
+                "set token, module and pin_file in [keys]",
+                code="config",
+            )
+        try:
+            return private_key(self.key.read_bytes())
+        except OSError as error:
+            raise InstallationError(
+                f"{self.key} cannot be read: {error.strerror}", code="permission"
+            ) from error
 
     def folders(self) -> list[Path]:
         """Give the folders that `install` writes to, as far as they exist."""
@@ -101,6 +132,23 @@ class Versions:
                 )
         self._check_in_place()
 
+    def check_match(self) -> None:
+        """Refuse a certificate and key in place that do not belong together; a key in a token is not seen.
+
+        Raises
+        ------
+        InstallationError
+            If so, or if one of them cannot be read.
+        """
+        if self.key is None:
+            return
+        try:
+            check_pair(self.certificate.read_bytes(), self.key.read_bytes())
+        except OSError as error:
+            raise InstallationError(
+                f"{error.filename} cannot be read: {error.strerror}", code="permission"
+            ) from error
+
     def install(self, chain_pem: bytes, key_pem: bytes) -> None:
         """Make a certificate and its key the current version; does nothing if they are already.
 
@@ -112,6 +160,8 @@ class Versions:
         check_pair(chain_pem, key_pem)
         fingerprint = leaf_fingerprint(chain_pem)
         with _explained(self.certificate):
+            if self.key is None:
+                self._check_same_key(chain_pem, key_pem)
             self._adopt()
             if self.current() != fingerprint:
                 self._store(fingerprint, chain_pem, key_pem)
@@ -130,14 +180,16 @@ class Versions:
             return
         version = self.root / fingerprint
         try:
-            chain_pem, key_pem = (
-                (version / self._targets[path]).read_bytes() for path in (self.certificate, self.key)
-            )
+            chain_pem = (version / self._targets[self.certificate]).read_bytes()
+            key_pem = None if self.key is None else (version / self._targets[self.key]).read_bytes()
         except OSError as error:
             raise InstallationError(
                 f"version {fingerprint[:12]} is not kept in {self.root} ({error.strerror}): put back a backup"
             ) from error
-        check_pair(chain_pem, key_pem)
+        if key_pem is None:
+            check_same_key(chain_pem, self.certificate.read_bytes())
+        else:
+            check_pair(chain_pem, key_pem)
         with _explained(self.certificate):
             self._adopt()
             self._point_at(fingerprint)
@@ -148,7 +200,8 @@ class Versions:
         if all(_reads(path) == link for path, link in links.items()):
             return
         self._check_in_place()
-        chain_pem, key_pem = self.certificate.read_bytes(), self.key.read_bytes()
+        chain_pem = self.certificate.read_bytes()
+        key_pem = b"" if self.key is None else self.key.read_bytes()
         fingerprint = leaf_fingerprint(chain_pem)
         self._store(fingerprint, chain_pem, key_pem)
         self._point_at(fingerprint)
@@ -159,7 +212,11 @@ class Versions:
 
     def _check_in_place(self) -> None:
         try:
-            check_pair(self.certificate.read_bytes(), self.key.read_bytes())
+            chain_pem = self.certificate.read_bytes()
+            if self.key is None:
+                leaf_fingerprint(chain_pem)
+            else:
+                check_pair(chain_pem, self.key.read_bytes())
         except OSError as error:
             raise InstallationError(
                 f"{error.filename} cannot be read: {error.strerror}", code="permission"
@@ -170,6 +227,16 @@ class Versions:
                 f" {error}",
                 code="config",
             ) from error
+
+    def _check_same_key(self, chain_pem: bytes, key_pem: bytes) -> None:
+        """Refuse what a server with its key in a token could not use: it goes on with the key it has."""
+        if not is_reference(key_pem):
+            raise InstallationError(
+                f"{self.certificate} is served with a key in a token, and this certificate is for another: "
+                "set token, module and pin_file in [keys]",
+                code="config",
+            )
+        check_same_key(chain_pem, self.certificate.read_bytes())
 
     def _link(self, path: Path) -> str:
         """Give the text of the link at `path`; relative, so that all may be mounted elsewhere."""
@@ -182,27 +249,19 @@ class Versions:
         for folder in (self.root.parent, self.root, version):
             with contextlib.suppress(FileExistsError):
                 os.mkdir(folder)  # noqa: PTH102
-            os.chmod(folder, _PASSABLE)  # noqa: PTH101 (whatever the umask)
+            os.chmod(folder, PASSABLE)  # noqa: PTH101 (whatever the umask)
         if self.certificate == self.key:
-            contents = {self.certificate: self._combined(chain_pem, key_pem)}
+            contents = {self.certificate: joined(chain_pem, key_pem, self.certificate.read_bytes())}
         else:
-            contents = {self.certificate: chain_pem, self.key: key_pem}
+            contents = {self.certificate: chain_pem}
+            if self.key is not None:
+                contents[self.key] = key_pem
         for path, content in contents.items():
             model = path.stat()
             mode = stat.S_IMODE(model.st_mode)
             write_file(version / self._targets[path], content, mode=mode, owner=model, like=path)
         _sync(version)
         _sync(self.root)
-
-    def _combined(self, chain_pem: bytes, key_pem: bytes) -> bytes:
-        """Give one file with both, in the order of what is in place: some servers want the key first."""
-        if key_pem in chain_pem:
-            return chain_pem
-        there = self.certificate.read_bytes()
-        parts = [chain_pem, key_pem]
-        if 0 <= there.find(b" PRIVATE KEY-----") < there.find(b"-----BEGIN CERTIFICATE"):
-            parts.reverse()
-        return b"".join(part.strip() + b"\n" for part in parts)
 
     def _point_at(self, fingerprint: str) -> None:
         if _reads(self._current) != fingerprint:
@@ -215,7 +274,7 @@ class Versions:
         versions = [
             folder
             for folder in self.root.iterdir()
-            if _FINGERPRINT.fullmatch(folder.name) and folder.name != current
+            if FINGERPRINT.fullmatch(folder.name) and folder.name != current
         ]
         versions.sort(key=lambda folder: folder.stat().st_mtime_ns, reverse=True)
         for folder in versions[KEPT:]:
@@ -239,6 +298,16 @@ def check_owner(path: Path) -> None:
         " by the server: run as its owner or as root",
         code="permission",
     )
+
+
+def joined(chain_pem: bytes, key_pem: bytes, there: bytes) -> bytes:
+    """Give one file with both, in the order of what is `there`: some servers want the key first."""
+    if key_pem in chain_pem:
+        return chain_pem
+    parts = [chain_pem, key_pem]
+    if 0 <= there.find(b" PRIVATE KEY-----") < there.find(b"-----BEGIN CERTIFICATE"):
+        parts.reverse()
+    return b"".join(part.strip() + b"\n" for part in parts)
 
 
 def _reads(path: Path) -> str | None:

@@ -4,13 +4,11 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Final
 
-from cryptography.hazmat.primitives.asymmetric import ec
-
 from certforecast.errors import IssuanceError
+from certforecast.execution.keys import load_key, new_key, signing_request
 from certforecast.execution.rehearsal.advice import advised
 from certforecast.execution.rehearsal.findings import Finding, LeftOut
 from certforecast.execution.rehearsal.subject import Subject
-from certforecast.execution.staging import signing_request
 
 __all__ = ["order"]
 
@@ -28,7 +26,9 @@ def order(subject: Subject) -> Iterator[Finding]:
             f"no staging directory of {subject.acme.section.directory_url} is known: set "
             "staging_directory_url of its issuer"
         )
-    request = signing_request(ec.generate_private_key(ec.SECP256R1()), subject.candidate.names)
+    # A throw-away key, but of the kind that a renewal makes: authorities do not sign all kinds.
+    keys = subject.acme.section.keys or subject.settings.keys
+    request = signing_request(load_key(new_key(keys.algorithm)), subject.candidate.names)
     issuer = AcmeIssuer(section, deadline_s=_SHARE * subject.settings.rehearsal.timeout_s)
     try:
         placed = issuer.order(request)

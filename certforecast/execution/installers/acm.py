@@ -1,0 +1,196 @@
+"""AWS Certificate Manager: imported over the same ARN, so that all that uses it goes on with the new one."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from pydantic import Field
+
+from certforecast.errors import InstallationError
+from certforecast.execution.checks import check_pair, leaf_fingerprint
+from certforecast.execution.installers import Installer, InstallerSection
+from certforecast.execution.installers.sealed_versions import SealedVersions
+from certforecast.security.redaction import hush, redact
+
+__all__ = ["AcmInstaller", "AcmInstallerSettings"]
+
+#: Seconds until an import is seen by those who ask.
+_PATIENCE_S: Final = 30.0
+_PAUSE_S: Final = 0.5
+
+
+class AcmInstallerSettings(InstallerSection):
+    """AWS Certificate Manager, for load balancers, CloudFront and API gateways."""
+
+    kind: Literal["acm"]
+    arn: str = Field(description="of an imported certificate, which keeps it")
+    region: str | None = Field(None, description="default that of the ARN")
+    profile: str | None = Field(None, description="of the AWS configuration")
+    endpoint_url: str | None = Field(None, description="where the API is, if not where AWS has it")
+    directory: Path = Field(description="where what was imported is kept, sealed: ACM gives no key back")
+    without_rollback: bool = Field(
+        False, description="replace also what others imported, which could not be put back"
+    )
+
+    def open(self, name: str) -> Installer:
+        """Give the installer of this section."""
+        return AcmInstaller(self, name=name)
+
+
+class AcmInstaller:
+    """One imported certificate of ACM.
+
+    Parameters
+    ----------
+    settings : AcmInstallerSettings
+        Its texts without fields to fill in.
+    name : str
+        The lineage's name.
+    """
+
+    def __init__(self, settings: AcmInstallerSettings, *, name: str) -> None:
+        self._settings = settings
+        self._kept = SealedVersions(settings.directory, name)
+
+    @property
+    def server(self) -> str:
+        """What one reload reloads, in words."""
+        return f"ACM {self._settings.arn}"
+
+    def current(self) -> str | None:
+        """Give the fingerprint of the leaf that ACM has.
+
+        Raises
+        ------
+        InstallationError
+            If ACM cannot be asked.
+        """
+        with self._client() as client:
+            told = client.get_certificate(CertificateArn=self._settings.arn)
+        return leaf_fingerprint(str(told.get("Certificate", "")).encode())
+
+    def precheck(self) -> None:
+        """Refuse what could not be replaced, or not be put back.
+
+        Raises
+        ------
+        InstallationError
+            If so.
+        """
+        self.check_files()
+
+    def check_files(self) -> None:
+        """Refuse a certificate that ACM issued itself, and one that could not be put back.
+
+        Raises
+        ------
+        InstallationError
+            If so.
+        """
+        with self._client() as client:
+            told = client.describe_certificate(CertificateArn=self._settings.arn)["Certificate"]
+        if told.get("Type") != "IMPORTED":
+            raise InstallationError(
+                f"{self._settings.arn} is of type {told.get('Type')}: ACM renews it itself, only imported "
+                "ones can be replaced",
+                code="config",
+            )
+        current = self.current()
+        if not self._settings.without_rollback and not self._kept.holds(current or ""):
+            raise InstallationError(
+                f"what {self._settings.arn} has was not imported from here, and ACM gives no key back, so it "
+                "could not be put back: set without_rollback = true for the first time",
+                code="config",
+            )
+
+    def check_reload(self) -> None:
+        """Do nothing: nothing is reloaded."""
+
+    def folders(self) -> list[Path]:
+        """Give the folder that versions are kept in, if it exists."""
+        return [self._settings.directory] if self._settings.directory.is_dir() else []
+
+    def swap(self, chain_pem: bytes, key_pem: bytes) -> None:
+        """Import a new certificate over the one that is there, and see that ACM has it.
+
+        Raises
+        ------
+        InstallationError
+            If certificate and key do not belong together, which ACM need not notice, or ACM refuses.
+        """
+        check_pair(chain_pem, key_pem)
+        self._kept.keep(chain_pem, key_pem)
+        self._import(chain_pem, key_pem)
+
+    def test(self) -> None:
+        """Do nothing: what ACM takes, it can use."""
+
+    def reload(self) -> None:
+        """Do nothing: ACM hands it to what uses it."""
+
+    def restore(self, fingerprint: str) -> None:
+        """Import a version again that was there before.
+
+        Raises
+        ------
+        InstallationError
+            If it is not kept, or ACM refuses.
+        """
+        if self.current() != fingerprint:
+            pair = self._kept.give(fingerprint)
+            self._kept.keep(*pair)  # it is the newest again
+            self._import(*pair)
+
+    def describe(self) -> list[str]:
+        """Say what would be replaced."""
+        return [f"switch {self._settings.arn} by import"]
+
+    def _import(self, chain_pem: bytes, key_pem: bytes) -> None:
+        fingerprint = leaf_fingerprint(chain_pem)
+        end = b"-----END CERTIFICATE-----"
+        leaf, _, others = chain_pem.partition(end)
+        chain = {"CertificateChain": others.strip() + b"\n"} if others.strip() else {}
+        with self._client(key_pem) as client:
+            client.import_certificate(
+                CertificateArn=self._settings.arn,
+                Certificate=leaf + end + b"\n",
+                PrivateKey=key_pem,
+                **chain,
+            )
+        deadline = time.monotonic() + _PATIENCE_S
+        while (seen := self.current()) != fingerprint:
+            if time.monotonic() > deadline:
+                raise InstallationError(
+                    f"{self._settings.arn} has {str(seen)[:12]} still, {_PATIENCE_S:g} s after the import"
+                )
+            time.sleep(_PAUSE_S)
+
+    @contextmanager
+    def _client(self, *secrets: bytes) -> Iterator[Any]:
+        try:
+            import boto3
+            from botocore.exceptions import BotoCoreError, ClientError
+        except ImportError as error:
+            raise InstallationError(
+                "ACM needs boto3: pip install 'certforecast[aws]'", code="config"
+            ) from error
+        hush("botocore", "boto3")  # it would log requests, keys included
+        settings, parts = self._settings, self._settings.arn.split(":")
+        region = settings.region or (parts[3] if len(parts) > 5 else None)
+        try:
+            session = boto3.Session(profile_name=settings.profile, region_name=region)
+            yield session.client("acm", endpoint_url=settings.endpoint_url)
+        except ClientError as error:
+            code = str(error.response.get("Error", {}).get("Code", ""))
+            denied = code in ("AccessDeniedException", "UnrecognizedClientException")
+            raise InstallationError(
+                f"ACM refuses {settings.arn}: {redact(str(error), *secrets)}",
+                code="permission" if denied else code or None,
+            ) from None
+        except (BotoCoreError, ValueError) as error:
+            raise InstallationError(
+                f"ACM cannot be asked: {redact(str(error), *secrets)}; check region, profile and credentials",
+                code="unreachable",
+            ) from None

@@ -1,0 +1,1 @@
+"""Keeping secrets: sealed at rest, and out of whatever is written down."""
