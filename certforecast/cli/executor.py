@@ -10,38 +10,7 @@ from certforecast.cli.output import print_json, print_table, say
 
 if TYPE_CHECKING:
     from certforecast.execution.status import ExecutorStatus
-
-
-@app.command()
-def status(
-    context: typer.Context,
-    watch: Annotated[
-        bool, typer.Option("--watch", help="Look again every second, until interrupted.")
-    ] = False,
-    hours: Annotated[float, typer.Option(min=0, help="Also what ended in so many hours.")] = 1.0,
-    as_json: Json = False,
-) -> None:
-    """Show what the executor is doing, what waits, and what ended lately."""
-    from datetime import timedelta
-
-    from certforecast.clock import system_clock
-    from certforecast.errors import InputError
-    from certforecast.execution.status import executor_status
-
-    if watch and as_json:
-        raise InputError("--watch shows a table, --json prints one document: give one of them")
-    settings, lately = settings_of(context), timedelta(hours=hours)
-    if as_json:
-        print_json(executor_status(settings, system_clock(), lately))
-        return
-    while True:
-        seen = executor_status(settings, system_clock(), lately)
-        if watch:
-            print("\033[2J\033[H", end="", flush=True)
-        _show(seen)
-        if not watch:
-            return
-        time.sleep(1.0)
+    from certforecast.settings import Settings
 
 
 @app.command()
@@ -108,6 +77,33 @@ def worker(
     work(
         settings_of(context), ended, on_step=(lambda name, step: say(f"{name}: {step}")) if verbose else None
     )
+
+
+def show_executor(settings: "Settings", *, watch: bool, as_json: bool) -> None:
+    """Show what the executor is doing, what waits, and what ended in the last hour.
+
+    Raises
+    ------
+    InputError
+        If it is to be watched as JSON.
+    """
+    from certforecast.clock import system_clock
+    from certforecast.errors import InputError
+    from certforecast.execution.status import executor_status
+
+    if as_json and watch:
+        raise InputError("--watch shows a table, --json prints one document: give one of them")
+    if as_json:
+        print_json(executor_status(settings, system_clock()))
+        return
+    while True:
+        seen = executor_status(settings, system_clock())
+        if watch:
+            print("\033[2J\033[H", end="", flush=True)
+        _show(seen)
+        if not watch:
+            return
+        time.sleep(1.0)
 
 
 def _show(seen: "ExecutorStatus") -> None:

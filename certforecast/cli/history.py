@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from certforecast.cli.app import AsOf, Json, app, moment, open_history, settings_of
+from certforecast.cli.executor import show_executor
 from certforecast.cli.output import print_json, print_table, say, words
 
 if TYPE_CHECKING:
@@ -86,18 +87,27 @@ def status(
     quarantine: Annotated[
         bool, typer.Option("--quarantine", help="List what was set aside, with the reasons.")
     ] = False,
+    executor: Annotated[
+        bool, typer.Option("--executor", help="Show what the executor is doing, and nothing else.")
+    ] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="The same, looked up again every second, until interrupted.")
+    ] = False,
     as_json: Json = False,
     check: Annotated[
         bool,
         typer.Option("--check", help="Exit with 1 if rows were set aside or something expired is served."),
     ] = False,
 ) -> None:
-    """Say what is stored, set aside, expired or near it."""
+    """Say what is stored, set aside, expired or near it; or what the executor is doing."""
     from datetime import timedelta
 
     from certforecast.renewals import renewals as list_renewals
 
     settings, at = settings_of(context), moment(as_of)
+    if executor or watch:
+        show_executor(settings, watch=watch, as_json=as_json)
+        return
     with open_history(settings) as history:
         if quarantine:
             _list_quarantine(history.quarantine(), as_json)

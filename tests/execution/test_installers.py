@@ -278,7 +278,7 @@ def test_nginx_says_what_it_runs() -> None:
     section = NginxInstallerSettings(kind="nginx", certificate="/c", key="/k", config="/n.conf", prefix="/p")
     made = make_installer(section, name="a.test", host="10.0.0.1", port=443)
     assert isinstance(made, NginxInstaller)
-    assert made.describe()[2:] == ["run nginx -c /n.conf -p /p -t", "run nginx -c /n.conf -p /p -s reload"]
+    assert made.describe()[2:] == ["run nginx -c /n.conf -p /p -t", "send HUP to nginx's master process"]
 
 
 def test_a_reload_command_that_fails_is_quoted(tmp_path: Path) -> None:

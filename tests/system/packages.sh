@@ -8,7 +8,7 @@ for pair in nginx:nginx-light pebble:pebble pebble-challtestsrv:pebble openssl:o
     lego:lego caddy:caddy prometheus:prometheus prometheus-blackbox-exporter:prometheus-blackbox-exporter \
     keytool:default-jre-headless mariadbd:mariadb-server slapd:slapd dovecot:dovecot-core \
     postfix:postfix apache2:apache2 haproxy:haproxy named:bind9 sshd:openssh-server \
-    softhsm2-util:softhsm2 pkcs11-tool:opensc; do
+    softhsm2-util:softhsm2 pkcs11-tool:opensc certbot:certbot; do
     command -v "${pair%%:*}" >/dev/null 2>&1 || [ -x "/usr/sbin/${pair%%:*}" ] || missing="$missing ${pair##*:}"
 done
 # These have no program of their own on the path.

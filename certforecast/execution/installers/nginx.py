@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import signal
 from pathlib import Path
 from typing import Final, Literal
 
@@ -11,6 +12,9 @@ from certforecast.execution.installers.pair import PairInstaller, PairSection, l
 from certforecast.execution.installers.processes import run, running, send_signal
 
 __all__ = ["NginxInstaller", "NginxInstallerSettings"]
+
+#: Where the master's process id stands, by server, as far as a signal got there.
+_pid_files: dict[str, Path] = {}
 
 _PID: Final = re.compile(r"^\s*(?:[^#\n]*;\s*)?pid\s+([^;]+);", re.MULTILINE)
 
@@ -70,18 +74,25 @@ class NginxInstaller(PairInstaller):
         return shlex.join(self.settings.command())
 
     def check_reload(self) -> None:
-        """Refuse if the process that ``nginx -s reload`` would signal is not there, or not ours to signal.
+        """Refuse if the process that a reload would signal is not there, or not ours to signal.
 
         Raises
         ------
         InstallationError
             If so, or if nginx refuses its configuration, which says where the process is.
         """
-        told = _PID.search(_uncommented(self._run("-T")))
-        built = run([self.settings.binary, "-V"])
-        pid = told.group(1).strip("\"' ") if told else _built_with(built, "pid-path", "/run/nginx.pid")
-        prefix = self.settings.prefix or _built_with(built, "prefix", "/usr/local/nginx")
-        send_signal(Path(prefix) / pid, 0)
+        self._signal(0, self._pid_file())
+
+    def precheck(self) -> None:
+        """Refuse files that cannot be switched, a broken configuration, and a reload that cannot work.
+
+        Raises
+        ------
+        InstallationError
+            If so.
+        """
+        self.check_files()
+        self.check_reload()  # which has nginx test its configuration, too
 
     def test(self) -> None:
         """Run ``nginx -t``.
@@ -94,18 +105,32 @@ class NginxInstaller(PairInstaller):
         self._run("-t")
 
     def reload(self) -> None:
-        """Run ``nginx -s reload``; old workers answer for some 100 ms after it.
+        """Send SIGHUP to the master, as ``nginx -s reload`` does after it has read all files once more.
+
+        Old workers answer for some 100 ms after it.
 
         Raises
         ------
         InstallationError
-            If nginx does not run, or refuses its configuration.
+            If nginx does not run, or is not ours to signal.
         """
-        run(self.settings.command("-s", "reload"), timeout_s=self.settings.timeout_s)
+        self._signal(signal.SIGHUP, _pid_files.get(self.server) or self._pid_file())
 
     def describe_reload(self) -> list[str]:
         """Say how the server would be tested and reloaded."""
-        return [f"run {shlex.join(self.settings.command(*what))}" for what in (["-t"], ["-s", "reload"])]
+        return [f"run {shlex.join(self.settings.command('-t'))}", "send HUP to nginx's master process"]
+
+    def _pid_file(self) -> Path:
+        told = _PID.search(_uncommented(self._run("-T")))
+        built = run([self.settings.binary, "-V"])
+        pid = told.group(1).strip("\"' ") if told else _built_with(built, "pid-path", "/run/nginx.pid")
+        prefix = self.settings.prefix or _built_with(built, "prefix", "/usr/local/nginx")
+        return Path(prefix) / pid
+
+    def _signal(self, number: int, pid_file: Path) -> None:
+        _pid_files.pop(self.server, None)
+        send_signal(pid_file, number)
+        _pid_files[self.server] = pid_file
 
     def _run(self, what: str) -> str:
         return run(self.settings.command(what), timeout_s=self.settings.timeout_s, code="config")
