@@ -59,12 +59,13 @@ class Pebble:
         with urllib.request.urlopen(url, timeout=5, context=context) as answer:
             return bytes(answer.read())
 
-    def revoked(self, serial: int) -> bool:
-        """Tell whether a certificate is revoked, by its serial number."""
+    def revoked(self, serial: int) -> int | None:
+        """Give the reason why a certificate is revoked, by its serial number; None if it is not."""
         context = ssl.create_default_context(cafile=str(self.ca_file))
         url = f"https://127.0.0.1:{self.ports['manage']}/cert-status-by-serial/{serial:x}"
         with urllib.request.urlopen(url, timeout=5, context=context) as answer:
-            return bool(json.load(answer)["Status"] == "Revoked")
+            told = json.load(answer)
+            return int(told.get("Reason", 0)) if told["Status"] == "Revoked" else None
 
     def issued(self) -> int:
         """Count the certificates it issued, from its log."""

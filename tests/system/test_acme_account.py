@@ -262,14 +262,14 @@ def test_a_certificate_is_revoked(
     acme, csr = AcmeIssuer(section()), signing_request(key, ["revoked.site.test"])
     chain = acme.issue(acme.order(csr), csr)
     serial = x509.load_pem_x509_certificate(chain).serial_number
-    assert not server.revoked(serial)
+    assert server.revoked(serial) is None
     by = acme if kind == "account" else AcmeIssuer(section(account_key=tmp_path / "none.pem"))
     pem = None if kind == "account" else pem_of(key)
     if pem is not None:
         with pytest.raises(IssuanceError, match="not that of the certificate"):
             by.revoke(chain, key_pem=pem_of(ec.generate_private_key(ec.SECP256R1())))
     assert by.revoke(chain, Reason.superseded, pem) is True
-    assert server.revoked(serial)
+    assert server.revoked(serial) == Reason.superseded == 4
     assert by.revoke(chain, Reason.superseded, pem) is False
     assert not (tmp_path / "none.pem").exists()  # no account is made for it
 
@@ -316,10 +316,10 @@ def test_the_command_line(
     revoke = (*options, "revoke", "ca", "--certificate", str(chain))
     assert "keyCompromise" in shell.complaint(*revoke, "--reason", "boredom")
     assert shell.json(*revoke)["outcome"] == "would be revoked"
-    assert not server.revoked(serial)
+    assert server.revoked(serial) is None
     done = shell.json(*revoke, "--reason", "keyCompromise", "--execute")
     assert (done["outcome"], done["reason"]) == ("is revoked", "keyCompromise")
-    assert server.revoked(serial)
+    assert server.revoked(serial) == 1
     assert shell.json(*revoke, "--execute")["outcome"] == "was revoked already"
     assert "--execute" in (shell(*options, "deactivate", "ca") or shell.errors)
     assert shell.json(*options, "deactivate", "ca", "--execute")["changed"] is True

@@ -14,6 +14,7 @@ from cryptography import x509
 from certforecast.errors import IssuanceError
 from certforecast.execution.issuers import ChallengeError
 from certforecast.execution.issuers.acme.answers import Answer
+from certforecast.execution.issuers.acme.dns import rfc2136
 from certforecast.execution.issuers.acme.dns01 import Dns01Solver
 from certforecast.execution.issuers.acme.issuer import AcmeIssuer
 from certforecast.execution.issuers.acme.settings import AcmeIssuerSettings
@@ -126,14 +127,13 @@ def test_no_more_records_are_left_when_one_cannot_be_written(
     assert bind.texts("_acme-challenge.first.site.test") == []
 
 
+def refuse(*_: object) -> None:
+    raise ChallengeError("removing was refused", code="dns")
+
+
 def test_a_record_that_stays_is_logged_and_stops_nothing(
     server: Pebble, bind: Named, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from certforecast.execution.issuers.acme.dns import rfc2136
-
-    def refuse(*_: object) -> None:
-        raise ChallengeError("removing was refused", code="dns")
-
     csr, acme = request(tmp_path, "stays.site.test"), issuer(server, bind.section())
     with pytest.MonkeyPatch.context() as patched, caplog.at_level(logging.WARNING):
         patched.setattr(rfc2136.Rfc2136Provider, "remove", refuse)
@@ -253,5 +253,9 @@ def test_a_rehearsal_writes_and_removes_a_record(server: Pebble, bind: Named, tm
     (found,) = rehearsed("closed.test", follow_cname=False).findings
     assert found.code == "dns"
     assert "REFUSED" in found.message
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(rfc2136.Rfc2136Provider, "remove", refuse)
+        (left,) = rehearsed("left.site.test").findings
+    assert left.message == "removing was refused"
     (address,) = rehearsed("127.0.0.1", "site.test").findings
     assert (address.code, address.host) == ("unsupported", "127.0.0.1")

@@ -17,11 +17,12 @@ from certforecast.errors import InputError
 from certforecast.execution.issuers import ChallengeError
 from certforecast.execution.issuers.acme.answers import refuse_names
 from certforecast.execution.issuers.acme.chains import choose
-from certforecast.execution.issuers.acme.client import identifiers
+from certforecast.execution.issuers.acme.client import Network, identifiers
 from certforecast.execution.issuers.acme.dns.lookup import Lookup
 from certforecast.execution.issuers.acme.dns.servers import Server, read_address
 from certforecast.execution.issuers.acme.listeners import Shown
 from certforecast.execution.staging import signing_request
+from tests.execution.issuers.parts import account_key
 from tests.execution.rehearsal.parts import nameserver
 
 
@@ -75,6 +76,24 @@ def test_an_address_is_an_identifier_of_its_own_kind() -> None:
     csr = signing_request(key, ["2001:db8::1", "192.0.2.1", "*.a.test"])
     found = [(one.typ.name, one.value) for one in identifiers(csr)]
     assert found == [("ip", "2001:db8::1"), ("ip", "192.0.2.1"), ("dns", "*.a.test")]
+
+
+def test_a_nonce_that_another_thread_took_is_replaced() -> None:
+    class Taken(set[str]):
+        """The last one goes between the look and the taking, once."""
+
+        def pop(self) -> str:
+            if "last" in self:
+                self.remove("last")
+                raise KeyError
+            return super().pop()
+
+    network = Network(account_key())
+    network._nonces = Taken({"last"})
+    network.head = lambda _: network._nonces.add("fresh")  # type: ignore[method-assign, func-returns-value]
+    network._check_response = lambda *_, **__: None  # type: ignore[method-assign, assignment, return-value]
+    network._add_nonce = lambda _: None  # type: ignore[method-assign]
+    assert network._get_nonce("https://a.test/order", "https://a.test/nonce") == "fresh"
 
 
 def test_names_are_refused_by_their_challenge() -> None:

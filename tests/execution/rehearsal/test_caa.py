@@ -85,3 +85,9 @@ def test_caa_is_asked_at_every_name_and_above_it(tmp_path: Path) -> None:
         ("*.shop.test", "caa"),
         ("www.sick.test", "dns"),
     ]
+
+
+def test_the_challenge_of_the_settings_counts() -> None:
+    records = [issue("our-ca.test; validationmethods=dns-01,tls-alpn-01")]
+    assert refusal(records, OURS, wildcard=False, method="dns-01") is None
+    assert "not http-01" in (refusal(records, OURS, wildcard=False) or "")

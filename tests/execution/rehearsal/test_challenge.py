@@ -60,3 +60,16 @@ def test_without_a_web_root_the_answer_is_served_on_the_port(tmp_path: Path) -> 
         settings = acme(tmp_path, server, http_port=port, rehearsal={"http_port": port})
         result = only("challenge", candidate("a.test"), settings)
     assert [finding.code for finding in result.findings] == ["http_port"]
+
+
+def test_checks_of_other_challenges_are_left_out(tmp_path: Path) -> None:
+    table = {"provider": "lego-exec", "program": ["true"]}
+    with nameserver({}) as server:
+        by_dns = acme(tmp_path, server, challenge="dns-01", dns=table)
+        for check in ("challenge", "dns"):
+            result = only(check, candidate("a.test"), by_dns)
+            assert (result.status, "dns-01" in result.detail) == ("left_out", True)
+        here = acme(tmp_path, server, challenge="dns-01", dns=table, rehearsal={"addresses": ["192.0.2.1"]})
+        assert [found.code for found in only("dns", candidate("a.test"), here).findings] == ["dns"]
+        by_http = acme(tmp_path, server)
+        assert only("records", candidate("a.test"), by_http).status == "left_out"
