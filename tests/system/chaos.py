@@ -218,6 +218,10 @@ def chaos(server: Pebble) -> Iterator[Chaos]:
             self.request = outward.wrap_socket(self.request, server_side=True)
             super().setup()
 
+        def finish(self) -> None:
+            super().finish()
+            self.connection.close()  # the server closes the plain socket only, which is empty by now
+
         def do_GET(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             try:
