@@ -86,7 +86,7 @@ def server(home: Path, start: Callable[..., Any], free_port: FreePort) -> Iterat
     site = ApacheSite(home, free_port())
     assert shutil.which("apache2"), "apache2 is not installed; tests/system/packages.sh installs it"
     start(["apache2", "-f", str(site.conf), "-D", "FOREGROUND"], site.endpoint.port)
-    # It listens before it reads its configuration a second time, and dies of what a test wrote into it by then.
+    # It listens before it reads its configuration again, and would die of what a test writes meanwhile.
     wait_until(lambda: site.look().fingerprint == site.before)
     yield site
     # Where it was started anew, it is nobody's child.
