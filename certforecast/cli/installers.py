@@ -26,7 +26,10 @@ def listed(context: typer.Context, as_json: Json = False) -> None:
     sections = settings_of(context).installers
     rows = []
     for kind in kinds("certforecast.installers"):
-        said = (load_kind("certforecast.installers", kind).__doc__ or "").strip().partition("\n")[0]
+        try:
+            said = (load_kind("certforecast.installers", kind).__doc__ or "").strip().partition("\n")[0]
+        except ValueError as error:  # of another package, which is broken
+            said = str(error)
         names = sorted(name for name, section in sections.items() if section.kind == kind)
         rows.append({"kind": kind, "does": said.replace("``", "").rstrip("."), "sections": names})
     if as_json:

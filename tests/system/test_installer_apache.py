@@ -1,7 +1,9 @@
 """Apache httpd: what others let it do, being reloaded with a key that does not match, never comes to pass."""
 
+import contextlib
 import os
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
@@ -14,6 +16,7 @@ import pytest
 from certforecast.errors import InstallationError
 from certforecast.execution.installers import make_installer
 from certforecast.execution.installers.apache import ApacheInstallerSettings
+from certforecast.execution.installers.processes import running
 from certforecast.execution.staging import new_key
 from tests.system.installing import Contract, FreePort, ServerSite, home, wrap
 
@@ -86,11 +89,15 @@ def server(home: Path, start: Callable[..., Any], free_port: FreePort) -> Iterat
     site = ApacheSite(home, free_port())
     assert shutil.which("apache2"), "apache2 is not installed; tests/system/packages.sh installs it"
     start(["apache2", "-f", str(site.conf), "-D", "FOREGROUND"], site.endpoint.port)
-    # It listens before it reads its configuration a second time, and dies of what a test wrote by then.
+    # It listens before it reads its configuration again, and would die of what a test writes meanwhile.
     wait_until(lambda: site.look().fingerprint == site.before)
     yield site
-    # Where it was started anew, it is nobody's child.
+    # Where it was started anew, it is nobody's child; nor are the workers of a process that was killed.
     subprocess.run(["apache2", "-f", site.conf, "-k", "stop"], capture_output=True, timeout=30)
+    for process in running("apache2", of_any=True):
+        if str(site.conf) in process.arguments:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGKILL)
 
 
 class TestApache(Contract):
