@@ -29,7 +29,10 @@ class Installer(Protocol):
 
     Every method may be called again after it was cut off half-way, and then does what is left to do.
     All but `current`, `describe` and `folders` raise :class:`~certforecast.errors.InstallationError`, with
-    the code ``config``, ``permission`` or ``reload`` where it is known before anything is touched.
+    the code ``config``, ``permission`` or ``reload`` where it is known before anything is touched. Of what
+    is not on this machine, `current` raises too if it cannot be asked (``unreachable``): that nothing is in
+    place must not be concluded from that. Where the server has no test or reload of its own, `test` and
+    `reload` do nothing, and `folders` gives those of this machine only, or none.
     """
 
     @property

@@ -121,11 +121,13 @@ def _explained(
             f"{where} does not let us in: is the public key of {section.client_key} in authorized_keys?",
             code="permission",
         ) from error
+    except (asyncssh.SFTPConnectionLost, asyncssh.SFTPNoConnection) as error:
+        raise _broken(where, error, secrets) from error
     except asyncssh.SFTPError as error:
         denied = isinstance(error, asyncssh.SFTPPermissionDenied)
         raise InstallationError(
-            f"{where}: a file could not be read or written: {redact(str(error), *secrets)}; what was in "
-            "place is in place still",
+            f"{where}: a file could not be read or written: {redact(str(error), *secrets)}; what is "
+            "in place is the old pair or the new one",
             code="permission" if denied else None,
         ) from error
     except TimeoutError as error:
@@ -133,10 +135,14 @@ def _explained(
             f"{where} was not done after {section.timeout_s:g} s: act again later", code="unreachable"
         ) from error
     except (OSError, asyncssh.Error) as error:
-        raise InstallationError(
-            f"{where} cannot be reached, or the connection broke: {redact(str(error), *secrets)}",
-            code="unreachable",
-        ) from error
+        raise _broken(where, error, secrets) from error
+
+
+def _broken(where: str, error: Exception, secrets: Sequence[bytes]) -> InstallationError:
+    return InstallationError(
+        f"{where} cannot be reached, or the connection broke: {redact(str(error), *secrets)}",
+        code="unreachable",
+    )
 
 
 @asynccontextmanager
