@@ -108,7 +108,7 @@ class Ours(Tool):
     """certforecast: renewed, installed, proven by three handshakes each, and recorded."""
 
     name = "certforecast"
-    workers = 8
+    workers = 16
 
     def files(self, name: str) -> tuple[Path, Path]:
         """Say where nginx reads a site's chain and key."""

@@ -291,6 +291,9 @@ class ExecutorSettings(Section):
     orders_per_hour: float | None = Field(
         None, gt=0, description="orders an hour at each issuer's account; default what its CA allows"
     )
+    reload_every_s: float = Field(
+        0.5, ge=0, description="reloads of one server are so far apart; what waits for one shares it"
+    )
     handshakes: int = Field(3, ge=1, description="matching handshakes in a row that prove an installation")
     verify_timeout_s: float = Field(15.0, gt=0)
     plan_valid_hours: float = Field(24.0, gt=0, description="how long a plan may be carried out")

@@ -6,6 +6,8 @@ an issuer: that is where the rate of an account is limited, whoever takes them o
 
 import fcntl
 import logging
+import signal
+import threading
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -28,7 +30,7 @@ __all__ = ["NAME", "Body", "Durable", "Ended", "durable"]
 #: Version of the order of steps. A killed action goes on only under the version it was begun with.
 _VERSION: Final = "2"
 NAME: Final = "certforecast.action"
-_POLL_S: Final = 0.05
+_POLL_S: Final = 0.1
 #: Actions in the middle of a change still get so long to end when the process is to.
 _LEAVING_S: Final = 120
 #: Of one action. Whoever starts the executor again and again after a crash should not run into it.
@@ -73,8 +75,9 @@ class Ended:
 class Durable:
     """Runs of actions that outlast the process. Made by :func:`durable`."""
 
-    def __init__(self, notes: Control, gate: Gate, held: Lease | None) -> None:
+    def __init__(self, notes: Control, gate: Gate, held: Lease | None, interrupted: threading.Event) -> None:
         self.notes = notes
+        self._interrupted = interrupted
         self.gate = gate
         self._lease = held
         self._queues: dict[Rate, Any] = {}
@@ -140,6 +143,11 @@ class Durable:
             if step["output"]
         }
 
+    def check(self) -> None:
+        """Raise KeyboardInterrupt if a person interrupted this process since it was opened."""
+        if self._interrupted.is_set():
+            raise KeyboardInterrupt
+
     def take_over(self) -> int:
         """Take over what dead processes left unfinished, and count it; a live one keeps its own."""
         return 0 if self._lease is None else self._lease.take_over()
@@ -192,6 +200,7 @@ def durable(settings: Settings, body: Body, *, leads: bool = True) -> Iterator[D
             stack.enter_context(lease(settings, leads=leads)) if settings.database_url is not None else None
         )
         gate = stack.enter_context(Gate(notes).watched())
+        interrupted = stack.enter_context(_interruptible())
         config: DBOSConfig = {
             "name": "certforecast",
             "system_database_url": database_url(settings),
@@ -209,7 +218,7 @@ def durable(settings: Settings, body: Body, *, leads: bool = True) -> Iterator[D
         _body[:] = [gate.guarded(body)]
         try:
             DBOS.launch()
-            yield Durable(notes, gate, held)
+            yield Durable(notes, gate, held, interrupted)
         finally:
             gate.close()
             DBOS.destroy(workflow_completion_timeout_sec=_LEAVING_S if gate.busy else 0)
@@ -239,6 +248,28 @@ def _ended(run: Any) -> Ended:
     fine = run.status == "SUCCESS"
     error = None if fine else str(run.error or run.status.lower().replace("_", " "))
     return Ended(run.workflow_id, args[0], run.output if fine else None, error)
+
+
+@contextmanager
+def _interruptible() -> Iterator[threading.Event]:
+    """Have Ctrl-C set an event, and only the second one interrupt: not in the middle of the database's work."""
+    event = threading.Event()
+    if (
+        threading.current_thread() is not threading.main_thread()
+        or signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+    ):
+        yield event
+        return
+
+    def once(*_: object) -> None:
+        event.set()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    signal.signal(signal.SIGINT, once)
+    try:
+        yield event
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @contextmanager

@@ -35,7 +35,7 @@ __all__ = ["Executor", "OnStep"]
 #: Called with the lineage's name and the step's when a step begins.
 OnStep = Callable[[str, str], None]
 
-_LOOK_EVERY_S: Final = 0.05
+_LOOK_EVERY_S: Final = 0.1
 _TAKE_OVER_EVERY_S: Final = 2.0
 _RECORD_EVERY_S: Final = 10.0
 #: Actions wait at hand for those who carry them out, so that nobody waits for the next look.
@@ -140,6 +140,7 @@ class Executor:
     def _finish(self, runs: Durable) -> None:
         """Wait until what earlier processes left unfinished is done."""
         while runs.unfinished() and runs.gate.stop is None:
+            runs.check()
             runs.take_over()
             time.sleep(_LOOK_EVERY_S)
 
@@ -171,6 +172,7 @@ class Executor:
             line.resume(by_run[known].id)
         made, next_look, next_record = tickets(plan, self._settings), 0.0, time.monotonic() + _RECORD_EVERY_S
         while not line.over and runs.gate.stop is None:
+            runs.check()
             for action, why in line.stopped(self._clock()):
                 note(_result(action, "skipped", why))
             for action in line.begin():

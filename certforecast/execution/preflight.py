@@ -38,7 +38,14 @@ class Ready:
     present: bool
 
 
-def preflight(action: Action, settings: Settings, clock: Clock, tests: Sharing[None] | None = None) -> Ready:
+def preflight(
+    action: Action,
+    settings: Settings,
+    clock: Clock,
+    *,
+    issuer: Issuer | None = None,
+    tests: Sharing[None] | None = None,
+) -> Ready:
     """Refuse an action that cannot end well.
 
     Parameters
@@ -49,6 +56,8 @@ def preflight(action: Action, settings: Settings, clock: Clock, tests: Sharing[N
         Its issuer and its installers.
     clock : callable
         Gives the present.
+    issuer : Issuer, optional
+        Its issuer, if it is open already.
     tests : Sharing, optional
         Tests of servers that many actions share.
 
@@ -60,7 +69,7 @@ def preflight(action: Action, settings: Settings, clock: Clock, tests: Sharing[N
     """
     if not action.names:
         raise ExecutionError(f"{action.name} has no names to order a certificate for", code="config")
-    issuer = open_issuer(action.issuer, settings, clock)
+    issuer = issuer or open_issuer(action.issuer, settings, clock)
     installers = open_installers(action, settings)
     tests = tests or Sharing()
     for installer in installers:

@@ -20,8 +20,9 @@ class Sharing(Generic[T]):
         self._turns: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._next: dict[str, Future[T]] = {}
         self._last: dict[str, tuple[float, T]] = {}
+        self._begun: dict[str, float] = {}
 
-    def share(self, key: str, job: Callable[[], T], *, fresh_s: float = 0.0) -> T:
+    def share(self, key: str, job: Callable[[], T], *, fresh_s: float = 0.0, every_s: float = 0.0) -> T:
         """Have a job done, or share what came of it; what it raises, all get.
 
         Parameters
@@ -32,6 +33,9 @@ class Sharing(Generic[T]):
             Begins after this call ...
         fresh_s : float
             ... unless one that went well began so many seconds ago at most: that will do, too.
+        every_s : float
+            Jobs of the same key begin so many seconds apart at least; the more ask in the meantime, the
+            fewer there are.
         """
         with self._guard:
             began, result = self._last.get(key, (-fresh_s, None))
@@ -44,9 +48,10 @@ class Sharing(Generic[T]):
         if asked is not None:
             return asked.result()
         with turn:
+            time.sleep(max(0.0, self._begun.get(key, -every_s) + every_s - time.monotonic()))
             with self._guard:
                 del self._next[key]
-            began = time.monotonic()
+            self._begun[key] = began = time.monotonic()
             try:
                 mine.set_result(job())
                 self._last[key] = began, mine.result()

@@ -52,8 +52,7 @@ class Steps:
         self.clock = clock
         self._issuers: dict[str, Issuer] = {}
         self._guard = threading.Lock()
-        self._prechecks, self._tests = Sharing[None](), Sharing[None]()
-        self._reloads = Sharing[str | None]()
+        self._prechecks, self._loads = Sharing[None](), Sharing[str | None]()
 
     def order(self, action: Action, done: Done) -> dict[str, Any]:
         """Try what can be tried without a change; make the key; place the order.
@@ -61,7 +60,8 @@ class Steps:
         What is issued and in place already needs no order: then `present` is its fingerprint.
         """
         del done
-        ready = preflight(action, self.settings, self.clock, self._prechecks)
+        issuer = self._issuer(action)
+        ready = preflight(action, self.settings, self.clock, issuer=issuer, tests=self._prechecks)
         served = [seen.fingerprint for seen in ready.served]
         if ready.present:
             return {"served": served, "present": action.successor}
@@ -206,24 +206,25 @@ class Steps:
         ders = ssl.create_default_context().get_ca_certs(binary_form=True)
         return "".join(map(ssl.DER_cert_to_PEM_cert, ders)).encode("ascii")
 
-    def _reload(self, installers: Sequence[Installer]) -> list[str]:
-        told = [self._reloads.share(each.server, partial(_complaint, each)) for each in installers]
-        return [complaint for complaint in told if complaint is not None]
-
     def _switch(
         self, installers: Sequence[Installer], action: Action, done: Done, complaints: list[str]
     ) -> dict[str, Any] | None:
-        """Swap, test and reload; give the error, if there is one before the reload."""
+        """Swap, test and reload; give the error, if there is one before the reload.
+
+        What waits for the same server is tested and loaded together.
+        """
         try:
             if "present" not in done["order"]:
                 staging = self._staging(action)
                 for installer in installers:
                     installer.swap(staging.chain, staging.key)
-                for installer in installers:
-                    self._tests.share(installer.server, installer.test)
+            every_s = self.settings.executor.reload_every_s
+            told = [
+                self._loads.share(each.server, partial(_load, each), every_s=every_s) for each in installers
+            ]
         except InstallationError as error:
             return {"message": str(error), "code": error.code, "cause": "installer"}
-        complaints += self._reload(installers)
+        complaints += [complaint for complaint in told if complaint is not None]
         return None
 
     def _prove(self, endpoints: Sequence[Endpoint], action: Action, done: Done) -> list[Served]:
@@ -237,8 +238,15 @@ class Steps:
         )
 
 
-def _complaint(installer: Installer) -> str | None:
-    """Reload, and give what the server's command says against it."""
+def _load(installer: Installer) -> str | None:
+    """Have a server test what is in place, and load it; give what its command says against that.
+
+    Raises
+    ------
+    InstallationError
+        If its test refuses; then it is not told to load anything.
+    """
+    installer.test()
     try:
         installer.reload()
     except InstallationError as error:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, cast
+from urllib.parse import urlsplit
 
 import requests
 from acme import client, errors, jws, messages  # noqa: TID253
@@ -37,6 +38,22 @@ class _NewOrder(messages.NewOrder):
     """An order that says which certificate it replaces (RFC 9773, section 5)."""
 
     replaces: str | None = field("replaces", omitempty=True)
+
+
+class _Session(requests.Session):
+    """Looks up proxies and trust roots in the environment once a server, and not for every request."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._found: dict[tuple[str | None, Any], Any] = {}
+
+    def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
+        if proxies or stream or cert:
+            return super().merge_environment_settings(url, proxies, stream, verify, cert)
+        key = urlsplit(str(url)).netloc, verify
+        if key not in self._found:
+            self._found[key] = super().merge_environment_settings(url, proxies, stream, verify, cert)
+        return dict(self._found[key])
 
 
 class Network(client.ClientNetwork):
@@ -236,6 +253,7 @@ def connect(
         user_agent="certforecast",
         timeout=timeout_s,  # type: ignore[arg-type] # requests takes fractions
     )
+    net.session = _Session()
     net.patience_s = patience_s
     net.session.mount("https://", HTTPAdapter(pool_maxsize=_CONNECTIONS))
     return Client(client.ClientV2.get_directory(directory_url, net), net)
