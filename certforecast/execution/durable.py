@@ -252,7 +252,7 @@ def _ended(run: Any) -> Ended:
 
 @contextmanager
 def _interruptible() -> Iterator[threading.Event]:
-    """Have Ctrl-C set an event, and only the second one interrupt: not in the middle of the database's work."""
+    """Have Ctrl-C set an event; only the second one interrupts, be it in the middle of anything."""
     event = threading.Event()
     if (
         threading.current_thread() is not threading.main_thread()
