@@ -47,7 +47,7 @@ class ServerSite(Site):
         (kind,) = self.section.model_fields["kind"].annotation.__args__  # type: ignore[union-attr]
         given = {name: value for name, value in values.items() if value is not None}
         section = self.section.model_validate({"kind": kind, **given})
-        settings = self.settings(installers={"it": section})
+        settings = self.settings(installers={"it": section}, executor={"max_failures": 99})
         (result,) = Executor(settings, history).run(self.plan(self.action(installer="it")), execute=True)
         return result
 

@@ -10,6 +10,7 @@ import socket
 import stat
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from certforecast.execution.installers import make_installer
 from certforecast.execution.installers.ssh import SshInstaller, SshInstallerSettings
 from certforecast.execution.installers.versions import KEPT
 from certforecast.execution.staging import new_key
-from tests.system.site import Prober, Site, plan_of
+from tests.system.site import Prober, Site
 
 pytestmark = pytest.mark.system
 
@@ -135,15 +136,17 @@ def test_a_pair_is_switched_and_switched_back(host: Host) -> None:
 def test_combined_files_and_old_versions(host: Host) -> None:
     host.certificate.write_bytes(host.old[1] + host.old[0])
     installer = host.installer(key=str(host.certificate))
-    for _ in range(KEPT + 3):
+    root = host.tls / ".certforecast" / "site"
+    for round_ in range(KEPT + 3):
         new = host.issue("site.test")
         installer.swap(*new)
+        # As if hours lay between the renewals.
+        then = time.time() - 3600 * (KEPT + 4 - round_)
+        os.utime(root / leaf_fingerprint(new[0]), (then, then))
     content = host.certificate.read_bytes()
     check_pair(content, content)
     assert leaf_fingerprint(content) == leaf_fingerprint(new[0])
-    versions = [
-        p for p in (host.tls / ".certforecast" / "site").iterdir() if p.is_dir() and not p.is_symlink()
-    ]
+    versions = [p for p in root.iterdir() if p.is_dir() and not p.is_symlink()]
     assert len(versions) == KEPT + 1
 
 
@@ -155,10 +158,10 @@ def test_the_executor_renews_over_ssh_and_no_handshake_is_refused(host: Host, tm
             certificate=str(site.certificate), key=str(site.key), test=["true"], reload=reload
         )
         settings = site.settings(installers={"ssh": section})
-        (dry,) = Executor(settings).run(plan_of(site.action(installer="ssh")))
+        (dry,) = Executor(settings).run(site.plan(site.action(installer="ssh")))
         assert dry.status == "dry", dry.detail
         assert f"switch {site.certificate} at {USER}@127.0.0.1" in dry.detail
-        (result,) = Executor(settings).run(plan_of(site.action(installer="ssh")), execute=True)
+        (result,) = Executor(settings).run(site.plan(site.action(installer="ssh")), execute=True)
         assert result.status == "verified", result.detail
         assert site.look().fingerprint == result.fingerprint_after != site.before
         # A test of the configuration that refuses what is new: it is put back, and never loaded.
@@ -172,7 +175,7 @@ def test_the_executor_renews_over_ssh_and_no_handshake_is_refused(host: Host, tm
         (tmp_path / "good").write_bytes(site.certificate.read_bytes())
         settings = site.settings(installers={"ssh": picky})
         action = site.action(installer="ssh", id="second", fingerprint=now, lineage=now)
-        (result,) = Executor(settings).run(plan_of(action), execute=True)
+        (result,) = Executor(settings).run(site.plan(action), execute=True)
         assert result.status == "rolled_back", result.detail
         assert "ended with 1" in result.detail
         assert site.look().fingerprint == now

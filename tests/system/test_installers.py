@@ -106,7 +106,7 @@ def test_nginx_with_a_broken_configuration_is_left_alone(
     endpoint, installer = nginx
     with (tmp_path / "nginx.conf").open("a") as conf:
         conf.write("no such directive;")
-    with pytest.raises(InstallationError, match=r"-t ended with 1: .*unknown directive"):
+    with pytest.raises(InstallationError, match=r"-T ended with 1: .*unknown directive"):
         installer.precheck()
     prove([endpoint], installer.current() or "", roots=roots)
 

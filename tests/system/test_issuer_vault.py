@@ -17,7 +17,7 @@ from certforecast.execution.issuers.kept import KeptOrder
 from certforecast.execution.issuers.vault import VaultIssuer, VaultIssuerSettings
 from certforecast.execution.staging import Staging
 from tests.system.openbao import TOKEN, client, openbao, token_for
-from tests.system.site import Site, plan_of
+from tests.system.site import Site
 
 pytestmark = pytest.mark.system
 
@@ -166,7 +166,7 @@ def test_the_executor_renews_with_it(authority: Authority, tmp_path: Path) -> No
     with Site(tmp_path).served() as site:
         authority.role("site", allowed_domains=[site.name], allow_bare_domains=True)
         settings = site.settings(issuers={"ca": authority.settings(role="site")})
-        (result,) = Executor(settings).run(plan_of(site.action()), execute=True)
+        (result,) = Executor(settings).run(site.plan(site.action()), execute=True)
         assert result.status == "verified", result.detail
         assert site.look().fingerprint == result.fingerprint_after != site.before
         kept = b"".join(p.read_bytes() for p in (tmp_path / "issued").rglob("*.pem"))

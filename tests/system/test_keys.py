@@ -12,7 +12,7 @@ from certforecast.execution import Executor
 from certforecast.history import History
 from certforecast.security.sealing import VARIABLE
 from certforecast.settings import KeySettings
-from tests.system.site import Prober, Site, plan_of
+from tests.system.site import Prober, Site
 
 pytestmark = pytest.mark.system
 
@@ -44,17 +44,17 @@ def test_every_kind_is_served_and_nothing_tells_of_it(
 
         def watch(_: str, step: str) -> None:
             if step == "install":  # the key is made, and lies staged
-                seen.update(written(site.home / "home", but=[]))
+                seen.update(written(site.home / "home", but=[site.home / "home" / "signing.key"]))
 
         settings, action = site.settings(keys={"algorithm": algorithm}), site.action()
         with Prober(site.endpoint, site.roots) as prober:
-            (result,) = Executor(settings, history).run(plan_of(action), execute=True, on_step=watch)
+            (result,) = Executor(settings, history).run(site.plan(action), execute=True, on_step=watch)
         assert result.status == "verified", result.detail
         assert prober.refused == []
         key = site.key.read_bytes()
         assert isinstance(load_pem_private_key(key, None), KINDS[algorithm.partition("-")[0]])
         assert any(path.name == "privkey.sealed" for path in seen), "it was looked at while it was staged"
-        after = written(site.home / "home", but=[])
+        after = written(site.home / "home", but=[site.home / "home" / "signing.key"])
         rows = [
             table.to_pandas().to_csv() for table in (history.tables().events, history.tables().observations)
         ]
@@ -97,10 +97,12 @@ def test_nothing_tells_of_a_key_when_it_goes_wrong(
                 "certforecast.execution.installers.versions.Versions._point_at",
                 lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")),
             )
-        result = Executor(site.settings(**options), history).run(plan_of(site.action()), execute=True)[0]
+        result = Executor(site.settings(**options), history).run(site.plan(site.action()), execute=True)[0]
         assert result.status in ("failed", "rolled_back")
         (key,) = keys
-        files = written(tmp_path, but=[site.key, tmp_path / "ca" / "root" / "key.pem"])
+        files = written(
+            tmp_path, but=[site.key, tmp_path / "home" / "signing.key", tmp_path / "ca" / "root" / "key.pem"]
+        )
         files = {path: text for path, text in files.items() if ".certforecast" not in str(path)}
         told = [*files.values(), caplog.text.encode(), result.model_dump_json().encode()]
         for text in told:
@@ -112,7 +114,7 @@ def test_a_pinned_key_is_used_again(tmp_path: Path) -> None:
     with Site(tmp_path).served() as site:
         before = site.key.read_bytes()
         settings = site.settings(keys={"reuse": True, "algorithm": "rsa-2048"})
-        (result,) = Executor(settings).run(plan_of(site.action()), execute=True)
+        (result,) = Executor(settings).run(site.plan(site.action()), execute=True)
         assert result.status == "verified", result.detail
         assert site.key.read_bytes() == before
         assert site.look().fingerprint != site.before
@@ -127,11 +129,11 @@ def test_the_sealing_key_may_come_from_the_environment(
     monkeypatch.setenv(VARIABLE, base64.b64encode(os.urandom(32)).decode())
     with Site(tmp_path).served() as site:
         settings = site.settings()
-        (result,) = Executor(settings).run(plan_of(site.action()), execute=True)
+        (result,) = Executor(settings).run(site.plan(site.action()), execute=True)
         assert result.status == "verified", result.detail
         assert not (settings.home / "sealing.key").exists()
         monkeypatch.setenv(VARIABLE, "rubbish")
-        (result,) = Executor(settings).run(plan_of(site.action(id="again")), execute=True)
+        (result,) = Executor(settings).run(site.plan(site.action(id="again")), execute=True)
         assert result.status == "failed"
         assert "openssl rand -base64 32" in result.detail
         assert "rubbish" not in result.detail

@@ -58,7 +58,7 @@ class NginxSite(Site):
         }
         settings = self.settings(installers={"nginx": section})
         action = self.action(installer="nginx")
-        (result,) = Executor(settings, history).run(site.plan(action), execute=True)
+        (result,) = Executor(settings, history).run(self.plan(action), execute=True)
         return result
 
 

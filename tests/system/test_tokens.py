@@ -20,7 +20,7 @@ from certforecast.execution.references import KeyReference
 from certforecast.execution.staging import Staging, new_key
 from certforecast.planning.plan import Endpoint
 from certforecast.settings import KeySettings
-from tests.system.site import Prober, Site, plan_of
+from tests.system.site import Prober, Site
 
 pytestmark = pytest.mark.system
 
@@ -216,7 +216,7 @@ class TokenSite(Site):
         )
         settings = self.settings(installers={"nginx": section}, keys=keys)
         action = self.action(installer="nginx", id=f"renew{keys.reuse}{len(key or '')}")
-        (result,) = Executor(settings).run(plan_of(action), execute=True)
+        (result,) = Executor(settings).run(self.plan(action), execute=True)
         return result
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["RemoteVersions"]
 
+_YOUNG_S = 60
+
 _MODE: Final = 0o7777
 
 
@@ -190,7 +192,10 @@ class RemoteVersions:
             if FINGERPRINT.fullmatch(str(each.filename)) and str(each.filename) != current
         ]
         versions.sort(key=lambda each: each.attrs.mtime or 0, reverse=True)
-        for each in versions[KEPT:]:
+        newest = versions[0].attrs.mtime or 0 if versions else 0
+        # SFTP tells whole seconds: of what is that young, nobody knows which was current before which.
+        old = [each for each in versions[KEPT:] if (each.attrs.mtime or 0) < newest - _YOUNG_S]
+        for each in old:
             with suppress(asyncssh.SFTPError):  # what is too old does no harm
                 await self._files.rmtree(self._root / str(each.filename))
 
