@@ -5,8 +5,8 @@
 Every tool renews as many sites of its own: http-01 by the same web root, a P-256 key each, installed into an
 nginx of the tool's own with a reload. Ours also proves each by three handshakes in a row, and records it. At
 the end every site of every tool must serve a new certificate. ``..._ratio`` is how many times faster we are
-than the tool; ``lego_concurrent_ratio`` is to as many legos at once as we have workers. Tools that renew one by
-one are measured on fewer sites: their pace does not depend on how many there are. ``cpu_s_per_renewal``
+than the tool; ``lego_concurrent_ratio`` is to as many legos at once as we have workers. Tools that renew one
+by one are measured on fewer sites: their pace does not depend on how many there are. ``cpu_s_per_renewal``
 is the time our process and its children take of a core; the servers' is not in it.
 
 Wants Debian's nginx, pebble, certbot and lego.

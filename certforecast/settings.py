@@ -284,7 +284,7 @@ class ExecutorSettings(Section):
     allowed_installers: list[str] | None = Field(
         None, description="names under [installers] that a plan may use; default all"
     )
-    workers: int = Field(8, ge=1, le=64, description="actions carried out side by side by one process")
+    workers: int = Field(16, ge=1, le=64, description="actions carried out side by side by one process")
     max_per_failure_domain: int = Field(
         2, ge=1, description="actions under way in one failure domain at the same time"
     )

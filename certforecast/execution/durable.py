@@ -7,6 +7,7 @@ an issuer: that is where the rate of an account is limited, whoever takes them o
 import fcntl
 import logging
 import signal
+import sys
 import threading
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
@@ -33,6 +34,8 @@ NAME: Final = "certforecast.action"
 _POLL_S: Final = 0.1
 #: Actions in the middle of a change still get so long to end when the process is to.
 _LEAVING_S: Final = 120
+#: Threads wait for networks, files and the database most of the time, and should be let on soon after that.
+_TURN_S: Final = 0.0005
 #: Of one action. Whoever starts the executor again and again after a crash should not run into it.
 _RECOVERIES: Final = 1000
 
@@ -108,8 +111,8 @@ class Durable:
         """Give those of some runs that came to an end."""
         if not run_ids:
             return []
-        over = [run for run in self._list(list(run_ids), load_input=True, load_output=True) if _over(run)]
-        return [_ended(run) for run in over]
+        over = [run.workflow_id for run in self._list(list(run_ids)) if _over(run)]
+        return [_ended(run) for run in self._list(over, load_input=True, load_output=True)]
 
     @_patient
     def ended_since(self, since: datetime) -> list[Ended]:
@@ -201,6 +204,8 @@ def durable(settings: Settings, body: Body, *, leads: bool = True) -> Iterator[D
         )
         gate = stack.enter_context(Gate(notes).watched())
         interrupted = stack.enter_context(_interruptible())
+        stack.callback(sys.setswitchinterval, sys.getswitchinterval())
+        sys.setswitchinterval(_TURN_S)
         config: DBOSConfig = {
             "name": "certforecast",
             "system_database_url": database_url(settings),
@@ -212,6 +217,10 @@ def durable(settings: Settings, body: Body, *, leads: bool = True) -> Iterator[D
             # Not pickle: whoever can write to the database must not be able to run code here.
             "serializer": DBOSPortableJSONSerializer(),
         }
+        if held is None:
+            # SQLite has one writer at a time, and those who wait for it sleep longer and longer: better that
+            # threads wait for the connection, which is handed on at once.
+            config["db_engine_kwargs"] = {"pool_size": 1, "max_overflow": 0}
         logging.getLogger("dbos").setLevel(logging.ERROR)
         DBOS(config=config)
         _workflow()
