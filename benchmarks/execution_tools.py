@@ -253,7 +253,7 @@ class Lego(Tool):
     def renew(self) -> None:
         """Renew every site."""
 
-        # While one lego writes a pair, a reload for another may find it half-written: then the hook tries again.
+        # A reload for one may find a pair that another lego is writing: then the hook tries again.
         hook, command = self.folder / "reload.sh", " ".join(self.reload())
         hook.write_text(f"#!/bin/sh\nfor _ in 1 2 3 4 5; do {command} 2>/dev/null && exit; sleep 0.2; done\n")
         hook.chmod(0o755)
