@@ -1,11 +1,14 @@
 """Several processes on one PostgreSQL database: killed, cut off, restarted; all is done, nothing twice."""
 
+import contextlib
 import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from contextlib import ExitStack
@@ -120,6 +123,79 @@ def test_killed_workers_and_a_restarted_database_lose_and_double_nothing(tmp_pat
     assert told["killed"] >= 1
     assert told["by_workers"] > 0
     assert told["verified"] == told["fresh"] == told["issued"] == told["recorded_once"] == 40, told
+
+
+class Cable:
+    """A way to the database that can be pulled out: connections end, and no new ones come about."""
+
+    def __init__(self, port: int) -> None:
+        self.target = port
+        self.plugged = True
+        self.ends: list[socket.socket] = []
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self.listener.getsockname()[1])
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def pull(self) -> None:
+        self.plugged = False
+        for end in self.ends:
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def plug(self) -> None:
+        self.ends.clear()
+        self.plugged = True
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                here, _ = self.listener.accept()
+            except OSError:
+                return
+            if not self.plugged:
+                here.close()
+                continue
+            there = socket.create_connection(("127.0.0.1", self.target))
+            self.ends += [here, there]
+            for source, sink in ((here, there), (there, here)):
+                threading.Thread(target=self._copy, args=(source, sink), daemon=True).start()
+
+    @staticmethod
+    def _copy(source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                sink.sendall(data)
+        for end in (source, sink):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+
+def test_a_worker_that_is_cut_off_loses_and_doubles_nothing(tmp_path: Path) -> None:
+    count = 16
+    with postgres() as server, ManySites(tmp_path, count).served() as sites:
+        cable = Cable(server.port)
+        far = sites.toml(database_url=server.url.replace(str(server.port), str(cable.port)), workers=4)
+        far = far.rename(tmp_path / "far.toml")
+        near, plan = sites.toml(database_url=server.url, workers=1), tmp_path / "plan.json"
+        sites.plan().write(plan)
+        History(tmp_path / "home" / "history.duckdb").close()
+        with ExitStack() as stack:
+            crew = Crew(far, stack, tmp_path)
+            crew.hire()
+            log = tmp_path / "worker0.log"
+            (worker,) = crew.processes.values()
+            wait_for(lambda: "ready" in log.read_text(), worker, 60)
+            command = [*MAIN, "--config", str(near), "act", str(plan), "--execute", "--json"]
+            act = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+            stack.callback(act.kill)
+            wait_for(lambda: ".test: install" in log.read_text(), act, 90)
+            cable.pull()
+            time.sleep(6.0)
+            cable.plug()
+            said, _ = act.communicate(timeout=200)
+            statuses = Counter(result["status"] for result in json.loads(said))
+        assert statuses == {"verified": count}
+        assert sites.fresh() == sites.issued() - sites.before == count
 
 
 @pytest.mark.campaign
