@@ -79,9 +79,9 @@ def carry_out(
         for _ in range(workers):
             crew.hire()
         began = time.monotonic()
-        with (tmp_path / "act.log").open("wb") as log:
+        with (tmp_path / "act.log").open("wb") as log, (tmp_path / "said.json").open("wb") as answer:
             command = [*MAIN, "--config", str(config), "act", str(plan), "--execute", "--json"]
-            act = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log)
+            act = subprocess.Popen(command, stdout=answer, stderr=log)
         stack.callback(act.kill)
         wait_for(lambda: sites.issued() > sites.before, act, 90)
         wait_for(lambda: any("ready" in log.read_text() for log in tmp_path.glob("worker*.log")), act, 90)
@@ -98,10 +98,8 @@ def carry_out(
                 restarts -= 1
             time.sleep(0.05)
         seconds = time.monotonic() - began
-        assert act.stdout is not None
-        said = act.stdout.read()
         assert act.returncode == 0, (tmp_path / "act.log").read_text()[-2000:]
-        statuses = Counter(result["status"] for result in json.loads(said))
+        statuses = Counter(result["status"] for result in json.loads((tmp_path / "said.json").read_text()))
         with History(tmp_path / "home" / "history.duckdb") as history:
             events = history.tables().events.to_pandas()
         recorded = events[events["kind"] == "verified"].groupby("lineage").size()
