@@ -62,12 +62,20 @@ class Breakers:
         self._rest = rest
         self._states: dict[Part, _State] = {}
 
-    def note(self, outcome: Outcome) -> None:
-        """Take an outcome into account; they come in the order in which they happened."""
+    def note(self, outcome: Outcome, *, proves: bool = True) -> None:
+        """Take an outcome into account; they come in the order in which they happened.
+
+        Parameters
+        ----------
+        outcome : Outcome
+            How an action ended.
+        proves : bool
+            Whether one that went well spares the next a canary.
+        """
         for part in (*outcome.parts, EVERYTHING):
             state = self._states.setdefault(part, _State())
             if outcome.blamed is None:
-                state.failures, state.proven = 0, True
+                state.failures, state.proven = 0, state.proven or proves
             elif part == EVERYTHING or part in outcome.blamed:
                 state.failures += 1
                 state.last = outcome.at

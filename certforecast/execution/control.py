@@ -1,10 +1,11 @@
 """What the executor's processes tell one another in its database: that all is to stop, what is recorded."""
 
 import json
+import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
@@ -15,6 +16,8 @@ from certforecast.errors import ExecutionError
 from certforecast.settings import Settings
 
 __all__ = ["Control", "Stop", "control", "database_url"]
+
+_LOG = logging.getLogger(__name__)
 
 #: A stop is heeded within this time.
 _LOOK_EVERY_S: Final = 0.25
@@ -58,7 +61,12 @@ class Control:
     def stopped(self) -> Stop | None:
         """Say whether everything is to stand still."""
         told = self.read("stop")
-        return None if told is None else Stop.model_validate(told)
+        if told is None:
+            return None
+        try:
+            return Stop.model_validate(told)
+        except ValueError:  # of a newer version: whatever it says, somebody pressed the switch
+            return Stop(by="somebody", at=datetime.fromtimestamp(0, UTC), reason=str(told))
 
     def read(self, name: str) -> Any:
         """Give a note; None if there is none."""
@@ -98,8 +106,8 @@ class Watch(threading.Thread):
         while not self._ended.wait(_LOOK_EVERY_S):
             try:
                 self.stop = self._notes.stopped()
-            except ExecutionError:
-                continue
+            except Exception:  # it must never end by itself
+                _LOG.debug("the switch could not be looked at", exc_info=True)
 
     def end(self) -> None:
         """Look no longer."""

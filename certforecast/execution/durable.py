@@ -12,21 +12,23 @@ import threading
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from certforecast.errors import ExecutionError
 from certforecast.execution.control import Control, control, database_url
-from certforecast.execution.gate import Gate
+from certforecast.execution.gate import Gate, SuspendedError
 from certforecast.execution.leases import Lease, lease
 from certforecast.execution.rates import Rate
 from certforecast.settings import Settings
 
 __all__ = ["NAME", "Body", "Durable", "Ended", "durable"]
+
+_LOG = logging.getLogger(__name__)
 
 #: Version of the order of steps. A killed action goes on only under the version it was begun with.
 _VERSION: Final = "2"
@@ -63,6 +65,8 @@ class Ended:
     ----------
     ticket : dict
         What it was to do.
+    at : datetime
+        When it ended, by the clock of the database.
     result : dict or None
         What came of it; None if it came to no result.
     error : str or None
@@ -71,6 +75,7 @@ class Ended:
 
     run_id: str
     ticket: dict[str, Any]
+    at: datetime
     result: dict[str, Any] | None
     error: str | None
 
@@ -131,7 +136,11 @@ class Durable:
         from dbos import DBOS
 
         runs = DBOS.list_workflows(
-            status=["PENDING", "ENQUEUED"], name=NAME, load_input=False, load_output=False
+            status=["PENDING", "ENQUEUED"],
+            name=NAME,
+            app_version=_VERSION,
+            load_input=False,
+            load_output=False,
         )
         return [run.workflow_id for run in runs]
 
@@ -147,9 +156,24 @@ class Durable:
         }
 
     def check(self) -> None:
-        """Raise KeyboardInterrupt if a person interrupted this process since it was opened."""
+        """Refuse to go on where that makes no sense.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            If a person interrupted this process since it was opened.
+        ExecutionError
+            If the database did not take what was done, or another process leads now.
+        """
         if self._interrupted.is_set():
             raise KeyboardInterrupt
+        if self.gate.left:
+            raise ExecutionError(
+                f"the executor's database did not take what was done for {self.gate.left} actions: see that "
+                "it has space and answers, then run the same command again"
+            )
+        if self._lease is not None and self._lease.led_by_another:
+            raise ExecutionError("another process leads since the database was gone: wait for it to end")
 
     def take_over(self) -> int:
         """Take over what dead processes left unfinished, and count it; a live one keeps its own."""
@@ -243,7 +267,11 @@ def _workflow() -> Callable[[dict[str, Any]], dict[str, Any]]:
         return _body[0](ticket, checkpoint)
 
     def checkpoint(name: str, function: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
-        return DBOS.run_step({"name": name}, function, *arguments)
+        try:
+            return DBOS.run_step({"name": name}, function, *arguments)
+        except SQLAlchemyError as error:  # as when its disk is full: the step is done, and will be done again
+            _LOG.error("the executor's database does not take what was done: %s", error)
+            raise SuspendedError from error
 
     return run
 
@@ -256,7 +284,8 @@ def _ended(run: Any) -> Ended:
     args = (run.input or {}).get("args") or [{}]
     fine = run.status == "SUCCESS"
     error = None if fine else str(run.error or run.status.lower().replace("_", " "))
-    return Ended(run.workflow_id, args[0], run.output if fine else None, error)
+    at = datetime.fromtimestamp((run.completed_at or run.updated_at or 0) / 1000, UTC)
+    return Ended(run.workflow_id, args[0], at, run.output if fine else None, error)
 
 
 @contextmanager

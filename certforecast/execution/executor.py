@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from certforecast.clock import Clock, system_clock
-from certforecast.errors import ExecutionError
+from certforecast.errors import ExecutionError, SignatureError
 from certforecast.execution.alone import alone_on
 from certforecast.execution.breakers import Breakers
 from certforecast.execution.durable import Durable, Ended, durable
@@ -119,7 +120,7 @@ class Executor:
         with durable(self._settings, self.body(on_step)) as runs:
             harvest = Harvest(runs, self._history, self._settings.executor.actor)
             self._finish(runs)
-            harvest.gather()
+            harvest.complaint()  # what it says now it says at the end, too
             check_approved(plan, approvals, self._settings, self._clock())
             self._record_held_out(plan)
             results = self._carry_through(plan, actions, runs, harvest, on_end or (lambda _: None))
@@ -170,7 +171,7 @@ class Executor:
         line = self._line(list(by_run.values()), runs)
         for known in runs.known(by_run):
             line.resume(by_run[known].id)
-        made, next_look, next_record = tickets(plan, self._settings), 0.0, time.monotonic() + _RECORD_EVERY_S
+        made, next_look, next_record = tickets(plan), 0.0, time.monotonic() + _RECORD_EVERY_S
         while not line.over and runs.gate.stop is None:
             runs.check()
             for action, why in line.stopped(self._clock()):
@@ -207,12 +208,11 @@ class Executor:
         rest = timedelta(minutes=limits.rest_minutes)
         breakers = Breakers(limits.max_failures, limits.max_failures_in_all, rest)
         for run in runs.ended_since(self._clock() - rest):
-            if run.result is not None and run.result.get("ended_at") is not None:
+            with suppress(KeyError, ValueError):  # of a version that is not understood here
                 action = Action.model_validate(run.ticket["action"])
-                result = ActionResult.model_validate(run.result)
-                outcome = outcome_of(action, result, self._settings)
-                if outcome is not None and outcome.blamed is not None:  # every run has its own canaries
-                    breakers.note(outcome)
+                outcome = outcome_of(action, _result_of(action, run), self._settings)
+                if outcome is not None:
+                    breakers.note(outcome, proves=False)  # every run has its own canaries
         return Line(
             actions,
             partial(parts_of, settings=self._settings),
@@ -241,14 +241,21 @@ class Executor:
     def _carry_out(
         self, on_step: OnStep | None, ticket: dict[str, Any], checkpoint: Callable[..., dict[str, Any]]
     ) -> dict[str, Any]:
+        from dbos import DBOS
+
         action = open_ticket(ticket, self._settings)
+        if DBOS.workflow_id != f"{ticket['plan']}-{action.id}":
+            raise SignatureError(f"action {action.id} stands in the executor's database under another name")
 
         def begin(name: str, done: Done) -> dict[str, Any]:
             if on_step is not None:
-                on_step(action.name, name)
-            check = partial(check_in_time, ticket, self._clock()) if name == "order" else None
-            with alone_on(action.name, self._settings.home / "locks"):
-                return run_step(self._steps, name, action, done, check)
+                with suppress(Exception):  # whoever watches must not end what is watched
+                    on_step(action.name, name)
+            check = None
+            if name.partition("#")[0] == "order":
+                check = partial(check_in_time, ticket, self._clock())
+            alone = alone_on(action.name, self._settings.home / "locks")
+            return run_step(self._steps, name, action, done, alone=alone, check=check)
 
         result = carry_out(action, lambda name, done: checkpoint(name, begin, name, done))
         return result.model_dump(mode="json")
@@ -276,11 +283,8 @@ class Executor:
 def _result_of(action: Action, run: Ended) -> ActionResult:
     if run.result is not None:
         return ActionResult.model_validate(run.result)
-    return _result(
-        action,
-        "failed",
-        f"run {run.run_id} came to no end ({run.error}): look at its server, then make a new plan",
-    )
+    told = f"run {run.run_id} came to no end ({run.error}): look at its server, then make a new plan"
+    return _result(action, "failed", told).model_copy(update={"cause": "unexpected", "ended_at": run.at})
 
 
 def _unrecorded(result: ActionResult, complaint: str) -> ActionResult:

@@ -30,6 +30,11 @@ class Gate:
     ----------
     notes : Control
         Says whether everything is stopped.
+
+    Attributes
+    ----------
+    left : int
+        Actions that were left where they are though nobody wanted them to be.
     """
 
     def __init__(self, notes: Control) -> None:
@@ -37,6 +42,7 @@ class Gate:
         self._closed = threading.Event()
         self._guard = threading.Lock()
         self._under_way = 0
+        self.left = 0
 
     @property
     def stop(self) -> Any:
@@ -81,6 +87,10 @@ class Gate:
                 self._under_way += 1
             try:
                 return body(ticket, step)
+            except SuspendedError:
+                if not self._closed.is_set():
+                    self.left += 1
+                raise
             finally:
                 with self._guard:
                     self._under_way -= 1
@@ -96,4 +106,4 @@ class Gate:
         finally:
             self.close()
             self._watch.end()
-            self._watch.join()
+            self._watch.join(5)

@@ -4,6 +4,7 @@ All that is recorded was checkpointed before, with its times, so that it may be 
 twice is the same record, and one that could not be written comes the next time.
 """
 
+import logging
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from certforecast.history.store import History
 
 __all__ = ["Harvest"]
+
+_LOG = logging.getLogger(__name__)
 
 _NOTE: Final = "recorded until"
 #: Clocks of processes differ a little; what ended so long before the mark is looked at again.
@@ -56,15 +59,18 @@ class Harvest:
         since = datetime.fromisoformat(mark) if mark else datetime.fromtimestamp(0, UTC)
         batch, taken = Batch(), set[str]()
         for run in self._runs.ended_since(since - _OVERLAP if mark else since):
-            if run.run_id in self._recorded or run.result is None:
+            since = max(since, run.at)
+            if run.run_id in self._recorded:
                 continue
+            taken.add(run.run_id)
             try:
                 action = Action.model_validate(run.ticket.get("action"))
-            except ValueError:  # of a version that is not understood here
-                continue
-            _extend(batch, rows(action, _latest(self._runs.steps(run.run_id)), self._actor))
-            taken.add(run.run_id)
-            since = max(since, _moment(run.result.get("ended_at")) or since)
+                for done in _rounds(self._runs.steps(run.run_id)):
+                    _extend(batch, rows(action, done, self._actor))
+            except (
+                Exception
+            ):  # of a version that is not understood here; the others are recorded all the same
+                _LOG.warning("what run %s did is not recorded", run.run_id, exc_info=True)
         if taken:
             self._history.append(batch, source="executor")
             self._recorded |= taken
@@ -79,14 +85,13 @@ class Harvest:
         return None
 
 
-def _latest(steps: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Give the steps of the last round by their plain names."""
-    last = max((name.partition("#")[2] for name in steps), default="")
-    return {name.partition("#")[0]: done for name, done in steps.items() if name.partition("#")[2] == last}
-
-
-def _moment(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text)
+def _rounds(steps: dict[str, dict[str, Any]]) -> list[dict[str, dict[str, Any]]]:
+    """Give the steps of each round by their plain names."""
+    rounds: dict[str, dict[str, dict[str, Any]]] = {}
+    for name, done in steps.items():
+        plain, _, number = name.partition("#")
+        rounds.setdefault(number, {})[plain] = done
+    return list(rounds.values())
 
 
 def _extend(batch: Batch, more: Batch) -> None:

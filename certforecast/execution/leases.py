@@ -45,6 +45,7 @@ class Lease:
         self.name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         self._engine = engine
         self._leads = leads
+        self.led_by_another = False
         self._guard = threading.Lock()
         self._ended = threading.Event()
         self._connection = self._taken()
@@ -120,9 +121,13 @@ class Lease:
             if self._leads and not _asked(connection, lock, _LEADS, ""):
                 raise ExecutionError(
                     "another process is carrying out a plan with this database: wait for it to end, or help "
-                    "it with 'certforecast worker'"
+                    "it with 'certforecast worker'",
+                    code="led",
                 )
-            _asked(connection, lock, _WORKS, self.name)
+            if not _asked(
+                connection, lock, _WORKS, self.name
+            ):  # our own, of a connection that is not dead yet
+                raise ExecutionError(f"the database still holds the lock of {self.name}")
         except BaseException:
             connection.close()
             raise
@@ -145,7 +150,11 @@ class Lease:
         while not self._ended.wait(_EVERY_S):
             try:
                 connection = self._taken()
-            except (SQLAlchemyError, ExecutionError):
+            except SQLAlchemyError:
+                continue
+            except ExecutionError as error:
+                if self._leads and error.code == "led":  # help the one that leads now, until told to end
+                    self._leads, self.led_by_another = False, True
                 continue
             with self._guard:
                 self._connection.invalidate()

@@ -6,7 +6,7 @@ from certforecast.history.names import host_of, registered_domains
 from certforecast.planning.plan import Action
 from certforecast.settings import Settings
 
-__all__ = ["outcome_of", "parts_of"]
+__all__ = ["installers_of", "outcome_of", "parts_of"]
 
 #: Which kinds of parts a failure is blamed on.
 _BLAMED: dict[Cause | None, tuple[str, ...]] = {
@@ -15,6 +15,12 @@ _BLAMED: dict[Cause | None, tuple[str, ...]] = {
     "installer": ("installer", "domain"),
     "wire": ("installer", "domain"),
 }
+
+
+def installers_of(action: Action) -> set[str]:
+    """Give the names of the installers that an action uses: an endpoint may have its own."""
+    named = {endpoint.installer or action.installer for endpoint in action.endpoints} or {action.installer}
+    return {name for name in named if name is not None}
 
 
 def parts_of(action: Action, settings: Settings) -> tuple[Part, ...]:
@@ -30,8 +36,7 @@ def parts_of(action: Action, settings: Settings) -> tuple[Part, ...]:
     parts: list[Part] = []
     if action.issuer is not None:
         parts.append(("issuer", action.issuer))
-    if action.installer is not None:
-        parts.append(("installer", action.installer))
+    parts += [("installer", name) for name in sorted(installers_of(action))]
     domain = {
         "registered_domain": next(iter(registered_domains([host_of(action.names)])), None)
         if action.names

@@ -3,9 +3,10 @@
 import re
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from certforecast.errors import PlanError
+from certforecast.execution.parts import installers_of
 from certforecast.planning.approvals import Approval, approvers_of
 from certforecast.planning.options import FOR_EXECUTOR
 from certforecast.planning.plan import Action, Plan
@@ -79,10 +80,13 @@ def blast_radius(plan: Plan) -> int:
 
 def _check_tools(plan: Plan, action: Action, settings: Settings) -> None:
     executor = settings.executor
-    for what, name, sections, allowed in (
-        ("issuer", action.issuer, settings.issuers, executor.allowed_issuers),
-        ("installer", action.installer, settings.installers, executor.allowed_installers),
-    ):
+    issuers = [action.issuer, *getattr(settings.issuers.get(action.issuer or ""), "issuers", ())]
+    checked: list[tuple[str, str | None, Any, list[str] | None]] = [
+        ("issuer", name, settings.issuers, executor.allowed_issuers) for name in issuers
+    ]
+    for used in sorted(installers_of(action)):
+        checked.append(("installer", used, settings.installers, executor.allowed_installers))
+    for what, name, sections, allowed in checked:
         if allowed is not None and name is not None and name not in allowed:
             raise PlanError(
                 f"plan {plan.id}: {action.name} names the {what} {name}, which executor.allowed_{what}s does "

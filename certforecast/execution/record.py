@@ -53,7 +53,7 @@ def rows(action: Action, done: dict[str, dict[str, Any]], actor: str) -> Batch:
                 "at": moment,
                 "lineage": action.name,
                 "kind": kind,
-                "host": host_of(action.names),
+                "host": host_of(action.names) if action.names else action.name,
                 "code": code,
                 "detail": detail or fingerprint,  # where it stood before events had the column
                 "fingerprint": fingerprint,
@@ -72,7 +72,7 @@ def rows(action: Action, done: dict[str, dict[str, Any]], actor: str) -> Batch:
         if error is not None:
             kind = "challenge_failed" if error.get("cause") == "challenge" else failed
             event(at, kind, action.fingerprint, error.get("code") or step, error["message"])
-        elif fine is not None and not ("present" in done["order"] and step in ("order", "install")):
+        elif fine is not None and not ("present" in done.get("order", {}) and step in ("order", "install")):
             event(at, fine, _fingerprint(step, action, done))
         if step == "install" and error is None:
             complaints = result["complaints"]

@@ -12,7 +12,7 @@ from functools import cached_property, partial
 from typing import Any
 
 from certforecast.clock import Clock
-from certforecast.errors import InstallationError, VerificationError
+from certforecast.errors import ExecutionError, InstallationError, VerificationError
 from certforecast.execution.checks import check_pair, leaf_fingerprint
 from certforecast.execution.installers import Installer
 from certforecast.execution.issuers import Issuer, open_issuer
@@ -65,6 +65,13 @@ class Steps:
         served = [seen.fingerprint for seen in ready.served]
         if ready.present:
             return {"served": served, "present": action.successor}
+        in_place = {*served, *(installer.current() for installer in ready.installers)}
+        if action.kind != "install" and action.fingerprint not in in_place:
+            raise ExecutionError(
+                f"certificate {action.fingerprint[:12]} is neither in place nor served any more: somebody "
+                f"renewed {action.name} already",
+                code="superseded",
+            )
         staging = self._staging(action)
         staging.prepare(reused_key(self._keys(action), ready.installers))
         return {"served": served, "order": place(ready, action, staging.csr(action.names))}
@@ -83,11 +90,13 @@ class Steps:
 
     def check(self, action: Action, done: Done) -> dict[str, Any]:
         """Check what is staged, and note what is in place: what a rollback goes back to."""
-        before = [installer.current() for installer in open_installers(action, self.settings)]
-        if done["stage"]["fingerprint"] in before:
-            raise InstallationError(
-                f"certificate {done['stage']['fingerprint'][:12]} is in place already: nothing to install"
-            )
+        new = done["stage"]["fingerprint"]
+        in_place = [installer.current() for installer in open_installers(action, self.settings)]
+        served = done["order"]["served"]
+        if new in served:
+            raise InstallationError(f"certificate {new[:12]} is in service already: nothing to install")
+        # In place already: this was done before, and its checkpoint was lost.
+        before = [served[0] if found == new else found for found in in_place]
         staging = self._staging(action)
         check_pair(
             staging.chain,
@@ -109,6 +118,8 @@ class Steps:
         """
         places = open_places(action, self.settings)
         installers = [installer for installer, _ in places]
+        if (strange := self._strange(installers, done)) is not None:
+            return {"error": strange, "complaints": [], "touched": 0}
         complaints: list[str] = []
         if len(places) > 1:
             error = self._switch(installers[:1], action, done, complaints)
@@ -152,12 +163,12 @@ class Steps:
             try:
                 if before is not None:
                     installer.restore(before)
-            except InstallationError as error:  # the others are put back all the same
+            except Exception as error:  # the others are put back all the same
                 broken.append(str(error))
+        every_s = self.settings.executor.reload_every_s
         for installer in touched:
             with suppress(InstallationError):  # broken or not, only the wire tells what is served
-                installer.test()
-                installer.reload()
+                self._loads.share(installer.server, partial(_load, installer), every_s=every_s)
         if broken:
             raise InstallationError("; ".join(broken))
         old = {*done["check"]["before"], *done["order"]["served"]} - {None}
@@ -205,6 +216,17 @@ class Steps:
     def _system_roots(self) -> bytes:
         ders = ssl.create_default_context().get_ca_certs(binary_form=True)
         return "".join(map(ssl.DER_cert_to_PEM_cert, ders)).encode("ascii")
+
+    def _strange(self, installers: Sequence[Installer], done: Done) -> dict[str, Any] | None:
+        """Say if somebody else has put a certificate in place since this action began."""
+        if "present" in done["order"]:
+            return None
+        new = done["stage"]["fingerprint"]
+        for installer, before in zip(installers, done["check"]["before"], strict=True):
+            if installer.current() not in (before, new):
+                told = f"{installer.server} has another certificate in place than when this action began"
+                return {"message": f"{told}: left as it is", "code": "superseded", "cause": "installer"}
+        return None
 
     def _switch(
         self, installers: Sequence[Installer], action: Action, done: Done, complaints: list[str]

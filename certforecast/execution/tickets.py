@@ -3,18 +3,15 @@
 Whoever can write to the executor's database must not be able to have anything done by that.
 """
 
-import json
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 from certforecast.errors import ExecutionError, SignatureError
-from certforecast.planning.plan import Action, Plan
+from certforecast.planning.plan import ACTION_PURPOSE, Action, Plan, ticket_bytes
 from certforecast.settings import Settings
-from certforecast.signing import check_seal, seal, signing_key, verifying_key
+from certforecast.signing import check_seal, verifying_key
 
 __all__ = ["check_in_time", "open_ticket", "run_id", "tickets"]
-
-_PURPOSE: Final = "action"
 
 
 def run_id(plan: Plan, action_id: str) -> str:
@@ -22,23 +19,9 @@ def run_id(plan: Plan, action_id: str) -> str:
     return f"{plan.id}-{action_id}"
 
 
-def tickets(plan: Plan, settings: Settings) -> dict[str, dict[str, Any]]:
-    """Give the tickets of a plan's actions, by the actions' ids.
-
-    Raises
-    ------
-    SignatureError
-        If the home folder's key cannot be used.
-    """
-    key, made = signing_key(settings.home), {}
-    for action in plan.actions:
-        ticket = {
-            "plan": plan.id,
-            "expires_at": plan.expires_at.isoformat(),
-            "action": action.model_dump(mode="json"),
-        }
-        made[action.id] = {**ticket, "seal": seal(_bytes(ticket), _PURPOSE, key).decode()}
-    return made
+def tickets(plan: Plan) -> dict[str, dict[str, Any]]:
+    """Give the tickets of a signed plan's actions, by the actions' ids."""
+    return {action.id: {**plan.ticket(action), "seal": action.seal} for action in plan.actions}
 
 
 def open_ticket(ticket: dict[str, Any], settings: Settings) -> Action:
@@ -66,7 +49,8 @@ def open_ticket(ticket: dict[str, Any], settings: Settings) -> Action:
             f"the executor's database holds an action that is not understood here: {error}"
         ) from error
     try:
-        check_seal(_bytes(signed), str(ticket.get("seal")).encode(), _PURPOSE, verifying_key(settings.home))
+        mark = str(ticket.get("seal")).encode()
+        check_seal(ticket_bytes(signed), mark, ACTION_PURPOSE, verifying_key(settings.home))
     except SignatureError as error:
         raise SignatureError(f"action {action.id} in the executor's database {error}") from error
     return action
@@ -87,7 +71,3 @@ def check_in_time(ticket: dict[str, Any], now: datetime) -> None:
             "make a new one",
             code="expired",
         )
-
-
-def _bytes(ticket: dict[str, Any]) -> bytes:
-    return json.dumps(ticket, sort_keys=True, separators=(",", ":")).encode()

@@ -7,6 +7,7 @@ from certforecast.clock import Clock, system_clock
 from certforecast.execution.durable import durable
 from certforecast.execution.executor import Executor, OnStep
 from certforecast.settings import Settings
+from certforecast.signing import verifying_key
 
 __all__ = ["work"]
 
@@ -38,9 +39,12 @@ def work(
 
     Raises
     ------
+    SignatureError
+        If the home folder has no key to check actions with.
     ExecutionError
         If the database is no PostgreSQL or does not answer.
     """
+    verifying_key(settings.home)  # without it every action would be refused, one after another
     executor = Executor(settings, clock=clock)
     with durable(settings, executor.body(on_step), leads=False) as runs:
         while not ended.wait(_TAKE_OVER_EVERY_S):

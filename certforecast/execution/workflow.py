@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from typing import Any, Final
 
@@ -59,7 +60,12 @@ def carry_out(action: Action, step: Callable[[str, Done], dict[str, Any]]) -> Ac
         rounds += 1
         done.clear()
         ready = go("order") and ("present" in done["order"] or go(*_PREPARING))
-    if ready and not go(*_CHANGING) and "present" not in done["order"]:
+    if (
+        ready
+        and not go(*_CHANGING)
+        and "present" not in done["order"]
+        and done["install"].get("touched") != 0
+    ):
         go("rollback")
     go("clear")
     return _result(action, done)
@@ -70,17 +76,24 @@ def _key_lost(done: Done) -> bool:
 
 
 def run_step(
-    steps: Steps, name: str, action: Action, done: Done, check: Callable[[], None] | None = None
+    steps: Steps,
+    name: str,
+    action: Action,
+    done: Done,
+    *,
+    alone: AbstractContextManager[None] | None = None,
+    check: Callable[[], None] | None = None,
 ) -> dict[str, Any]:
-    """Carry out a step, if a check before it raises nothing.
+    """Carry out a step under a lock, if a check before it raises nothing.
 
     An error becomes part of what is checkpointed: no step raises.
     """
     started = time.perf_counter()
     try:
-        if check is not None:
-            check()
-        result = getattr(steps, name.partition("#")[0])(action, done)
+        with alone or nullcontext():
+            if check is not None:
+                check()
+            result = getattr(steps, name.partition("#")[0])(action, done)
     except ExecutionError as error:
         cause = next((cause for kind, cause in _CAUSES if isinstance(error, kind)), "unexpected")
         result = {"error": {"message": str(error), "code": error.code, "cause": cause}}
@@ -123,7 +136,7 @@ def _status(action: Action, done: Done) -> tuple[Status, str]:
     reason = f"{failed[0]}: {done[failed[0]]['error']['message']}"
     if complaints := done.get("install", {}).get("complaints"):
         reason += f" ({'; '.join(complaints)})"
-    if done[failed[0]]["error"]["code"] == "expired":
+    if done[failed[0]]["error"]["code"] in ("expired", "superseded"):
         return "skipped", done[failed[0]]["error"]["message"]
     if "rollback" not in done:
         return "failed", f"{reason}; no file was changed"

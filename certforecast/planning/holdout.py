@@ -64,7 +64,7 @@ def hold_out(
                 lineage=action.lineage,
                 name=action.name,
                 fingerprint=action.fingerprint,
-                host=host_of(action.names),
+                host=host_of(action.names) if action.names else action.name,
                 not_after=action.not_after,
                 probabilities=action.probabilities,
                 expected_loss_averted=action.expected_loss_averted,

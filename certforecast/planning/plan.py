@@ -1,6 +1,7 @@
 """The plan: ranked actions as a file that a person can read and the executor takes."""
 
 import hashlib
+import json
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ from certforecast.errors import PlanError, SignatureError
 from certforecast.signing import check_seal, seal, signing_key
 
 __all__ = [
+    "ACTION_PURPOSE",
     "SCHEMA_VERSION",
     "Action",
     "ActionKind",
@@ -25,6 +27,7 @@ __all__ = [
     "Timetable",
     "action_id",
     "plan_id",
+    "ticket_bytes",
 ]
 
 #: Version of the plan's schema; a plan of a newer version is refused.
@@ -39,6 +42,8 @@ ActionKind = Literal["renew", "install", "reissue", "fix", "rehearse", "escalate
 
 _AGAIN: Final = "make it again with 'certforecast plan'"
 _PURPOSE: Final = "plan"
+#: What an action's own signature is for.
+ACTION_PURPOSE: Final = "action"
 
 
 class _Model(BaseModel):
@@ -103,6 +108,7 @@ class Action(_Model):
     issuer: str | None = Field(None, description="a name under [issuers] in the settings")
     installer: str | None = Field(None, description="a name under [installers] in the settings")
     reasons: tuple[str, ...]
+    seal: str | None = Field(None, description="signature of this action alone")
 
 
 class HeldOut(_Model):
@@ -154,9 +160,23 @@ class Plan(_Model):
         SignatureError
             If the key cannot be used.
         """
-        return self.model_copy(
-            update={"seal": seal(self.signed_bytes(), _PURPOSE, signing_key(home)).decode()}
+        key = signing_key(home)
+        actions = tuple(
+            action.model_copy(
+                update={"seal": seal(ticket_bytes(self.ticket(action)), ACTION_PURPOSE, key).decode()}
+            )
+            for action in self.actions
         )
+        whole = self.model_copy(update={"actions": actions})
+        return whole.model_copy(update={"seal": seal(whole.signed_bytes(), _PURPOSE, key).decode()})
+
+    def ticket(self, action: Action) -> dict[str, Any]:
+        """Give what of an action is signed by itself, so that it may be carried out without the rest."""
+        return {
+            "plan": self.id,
+            "expires_at": self.expires_at.isoformat(),
+            "action": action.model_dump(mode="json", exclude={"seal"}),
+        }
 
     def signed_bytes(self) -> bytes:
         """Give what a signature is over: the document without its seal."""
@@ -250,8 +270,13 @@ def action_id(kind: str, fingerprint: str, as_of: datetime) -> str:
 
 
 def plan_id(as_of: datetime, actions: Iterable[Action]) -> str:
-    """Derive a plan's id from what it says is to be done."""
-    return _digest([as_of.isoformat(), *(action.id for action in actions)])
+    """Derive a plan's id from what it says is to be done, to where and by what."""
+    return _digest([as_of.isoformat(), *(action.model_dump_json(exclude={"seal"}) for action in actions)])
+
+
+def ticket_bytes(ticket: dict[str, Any]) -> bytes:
+    """Give the bytes of a ticket that its signature is over."""
+    return json.dumps(ticket, sort_keys=True, separators=(",", ":")).encode()
 
 
 def _digest(parts: list[str]) -> str:

@@ -148,7 +148,7 @@ def test_a_ticket_changed_in_the_database_is_refused(
 ) -> None:
     home = tmp_path_factory.mktemp("home")
     where = Settings(home=home)
-    ticket = tickets(plan().signed(home), where)[ACTION.id]
+    ticket = tickets(plan().signed(home))[ACTION.id]
     assert open_ticket(ticket, where) == ACTION
     name = data.draw(st.sampled_from(["installer", "issuer", "name", "kind", "names"]))
     value = ["evil.test"] if name == "names" else "install" if name == "kind" else "evil.test"

@@ -12,6 +12,8 @@ from typing import Any
 
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
+from certforecast.errors import InstallationError
+from certforecast.execution.checks import leaf_fingerprint
 from certforecast.execution.issuers.embedded import EmbeddedIssuer
 from certforecast.execution.staging import new_key
 from certforecast.execution.verification import Served, handshake
@@ -97,6 +99,13 @@ class Site:
         """Give a plan signed with the key of the executor's home folder."""
         return plan_of(*actions).signed(self.home / "home")
 
+    def in_place(self) -> str:
+        """Give the fingerprint of the certificate that the server's file holds now."""
+        try:
+            return leaf_fingerprint(self.certificate.read_bytes())
+        except (OSError, InstallationError):
+            return self.before
+
     def action(self, **changes: Any) -> Action:
         as_of = datetime.now(UTC)
         kind = changes.get("kind", "renew")
@@ -106,7 +115,7 @@ class Site:
             "kind": kind,
             "lineage": self.before,
             "name": self.name,
-            "fingerprint": self.before,
+            "fingerprint": self.before if kind == "install" else self.in_place(),
             "names": (self.name,),
             "endpoints": (self.endpoint,),
             "not_after": as_of + timedelta(days=1),

@@ -33,9 +33,9 @@ def stopping(site: Site, at: str, seen: list[str]) -> Any:
 @pytest.mark.parametrize("at", ["order", "issue", "check"])
 def test_what_changed_nothing_yet_stands_still_and_goes_on_later(tmp_path: Path, at: str) -> None:
     with Site(tmp_path).served() as site:
-        plan, seen = site.plan(site.action(), site.action(id="next")), list[str]()
+        plan, seen = site.plan(site.action(), site.action(id="next", kind="escalate")), list[str]()
         results = Executor(site.settings()).run(plan, execute=True, on_step=stopping(site, at, seen))
-        assert [result.status for result in results] == ["stopped", "stopped"]
+        assert [result.status for result in results] == ["stopped", "for_people"]
         assert "stopped by ops" in results[0].detail
         assert "(a drill)" in results[0].detail
         assert seen[-1] == at, "no step began after it"
@@ -51,9 +51,9 @@ def test_what_changed_nothing_yet_stands_still_and_goes_on_later(tmp_path: Path,
         results = Executor(site.settings()).run(
             plan, execute=True, on_step=lambda _, step: later.append(step)
         )
-        assert [result.status for result in results] == ["verified", "verified"]
+        assert [result.status for result in results] == ["verified", "for_people"]
         assert at not in later[: later.index("clear")], "what was done is not done again"
-        assert site.look().fingerprint == results[1].fingerprint_after
+        assert site.look().fingerprint == results[0].fingerprint_after
 
 
 def test_what_is_half_way_is_proven_before_it_stands_still(tmp_path: Path) -> None:
