@@ -77,7 +77,9 @@ class Place:
         with History(self.settings.store_path) as history:
             frame = features(history, at)
             forecasts = pd.concat([frame, pd.DataFrame([forecast] * len(frame))], axis=1)
-            return make_plan(history, forecasts, at, self.settings, clock=lambda: at)
+            return make_plan(history, forecasts, at, self.settings, clock=lambda: at).signed(
+                self.settings.home
+            )
 
     def due(self) -> datetime:
         with History(self.settings.store_path) as history:
