@@ -4,13 +4,11 @@ Unlike AWS it takes a key that does not match: that is caught before, here as th
 """
 
 import logging
-import warnings
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
@@ -22,32 +20,20 @@ from certforecast.execution.installers.acm import AcmInstaller, AcmInstallerSett
 from certforecast.execution.installers.versions import KEPT
 from certforecast.execution.staging import new_key
 from tests.certificates import authority, certificate, pem
+from tests.system.aws import client, moto_server
 
 pytestmark = pytest.mark.system
-
-REGION = "eu-west-1"
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from moto.server import ThreadedMotoServer
-
-    running = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    running.start()
-    host, port = running.get_host_and_port()
-    yield f"http://{host}:{port}"
-    running.stop()
+    with moto_server() as address:
+        yield address
 
 
 @pytest.fixture
 def acm(server: str, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.delenv("AWS_PROFILE", raising=False)
-    return boto3.client("acm", region_name=REGION, endpoint_url=server)
+    return client("acm", server, monkeypatch)
 
 
 def pair(*, kind: str = "ec") -> tuple[bytes, bytes]:

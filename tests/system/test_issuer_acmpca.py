@@ -4,13 +4,11 @@ That an idempotency token is sent is seen in the calls, that it is obeyed is AWS
 """
 
 import json
-import warnings
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
@@ -21,33 +19,22 @@ from certforecast.execution.checks import check_pair
 from certforecast.execution.issuers.acmpca import AcmPcaIssuer, AcmPcaIssuerSettings
 from certforecast.execution.issuers.embedded import EmbeddedIssuer
 from certforecast.execution.staging import Staging, new_key
+from tests.system.aws import client, moto_server
 
 pytestmark = pytest.mark.system
 
-REGION = "eu-west-1"
 NAMES = ["www.site.test", "192.0.2.7"]
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from moto.server import ThreadedMotoServer
-
-    running = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    running.start()
-    host, port = running.get_host_and_port()
-    yield f"http://{host}:{port}"
-    running.stop()
+    with moto_server() as address:
+        yield address
 
 
 @pytest.fixture
 def pca(server: str, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.delenv("AWS_PROFILE", raising=False)
-    return boto3.client("acm-pca", region_name=REGION, endpoint_url=server)
+    return client("acm-pca", server, monkeypatch)
 
 
 def authority(pca: Any, *, active: bool = True) -> str:

@@ -1,11 +1,9 @@
 """AWS Certificate Manager, played by moto's server, which keeps real certificates under the real API."""
 
-import warnings
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import boto3
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
@@ -16,32 +14,21 @@ from certforecast.history.sources import Batch
 from certforecast.history.sources.acm import AcmSource
 from tests.certificates import certificate, der, key_pem, pem
 from tests.history.sources.reading import read
+from tests.system.aws import REGION, moto_server
+from tests.system.aws import client as aws_client
 
 pytestmark = pytest.mark.system
-
-REGION = "eu-west-1"
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from moto.server import ThreadedMotoServer
-
-    running = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    running.start()
-    host, port = running.get_host_and_port()
-    yield f"http://{host}:{port}"
-    running.stop()
+    with moto_server() as address:
+        yield address
 
 
 @pytest.fixture
 def acm(server: str, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.delenv("AWS_PROFILE", raising=False)
-    client = boto3.client("acm", region_name=REGION, endpoint_url=server)
+    client = aws_client("acm", server, monkeypatch)
     for summary in client.list_certificates()["CertificateSummaryList"]:
         client.delete_certificate(CertificateArn=summary["CertificateArn"])
     return client

@@ -11,6 +11,7 @@ from pydantic import Field
 from certforecast.errors import InstallationError
 from certforecast.execution.checks import check_pair, leaf_fingerprint
 from certforecast.execution.installers import Installer, InstallerSection
+from certforecast.execution.installers.elsewhere import ElsewhereInstaller
 from certforecast.execution.installers.sealed_versions import SealedVersions
 from certforecast.security.redaction import hush, redact
 
@@ -39,7 +40,7 @@ class AcmInstallerSettings(InstallerSection):
         return AcmInstaller(self, name=name)
 
 
-class AcmInstaller:
+class AcmInstaller(ElsewhereInstaller):
     """One imported certificate of ACM.
 
     Parameters
@@ -71,16 +72,6 @@ class AcmInstaller:
             told = client.get_certificate(CertificateArn=self._settings.arn)
         return leaf_fingerprint(str(told.get("Certificate", "")).encode())
 
-    def precheck(self) -> None:
-        """Refuse what could not be replaced, or not be put back.
-
-        Raises
-        ------
-        InstallationError
-            If so.
-        """
-        self.check_files()
-
     def check_files(self) -> None:
         """Refuse a certificate that ACM issued itself, and one that could not be put back.
 
@@ -105,9 +96,6 @@ class AcmInstaller:
                 code="config",
             )
 
-    def check_reload(self) -> None:
-        """Do nothing: nothing is reloaded."""
-
     def folders(self) -> list[Path]:
         """Give the folder that versions are kept in, if it exists."""
         return [self._settings.directory] if self._settings.directory.is_dir() else []
@@ -123,12 +111,6 @@ class AcmInstaller:
         check_pair(chain_pem, key_pem)
         self._kept.keep(chain_pem, key_pem)
         self._import(chain_pem, key_pem)
-
-    def test(self) -> None:
-        """Do nothing: what ACM takes, it can use."""
-
-    def reload(self) -> None:
-        """Do nothing: ACM hands it to what uses it."""
 
     def restore(self, fingerprint: str) -> None:
         """Import a version again that was there before.

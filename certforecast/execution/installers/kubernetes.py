@@ -12,6 +12,7 @@ from pydantic import Field
 from certforecast.errors import InstallationError, SealingError
 from certforecast.execution.checks import check_pair, leaf_fingerprint
 from certforecast.execution.installers import Installer, InstallerSection
+from certforecast.execution.installers.elsewhere import ElsewhereInstaller
 from certforecast.security.redaction import redact
 from certforecast.security.sealing import Sealer
 
@@ -53,7 +54,7 @@ class KubernetesInstallerSettings(InstallerSection):
         return KubernetesInstaller(self)
 
 
-class KubernetesInstaller:
+class KubernetesInstaller(ElsewhereInstaller):
     """One TLS Secret.
 
     What was there before is kept in an annotation of the Secret, sealed. Other data, labels and annotations
@@ -85,16 +86,6 @@ class KubernetesInstaller:
         """
         with self._api() as api:
             return _fingerprint(self._read(api))
-
-    def precheck(self) -> None:
-        """Refuse a Secret that could not be replaced, or not be put back.
-
-        Raises
-        ------
-        InstallationError
-            If so.
-        """
-        self.check_files()
 
     def check_files(self) -> None:
         """Refuse a Secret that is not there, is broken, is another's, or may not be written.
@@ -128,13 +119,6 @@ class KubernetesInstaller:
                 ) from error
             self._write(api, secret, dry_run="All")
 
-    def check_reload(self) -> None:
-        """Do nothing: nothing is reloaded."""
-
-    def folders(self) -> list[Path]:
-        """Give no folder: none of this machine is written to."""
-        return []
-
     def swap(self, chain_pem: bytes, key_pem: bytes) -> None:
         """Replace certificate and key at one moment; keep what was there.
 
@@ -145,12 +129,6 @@ class KubernetesInstaller:
         """
         check_pair(chain_pem, key_pem)
         self._replace(leaf_fingerprint(chain_pem), lambda _: (chain_pem, key_pem), key_pem)
-
-    def test(self) -> None:
-        """Do nothing: the server has checked it."""
-
-    def reload(self) -> None:
-        """Do nothing: who uses the Secret watches it."""
 
     def restore(self, fingerprint: str) -> None:
         """Put back what was there before.

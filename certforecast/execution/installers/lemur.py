@@ -8,6 +8,7 @@ from pydantic import Field
 from certforecast.errors import InstallationError, SourceError
 from certforecast.execution.checks import check_pair, leaf_fingerprint
 from certforecast.execution.installers import Installer, InstallerSection
+from certforecast.execution.installers.elsewhere import ElsewhereInstaller
 from certforecast.history.sources.tokens import read_token
 from certforecast.security.redaction import redact
 
@@ -37,7 +38,7 @@ class LemurInstallerSettings(InstallerSection):
         return LemurInstaller(self)
 
 
-class LemurInstaller:
+class LemurInstaller(ElsewhereInstaller):
     """One lineage of certificates in Lemur.
 
     In place is the certificate that no other replaces. A new one is uploaded as its replacement, with the
@@ -68,16 +69,6 @@ class LemurInstaller:
         """
         return _fingerprint(self._newest())
 
-    def precheck(self) -> None:
-        """Refuse a lineage that could not go on, or not be put back.
-
-        Raises
-        ------
-        InstallationError
-            If so.
-        """
-        self.check_files()
-
     def check_files(self) -> None:
         """Refuse a lineage without one newest certificate, or one that Lemur has no key of.
 
@@ -93,13 +84,6 @@ class LemurInstaller:
                 "be put back",
                 code="config",
             )
-
-    def check_reload(self) -> None:
-        """Do nothing: nothing is reloaded."""
-
-    def folders(self) -> list[Path]:
-        """Give no folder: none of this machine is written to."""
-        return []
 
     def swap(self, chain_pem: bytes, key_pem: bytes) -> None:
         """Upload a certificate as the replacement of the newest one; done already, it is not done again.
@@ -125,12 +109,6 @@ class LemurInstaller:
         self._ask("POST", "certificates/upload", upload, key_pem)
         if self.current() != fingerprint:
             raise InstallationError(f"{self._where} does not have {fingerprint[:12]} after it was uploaded")
-
-    def test(self) -> None:
-        """Do nothing: Lemur has checked it."""
-
-    def reload(self) -> None:
-        """Do nothing: Lemur rotates endpoints in its own time."""
 
     def restore(self, fingerprint: str) -> None:
         """Make an older certificate the replacement of those that replace it.

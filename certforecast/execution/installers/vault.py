@@ -1,6 +1,5 @@
 """Vault's or OpenBao's key-value store: the certificate is handed over there, and servers fetch it."""
 
-from pathlib import Path
 from typing import Any, Final, Literal
 
 from pydantic import Field
@@ -8,6 +7,7 @@ from pydantic import Field
 from certforecast.errors import InstallationError
 from certforecast.execution.checks import check_pair, leaf_fingerprint
 from certforecast.execution.installers import Installer, InstallerSection
+from certforecast.execution.installers.elsewhere import ElsewhereInstaller
 from certforecast.execution.vault_client import VaultSection, explained, login
 
 __all__ = ["VaultInstaller", "VaultInstallerSettings"]
@@ -31,7 +31,7 @@ class VaultInstallerSettings(VaultSection, InstallerSection):
         return VaultInstaller(self)
 
 
-class VaultInstaller:
+class VaultInstaller(ElsewhereInstaller):
     """One secret with a certificate and its key.
 
     Other fields of the secret stay as they are. The store keeps versions itself, which a rollback goes
@@ -61,16 +61,6 @@ class VaultInstaller:
         """
         _, fields = self._read(login(self._settings, InstallationError))
         return _fingerprint(fields.get(self._settings.certificate_field))
-
-    def precheck(self) -> None:
-        """Refuse a secret that could not be replaced, or not be put back.
-
-        Raises
-        ------
-        InstallationError
-            If so.
-        """
-        self.check_files()
 
     def check_files(self) -> None:
         """Refuse a secret that is not there, is broken, or may not be written.
@@ -103,13 +93,6 @@ class VaultInstaller:
                 code="permission",
             )
 
-    def check_reload(self) -> None:
-        """Do nothing: nothing is reloaded."""
-
-    def folders(self) -> list[Path]:
-        """Give no folder: none of this machine is written to."""
-        return []
-
     def swap(self, chain_pem: bytes, key_pem: bytes) -> None:
         """Write a new version of the secret, and read it back.
 
@@ -127,12 +110,6 @@ class VaultInstaller:
         if settings.certificate_field == settings.key_field:
             new = {settings.key_field: (chain_pem.rstrip() + b"\n" + key_pem).decode("ascii")}
         self._put(new, leaf_fingerprint(chain_pem), key_pem)
-
-    def test(self) -> None:
-        """Do nothing: it was read back."""
-
-    def reload(self) -> None:
-        """Do nothing: who uses the secret fetches it in their own time."""
 
     def restore(self, fingerprint: str) -> None:
         """Write an older version of the secret again.
