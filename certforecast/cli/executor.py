@@ -73,9 +73,11 @@ def worker(
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
-    say("ready; SIGTERM ends it")
     work(
-        settings_of(context), ended, on_step=(lambda name, step: say(f"{name}: {step}")) if verbose else None
+        settings_of(context),
+        ended,
+        on_ready=lambda: say("ready; SIGTERM ends it"),
+        on_step=(lambda name, step: say(f"{name}: {step}")) if verbose else None,
     )
 
 

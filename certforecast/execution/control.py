@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from certforecast.errors import ExecutionError
 from certforecast.settings import Settings
 
-__all__ = ["Control", "Stop", "control", "database_url"]
+__all__ = ["Control", "Stop", "control", "database_url", "in_short"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -68,6 +68,12 @@ class Control:
         except ValueError:  # of a newer version: whatever it says, somebody pressed the switch
             return Stop(by="somebody", at=datetime.fromtimestamp(0, UTC), reason=str(told))
 
+    def has_runs(self) -> bool:
+        """Say whether the executor ever used this database."""
+        schema = "dbos" if self._engine.dialect.name == "postgresql" else None
+        with self._explained():
+            return inspect(self._engine).has_table("workflow_status", schema=schema)
+
     def read(self, name: str) -> Any:
         """Give a note; None if there is none."""
         with self._explained(), self._engine.connect() as connection:
@@ -89,7 +95,7 @@ class Control:
         try:
             yield
         except SQLAlchemyError as error:
-            raise ExecutionError(f"the executor's database does not answer: {error}") from error
+            raise ExecutionError(f"the executor's database does not answer: {in_short(error)}") from error
 
 
 class Watch(threading.Thread):
@@ -112,6 +118,11 @@ class Watch(threading.Thread):
     def end(self) -> None:
         """Look no longer."""
         self._ended.set()
+
+
+def in_short(error: SQLAlchemyError) -> str:
+    """Say what a database said, without the query."""
+    return str(getattr(error, "orig", None) or error).strip().splitlines()[0]
 
 
 def database_url(settings: Settings) -> str:
@@ -144,7 +155,8 @@ def control(settings: Settings) -> Iterator[Control]:
             pass  # another process was first
         except SQLAlchemyError as error:
             raise ExecutionError(
-                f"the executor's database does not answer: {error}; look at database_url in the settings"
+                f"the executor's database does not answer: {in_short(error)}; look at "
+                "database_url in the settings"
             ) from error
         yield Control(engine)
     finally:

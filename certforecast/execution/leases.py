@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from certforecast.errors import ExecutionError
-from certforecast.execution.control import database_url
+from certforecast.execution.control import database_url, in_short
 from certforecast.settings import Settings
 
 __all__ = ["Lease", "lease"]
@@ -180,7 +180,8 @@ def lease(settings: Settings, *, leads: bool) -> Iterator[Lease]:
         held = Lease(engine, leads=leads)
     except SQLAlchemyError as error:
         raise ExecutionError(
-            f"the executor's database does not answer: {error}; look at database_url in the settings"
+            f"the executor's database does not answer: {in_short(error)}; look at "
+            "database_url in the settings"
         ) from error
     try:
         held.start()

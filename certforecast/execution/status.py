@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from certforecast.errors import ExecutionError
-from certforecast.execution.control import Stop, control, database_url
+from certforecast.execution.control import Stop, control, database_url, in_short
 from certforecast.execution.durable import NAME
 from certforecast.settings import Settings
 
@@ -66,6 +66,8 @@ def executor_status(
 
     with control(settings) as notes:
         stop = notes.stopped()
+        if not notes.has_runs():  # as when everything was stopped before anything was begun
+            return ExecutorStatus(at=now, stopped=stop, counts={}, runs=())
     try:
         client = DBOSClient(system_database_url=database_url(settings))
         try:
@@ -79,7 +81,7 @@ def executor_status(
         finally:
             client.destroy()
     except SQLAlchemyError as error:
-        raise ExecutionError(f"the executor's database does not answer: {error}") from error
+        raise ExecutionError(f"the executor's database does not answer: {in_short(error)}") from error
     ended = [run for run in ended if run.status not in ("PENDING", "ENQUEUED")]
     runs = [_status(run, steps.get(run.workflow_id)) for run in (*active, *ended)]
     return ExecutorStatus(

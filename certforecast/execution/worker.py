@@ -1,6 +1,7 @@
 """A worker: carries out what another process's plan has begun, on the same PostgreSQL database."""
 
 import threading
+from collections.abc import Callable
 from typing import Final
 
 from certforecast.clock import Clock, system_clock
@@ -18,6 +19,7 @@ def work(
     settings: Settings,
     ended: threading.Event,
     *,
+    on_ready: Callable[[], None] | None = None,
     on_step: OnStep | None = None,
     clock: Clock = system_clock,
 ) -> None:
@@ -32,6 +34,8 @@ def work(
         Its `database_url` names a PostgreSQL database.
     ended : threading.Event
         Set by whoever wants it to end.
+    on_ready : callable, optional
+        Told when it has begun to work.
     on_step : callable, optional
         Told when a step begins.
     clock : callable
@@ -47,5 +51,7 @@ def work(
     verifying_key(settings.home)  # without it every action would be refused, one after another
     executor = Executor(settings, clock=clock)
     with durable(settings, executor.body(on_step), leads=False) as runs:
+        if on_ready is not None:
+            on_ready()
         while not ended.wait(_TAKE_OVER_EVERY_S):
             runs.take_over()
