@@ -1,11 +1,15 @@
 """Files and links that are there whole or not at all."""
 
 import os
+import re
 import secrets
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
-__all__ = ["create_file", "replace_link", "write_file"]
+__all__ = ["create_file", "remove_drafts", "replace_link", "write_file"]
+
+_MARK: Final = re.compile("[0-9a-f]{8}")
 
 _LABELS = ("security.selinux", "system.posix_acl_access")
 
@@ -79,6 +83,18 @@ def _copy_attributes(model: Path, descriptor: int) -> None:
             if name in _LABELS or name.startswith("user."):
                 with suppress(PermissionError):
                     os.setxattr(descriptor, name, os.getxattr(model, name))
+
+
+def remove_drafts(path: Path) -> None:
+    """Delete what a process left beside a path that was killed while it wrote it.
+
+    For where no other process may be writing it now.
+    """
+    if path.parent.is_dir():
+        for draft in path.parent.iterdir():
+            left, _, mark = draft.name.rpartition(".")
+            if left == f".{path.name}" and _MARK.fullmatch(mark):
+                draft.unlink(missing_ok=True)
 
 
 def _draft(path: Path) -> Path:

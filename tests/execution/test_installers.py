@@ -247,6 +247,24 @@ def test_certbots_own_links_are_left_alone(tmp_path: Path) -> None:
         Versions(live / "fullchain.pem", live / "privkey.pem", "site").check()
 
 
+def test_what_was_half_written_is_removed(tmp_path: Path) -> None:
+    versions = place(tmp_path, "together")
+    chain, key = pair(1)
+    versions.install(chain, key)
+    left = [
+        tmp_path / ".key.pem.0123abcd",
+        tmp_path / ".cert.pem.ffffffff",
+        versions.root / ".current.00000000",
+        versions.root / str(versions.current()) / ".privkey.pem.deadbeef",
+    ]
+    theirs = [tmp_path / ".other.pem.0123abcd", tmp_path / ".key.pem.swp", tmp_path / "key.pem.0123abcd"]
+    for path in (*left, *theirs):
+        path.write_text("half a key")
+    versions.install(chain, key)
+    assert not any(path.exists() for path in left)
+    assert all(path.exists() for path in theirs)
+
+
 def files(tmp_path: Path, **more: Any) -> FilesInstaller:
     place(tmp_path, "together")
     section = FilesInstallerSettings(

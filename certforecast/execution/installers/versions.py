@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from certforecast.atomic import replace_link, write_file
+from certforecast.atomic import remove_drafts, replace_link, write_file
 from certforecast.errors import InstallationError
 from certforecast.execution.checks import check_pair, check_same_key, leaf_fingerprint, private_key
 from certforecast.execution.references import is_reference
@@ -162,6 +162,7 @@ class Versions:
         with _explained(self.certificate):
             if self.key is None:
                 self._check_same_key(chain_pem, key_pem)
+            self._tidy()
             self._adopt()
             if self.current() != fingerprint:
                 self._store(fingerprint, chain_pem, key_pem)
@@ -242,6 +243,14 @@ class Versions:
         """Give the text of the link at `path`; relative, so that all may be mounted elsewhere."""
         here = path.parent.resolve()
         return os.path.relpath(self.root.resolve() / "current" / self._targets[path], here)
+
+    def _tidy(self) -> None:
+        """Delete what was half-written when a process was killed: it may hold a key."""
+        for path in (*self._targets, self._current):
+            remove_drafts(path)
+        for version in self.root.glob("*/"):
+            for name in self._targets.values():
+                remove_drafts(version / name)
 
     def _store(self, fingerprint: str, chain_pem: bytes, key_pem: bytes) -> None:
         """Write a version's files, with the owner and mode of those in place."""
