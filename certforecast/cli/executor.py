@@ -60,6 +60,7 @@ def resume(context: typer.Context, as_json: Json = False) -> None:
 def worker(
     context: typer.Context,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Tell every step that begins.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Help to carry out what 'certforecast act' has begun, on the same PostgreSQL database.
 
@@ -73,12 +74,19 @@ def worker(
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
-    work(
-        settings_of(context),
-        ended,
-        on_ready=lambda: say("ready; SIGTERM ends it"),
-        on_step=(lambda name, step: say(f"{name}: {step}")) if verbose else None,
-    )
+    done = 0
+
+    def on_step(name: str, step: str) -> None:
+        nonlocal done
+        done += step.startswith("clear")
+        if verbose:
+            say(f"{name}: {step}")
+
+    work(settings_of(context), ended, on_ready=lambda: say("ready; SIGTERM ends it"), on_step=on_step)
+    if as_json:
+        print_json({"ended_actions": done})
+    else:
+        say(f"ended; {done} actions came to their end here")
 
 
 def show_executor(settings: "Settings", *, watch: bool, as_json: bool) -> None:

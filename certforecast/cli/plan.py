@@ -43,8 +43,9 @@ def plan(
         chosen = load_model(path, key=settings.home)
         forecasts = forecast(history, chosen, at, settings.policy)
         made = make_plan(history, forecasts, at, settings, model=path.name, explainer=chosen)
+    made = made.signed(settings.home)
     target = output or settings.plan_path
-    made.signed(settings.home).write(target)
+    made.write(target)
     if as_json:
         print_json(made)
     else:

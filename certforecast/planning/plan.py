@@ -270,8 +270,9 @@ def action_id(kind: str, fingerprint: str, as_of: datetime) -> str:
 
 
 def plan_id(as_of: datetime, actions: Iterable[Action]) -> str:
-    """Derive a plan's id from what it says is to be done, to where and by what."""
-    return _digest([as_of.isoformat(), *(action.model_dump_json(exclude={"seal"}) for action in actions)])
+    """Derive a plan's id from what it says is to be done, to what and by what, whatever the reasons."""
+    said = (action.model_dump_json(exclude={"seal", "reasons"}) for action in actions)
+    return _digest([as_of.isoformat(), *said])
 
 
 def ticket_bytes(ticket: dict[str, Any]) -> bytes:

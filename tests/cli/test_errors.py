@@ -119,7 +119,7 @@ def test_an_expired_or_torn_plan_is_refused(empty: Shell, tmp_path: Path) -> Non
     plan = Plan(
         id="x", created_at=now - timedelta(days=2), as_of=now, expires_at=now - timedelta(days=1), actions=()
     )
-    plan.write(tmp_path / "plan.json")
+    plan.signed(empty.home).write(tmp_path / "plan.json")
     assert "make a new one with 'certforecast plan'" in empty.complaint("act", str(tmp_path / "plan.json"))
     (tmp_path / "plan.json").write_text('{"id": "x",')
     assert "is not JSON: EOF while parsing a value at line 1 column 11; make it again" in empty.complaint(
