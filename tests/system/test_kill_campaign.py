@@ -36,7 +36,7 @@ def sound(told: dict[str, int]) -> None:
 
 
 def test_a_few_runs(tmp_path: Path) -> None:
-    sound(run(tmp_path, 8, 200))
+    sound(run(tmp_path, 4, 200))
 
 
 @pytest.mark.campaign
