@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -28,7 +29,7 @@ EMAIL = "ops@bench.test"
 LEFT = timedelta(days=5)
 
 
-class Tool:
+class Tool(ABC):
     """Sites with a certificate that is about to expire, served by nginx, and a way to renew them all."""
 
     name = ""
@@ -41,16 +42,17 @@ class Tool:
         self.port = free_port()
         self.config = folder / "nginx.conf"
 
+    @abstractmethod
     def files(self, name: str) -> tuple[Path, Path]:
         """Say where nginx reads a site's chain and key."""
-        raise NotImplementedError
 
+    @abstractmethod
     def prepare(self) -> None:
         """Make what the tool needs to have before; not measured."""
 
+    @abstractmethod
     def renew(self) -> None:
         """Renew every site, and have nginx serve it."""
-        raise NotImplementedError
 
     def deploy(self, name: str) -> str:
         """Put a certificate with a few days left where nginx reads it, and give its fingerprint."""

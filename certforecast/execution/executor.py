@@ -22,7 +22,7 @@ from certforecast.execution.record import held_out_rows
 from certforecast.execution.results import ActionResult, Status
 from certforecast.execution.steps import Done, Steps
 from certforecast.execution.tickets import check_in_time, open_ticket, run_id, tickets
-from certforecast.execution.workflow import carry_out, run_step
+from certforecast.execution.workflow import carry_out, run_step, step_of
 from certforecast.planning.approvals import Approval
 from certforecast.planning.options import FOR_EXECUTOR
 from certforecast.planning.plan import Action, Plan
@@ -252,7 +252,7 @@ class Executor:
                 with suppress(Exception):  # whoever watches must not end what is watched
                     on_step(action.name, name)
             check = None
-            if name.partition("#")[0] == "order":
+            if step_of(name)[0] == "order":
                 check = partial(check_in_time, ticket, self._clock())
             alone = alone_on(action.name, self._settings.home / "locks")
             return run_step(self._steps, name, action, done, alone=alone, check=check)

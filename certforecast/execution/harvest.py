@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from certforecast.errors import CertForecastError
 from certforecast.execution.record import rows
+from certforecast.execution.workflow import step_of
 from certforecast.history.sources import Batch
 from certforecast.planning.plan import Action
 
@@ -89,8 +90,8 @@ def _rounds(steps: dict[str, dict[str, Any]]) -> list[dict[str, dict[str, Any]]]
     """Give the steps of each round by their plain names."""
     rounds: dict[str, dict[str, dict[str, Any]]] = {}
     for name, done in steps.items():
-        plain, _, number = name.partition("#")
-        rounds.setdefault(number, {})[plain] = done
+        step, number = step_of(name)
+        rounds.setdefault(number, {})[step] = done
     return list(rounds.values())
 
 

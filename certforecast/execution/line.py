@@ -81,12 +81,6 @@ class Line:
                 found.append((action, why))
         return found
 
-    def give_up(self) -> list[Action]:
-        """Give all that waits; it waits no longer."""
-        left = list(self._waiting.values())
-        self._waiting.clear()
-        return left
-
     def ended(self, action_id: str, outcome: Outcome | None) -> None:
         """Note that an action ended, and how; None if that tells nothing about its parts."""
         self._running.remove(action_id)

@@ -2,7 +2,7 @@
 
 from certforecast.execution.breakers import Outcome, Part
 from certforecast.execution.results import ActionResult, Cause
-from certforecast.history.names import host_of, registered_domains
+from certforecast.history.names import registered_domains
 from certforecast.planning.plan import Action
 from certforecast.settings import Settings
 
@@ -38,9 +38,7 @@ def parts_of(action: Action, settings: Settings) -> tuple[Part, ...]:
         parts.append(("issuer", action.issuer))
     parts += [("installer", name) for name in sorted(installers_of(action))]
     domain = {
-        "registered_domain": next(iter(registered_domains([host_of(action.names)])), None)
-        if action.names
-        else None,
+        "registered_domain": next(iter(registered_domains([action.host])), None),
         "owner": action.owner,
         "issuer": action.issuer,
     }[settings.planning.failure_domain]

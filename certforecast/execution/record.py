@@ -9,7 +9,6 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from certforecast.history.names import host_of
 from certforecast.history.sources import Batch
 from certforecast.history.x509 import certificate_row, fingerprint
 from certforecast.planning.plan import Action, Plan
@@ -53,7 +52,7 @@ def rows(action: Action, done: dict[str, dict[str, Any]], actor: str) -> Batch:
                 "at": moment,
                 "lineage": action.name,
                 "kind": kind,
-                "host": host_of(action.names) if action.names else action.name,
+                "host": action.host,
                 "code": code,
                 "detail": detail or fingerprint,  # where it stood before events had the column
                 "fingerprint": fingerprint,

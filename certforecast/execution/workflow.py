@@ -13,7 +13,7 @@ from certforecast.execution.results import ActionResult, Cause, Status, StepTime
 from certforecast.execution.steps import Done, Steps
 from certforecast.planning.plan import Action
 
-__all__ = ["carry_out", "run_step"]
+__all__ = ["carry_out", "run_step", "step_of"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -75,6 +75,12 @@ def _key_lost(done: Done) -> bool:
     return any(result.get("error", {}).get("code") == "key_lost" for result in done.values())
 
 
+def step_of(name: str) -> tuple[str, str]:
+    """Take the name of a checkpoint apart: the step, and the round, empty for the first."""
+    step, _, number = name.partition("#")
+    return step, number
+
+
 def run_step(
     steps: Steps,
     name: str,
@@ -93,7 +99,7 @@ def run_step(
         with alone or nullcontext():
             if check is not None:
                 check()
-            result = getattr(steps, name.partition("#")[0])(action, done)
+            result = getattr(steps, step_of(name)[0])(action, done)
     except ExecutionError as error:
         cause = next((cause for kind, cause in _CAUSES if isinstance(error, kind)), "unexpected")
         result = {"error": {"message": str(error), "code": error.code, "cause": cause}}

@@ -7,7 +7,6 @@ probability that is known, some are spared the action (docs/learning.md).
 import hashlib
 from datetime import datetime
 
-from certforecast.history.names import host_of
 from certforecast.planning.plan import Action, HeldOut
 from certforecast.settings import CostSettings, PlanningSettings
 
@@ -64,7 +63,7 @@ def hold_out(
                 lineage=action.lineage,
                 name=action.name,
                 fingerprint=action.fingerprint,
-                host=host_of(action.names) if action.names else action.name,
+                host=action.host,
                 not_after=action.not_after,
                 probabilities=action.probabilities,
                 expected_loss_averted=action.expected_loss_averted,

@@ -13,6 +13,7 @@ from pydantic_core import from_json
 
 from certforecast.atomic import write_file
 from certforecast.errors import PlanError, SignatureError
+from certforecast.history.names import host_of
 from certforecast.signing import check_seal, seal, signing_key
 
 __all__ = [
@@ -109,6 +110,11 @@ class Action(_Model):
     installer: str | None = Field(None, description="a name under [installers] in the settings")
     reasons: tuple[str, ...]
     seal: str | None = Field(None, description="signature of this action alone")
+
+    @property
+    def host(self) -> str:
+        """The first of its names that is one host's; of one without names, what people call it."""
+        return host_of(self.names) if self.names else self.name
 
 
 class HeldOut(_Model):

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +24,7 @@ from tests.system.site import Prober, Site
 FreePort = Callable[[], int]
 
 
-class ServerSite(Site):
+class ServerSite(Site, ABC):
     """A site on a real server; below a folder that the server's own user may enter."""
 
     #: The section's class, and what a test of the server's own is run by: a command, and what tells it apart.
@@ -38,9 +39,9 @@ class ServerSite(Site):
     def at(self, port: int) -> None:
         self.endpoint = Endpoint(host="127.0.0.1", port=port, server_name=self.name)
 
+    @abstractmethod
     def more(self) -> dict[str, Any]:
         """Give what the section holds beside the files."""
-        raise NotImplementedError
 
     def renew(self, history: History | None = None, **changes: Any) -> ActionResult:
         values = {"certificate": str(self.certificate), "key": str(self.key), **self.more(), **changes}

@@ -38,16 +38,17 @@ class Authority:
         self.client = client(server)
         for path in (f"{mount}-root", mount):
             self.client.sys.enable_secrets_engine("pki", path=path)
-        root = self.client.write_data(
-            f"{mount}-root/root/generate/internal", data={"common_name": "Root of the test", "key_type": "ec"}
+        pki = self.client.secrets.pki
+        root = pki.generate_root(
+            "internal", "Root of the test", {"key_type": "ec"}, mount_point=f"{mount}-root"
         )
         self.roots = folder / "vault-root.pem"
         self.roots.write_text(root["data"]["certificate"])
         csr = self.client.write_data(
             f"{mount}/intermediate/generate/internal", data={"common_name": "Intermediate", "key_type": "ec"}
         )
-        signed = self.client.write_data(
-            f"{mount}-root/root/sign-intermediate", data={"csr": csr["data"]["csr"], "format": "pem_bundle"}
+        signed = pki.sign_intermediate(
+            csr["data"]["csr"], "Intermediate", {"format": "pem_bundle"}, mount_point=f"{mount}-root"
         )
         self.client.write_data(
             f"{mount}/intermediate/set-signed", data={"certificate": signed["data"]["certificate"]}

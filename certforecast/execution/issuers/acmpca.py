@@ -3,15 +3,14 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Final, Literal
 
 from pydantic import Field
 
 from certforecast.clock import Clock
 from certforecast.errors import IssuanceError
-from certforecast.execution.issuers import Issuer, IssuerSection, Order
-from certforecast.execution.issuers.kept import Kept, names_of
+from certforecast.execution.issuers import Issuer, Order
+from certforecast.execution.issuers.kept import KeptIssuer, KeptSection, names_of
 
 __all__ = ["AcmPcaIssuer", "AcmPcaIssuerSettings"]
 
@@ -21,7 +20,7 @@ _FIRST_PAUSE_S: Final = 0.2
 _LONGEST_PAUSE_S: Final = 3.0
 
 
-class AcmPcaIssuerSettings(IssuerSection):
+class AcmPcaIssuerSettings(KeptSection):
     """AWS Private CA."""
 
     kind: Literal["acmpca"]
@@ -34,8 +33,6 @@ class AcmPcaIssuerSettings(IssuerSection):
     region: str | None = Field(None, description="default that of authority_arn")
     profile: str | None = Field(None, description="of the AWS configuration")
     endpoint_url: str | None = Field(None, description="where the API is, if not where AWS has it")
-    directory: Path = Field(description="where what it gave is kept, by order")
-    trust_file: Path | None = Field(None, description="trust roots of issued chains; default the system's")
 
     def open(self, clock: Clock) -> Issuer:
         """Give the issuer of this section."""
@@ -43,7 +40,7 @@ class AcmPcaIssuerSettings(IssuerSection):
         return AcmPcaIssuer(self)
 
 
-class AcmPcaIssuer:
+class AcmPcaIssuer(KeptIssuer):
     """A private CA of AWS.
 
     AWS gives the same certificate for the same idempotency token for five minutes. The order's id is the
@@ -57,13 +54,8 @@ class AcmPcaIssuer:
     """
 
     def __init__(self, settings: AcmPcaIssuerSettings) -> None:
+        super().__init__(settings)
         self._settings = settings
-        self._kept = Kept(settings.directory)
-
-    @property
-    def roots(self) -> Path | None:
-        """PEM file of the roots that issued chains lead to; None means the system's."""
-        return self._settings.trust_file
 
     def order(self, csr: bytes) -> Order:
         """Name an order, once the CA is known to be active; nothing is issued yet.

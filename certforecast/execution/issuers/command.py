@@ -5,15 +5,14 @@ import shlex
 import signal
 import subprocess
 from contextlib import suppress
-from pathlib import Path
 from typing import Final, Literal
 
 from pydantic import Field
 
 from certforecast.clock import Clock
 from certforecast.errors import IssuanceError
-from certforecast.execution.issuers import Issuer, IssuerSection, Order
-from certforecast.execution.issuers.kept import Kept, names_of
+from certforecast.execution.issuers import Issuer, Order
+from certforecast.execution.issuers.kept import KeptIssuer, KeptSection, names_of
 from certforecast.security.redaction import redact
 
 __all__ = ["CommandIssuer", "CommandIssuerSettings"]
@@ -24,7 +23,7 @@ _LINES: Final = 5
 _MOST: Final = 4 << 20
 
 
-class CommandIssuerSettings(IssuerSection):
+class CommandIssuerSettings(KeptSection):
     """Any program that takes a signing request and writes a chain, both PEM."""
 
     kind: Literal["command"]
@@ -32,9 +31,7 @@ class CommandIssuerSettings(IssuerSection):
         min_length=1,
         description="argument list, run without a shell; {csr} is the request's file, {order} the order's id",
     )
-    directory: Path = Field(description="where what it gave is kept, by order")
     timeout_s: float = Field(120.0, gt=0)
-    trust_file: Path | None = Field(None, description="trust roots of issued chains; default the system's")
 
     def open(self, clock: Clock) -> Issuer:
         """Give the issuer of this section."""
@@ -42,7 +39,7 @@ class CommandIssuerSettings(IssuerSection):
         return CommandIssuer(self)
 
 
-class CommandIssuer:
+class CommandIssuer(KeptIssuer):
     """A program that issues.
 
     The request is on its standard input and in the file ``{csr}``; the chain is wanted on its standard
@@ -57,13 +54,8 @@ class CommandIssuer:
     """
 
     def __init__(self, settings: CommandIssuerSettings) -> None:
+        super().__init__(settings)
         self._settings = settings
-        self._kept = Kept(settings.directory)
-
-    @property
-    def roots(self) -> Path | None:
-        """PEM file of the roots that issued chains lead to; None means the system's."""
-        return self._settings.trust_file
 
     def order(self, csr: bytes) -> Order:
         """Name an order; the program is not run yet.

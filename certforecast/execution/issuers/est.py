@@ -15,8 +15,8 @@ from pydantic import Field, model_validator
 
 from certforecast.clock import Clock
 from certforecast.errors import IssuanceError, SourceError
-from certforecast.execution.issuers import Issuer, IssuerSection, Order
-from certforecast.execution.issuers.kept import Kept
+from certforecast.execution.issuers import Issuer, Order
+from certforecast.execution.issuers.kept import KeptIssuer, KeptSection
 from certforecast.history.sources.tokens import read_token
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ _PAUSE_S: Final = 5.0
 _SAID: Final = 200
 
 
-class EstIssuerSettings(IssuerSection):
+class EstIssuerSettings(KeptSection):
     """A server for Enrolment over Secure Transport (RFC 7030)."""
 
     kind: Literal["est"]
@@ -45,8 +45,6 @@ class EstIssuerSettings(IssuerSection):
     client_certificate: Path | None = Field(None, description="for TLS authentication, with its chain ...")
     client_key: Path | None = Field(None, description="... and its key")
     ca_file: Path | None = Field(None, description="trust roots for the server itself; default the system's")
-    directory: Path = Field(description="where what it gave is kept, by order")
-    trust_file: Path | None = Field(None, description="trust roots of issued chains; default the system's")
 
     @model_validator(mode="after")
     def _whole_identity(self) -> Self:
@@ -63,7 +61,7 @@ class EstIssuerSettings(IssuerSection):
         return EstIssuer(self, clock)
 
 
-class EstIssuer:
+class EstIssuer(KeptIssuer):
     """An EST server.
 
     The same order sends the same request, and what it gave is written down before it is given on. The
@@ -79,16 +77,11 @@ class EstIssuer:
     """
 
     def __init__(self, settings: EstIssuerSettings, clock: Clock) -> None:
+        super().__init__(settings)
         self._settings = settings
         self._clock = clock
-        self._kept = Kept(settings.directory)
         base = settings.url.rstrip("/")
         self._base = base if "/.well-known/est" in base else f"{base}/.well-known/est"
-
-    @property
-    def roots(self) -> Path | None:
-        """PEM file of the roots that issued chains lead to; None means the system's."""
-        return self._settings.trust_file
 
     def order(self, csr: bytes) -> Order:
         """Name an order, once the server has given its CA certificates; nothing is issued yet.

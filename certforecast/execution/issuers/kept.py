@@ -17,15 +17,42 @@ from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from pydantic import Field
 
 from certforecast.atomic import create_file
 from certforecast.clock import parse_moment
 from certforecast.errors import IssuanceError
-from certforecast.execution.issuers import Order
+from certforecast.execution.issuers import IssuerSection, Order
 
-__all__ = ["Kept", "KeptOrder", "chain_of", "names_of"]
+__all__ = ["Kept", "KeptIssuer", "KeptOrder", "KeptSection", "chain_of", "names_of"]
 
 _ID: Final = re.compile(r"[0-9a-f]{32}")
+
+
+class KeptSection(IssuerSection):
+    """What can be set for every issuer that keeps what its authority gave."""
+
+    directory: Path = Field(description="where what it gave is kept, by order")
+    trust_file: Path | None = Field(None, description="trust roots of issued chains; default the system's")
+
+
+class KeptIssuer:
+    """An issuer that keeps what its authority gave.
+
+    Parameters
+    ----------
+    settings : KeptSection
+        Its section.
+    """
+
+    def __init__(self, settings: KeptSection) -> None:
+        self._kept = Kept(settings.directory)
+        self._roots = settings.trust_file
+
+    @property
+    def roots(self) -> Path | None:
+        """PEM file of the roots that issued chains lead to; None means the system's."""
+        return self._roots
 
 
 class Kept:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any, Final, Literal
 
 from cryptography import x509
@@ -12,8 +11,8 @@ from pydantic import Field
 
 from certforecast.clock import Clock
 from certforecast.errors import InputError, IssuanceError, SourceError
-from certforecast.execution.issuers import Issuer, IssuerSection, Order
-from certforecast.execution.issuers.kept import Kept, KeptOrder, names_of
+from certforecast.execution.issuers import Issuer, Order
+from certforecast.execution.issuers.kept import KeptIssuer, KeptOrder, KeptSection, names_of
 from certforecast.execution.vault_client import VaultSection, explained, login
 from certforecast.history.names import is_ip
 from certforecast.history.sources.vault_api import Mount
@@ -27,22 +26,20 @@ _ABREAST: Final = 8
 _SET_BACK: Final = timedelta(minutes=5)
 
 
-class VaultIssuerSettings(VaultSection, IssuerSection):
+class VaultIssuerSettings(VaultSection, KeptSection):
     """The PKI of HashiCorp Vault or OpenBao."""
 
     kind: Literal["vault"]
     mount: str = Field("pki", description="path of the PKI mount")
     role: str = Field(description="that signs requests")
     ttl_hours: float | None = Field(None, gt=0, description="lifetime; default the role's")
-    directory: Path = Field(description="where what it gave is kept, by order")
-    trust_file: Path | None = Field(None, description="trust roots of issued chains; default the system's")
 
     def open(self, clock: Clock) -> Issuer:
         """Give the issuer of this section."""
         return VaultIssuer(self, clock)
 
 
-class VaultIssuer:
+class VaultIssuer(KeptIssuer):
     """A role of a PKI mount.
 
     Vault knows no orders: it signs whenever it is asked. So the request and the moment are written down
@@ -60,14 +57,9 @@ class VaultIssuer:
     """
 
     def __init__(self, settings: VaultIssuerSettings, clock: Clock) -> None:
+        super().__init__(settings)
         self._settings = settings
         self._clock = clock
-        self._kept = Kept(settings.directory)
-
-    @property
-    def roots(self) -> Path | None:
-        """PEM file of the roots that issued chains lead to; None means the system's."""
-        return self._settings.trust_file
 
     def order(self, csr: bytes) -> Order:
         """Name an order, once the token is known to be good; nothing is issued yet.

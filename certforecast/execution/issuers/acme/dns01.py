@@ -14,7 +14,7 @@ from certforecast.execution.issuers.acme.answers import Answer
 from certforecast.execution.issuers.acme.dns.lookup import Lookup, await_shown
 from certforecast.execution.issuers.acme.dns.provider import Provider, Record, open_provider
 from certforecast.execution.issuers.acme.dns.servers import read_address
-from certforecast.execution.issuers.acme.dns.settings import ProviderSection
+from certforecast.execution.issuers.acme.dns.settings import DnsSettings
 
 __all__ = ["Dns01Solver"]
 
@@ -26,7 +26,7 @@ class Dns01Solver:
 
     Parameters
     ----------
-    settings : ProviderSection
+    settings : DnsSettings
         The section ``[issuers.NAME.dns]``.
     strict : bool
         Whether a record that cannot be removed is an error. Else it is logged: it does no harm.
@@ -34,7 +34,7 @@ class Dns01Solver:
 
     kind = "dns-01"
 
-    def __init__(self, settings: ProviderSection, *, strict: bool = False) -> None:
+    def __init__(self, settings: DnsSettings, *, strict: bool = False) -> None:
         self._settings = settings
         self._strict = strict
 

@@ -1,15 +1,15 @@
 """What writes a TXT record, whatever way."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, assert_never
 
 from certforecast.execution.issuers.acme.dns.servers import Server
 from certforecast.execution.issuers.acme.dns.settings import (
     AcmeDnsSettings,
     CertbotHookSettings,
     CertbotPluginSettings,
+    DnsSettings,
     LegoExecSettings,
-    ProviderSection,
     Rfc2136Settings,
 )
 
@@ -77,7 +77,7 @@ class Provider(Protocol):
         ...
 
 
-def open_provider(settings: ProviderSection) -> Provider:
+def open_provider(settings: DnsSettings) -> Provider:
     """Give the provider of a section ``[issuers.NAME.dns]``."""
     from certforecast.execution.issuers.acme.dns import acmedns, certbotplugin, hooks, rfc2136
 
@@ -93,4 +93,4 @@ def open_provider(settings: ProviderSection) -> Provider:
         case LegoExecSettings():
             return hooks.LegoExecProvider(settings)
         case _:
-            raise NotImplementedError(type(settings).__name__)
+            assert_never(settings)
