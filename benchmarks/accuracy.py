@@ -1,6 +1,6 @@
 """How good the forecasts are, on simulated fleets of different character and on real history.
 
-    python benchmarks/accuracy.py [--history FOLDER ...] [--asymptote 50] [--cache FOLDER] [--fleets 5]
+    python benchmarks/accuracy.py [--quick] [--history FOLDER ...] [--asymptote 50] [--cache FOLDER]
 
 Each fleet has rates of its own, drawn anew, and none of them made the shipped model. Two ceilings stand
 beside the models: the fleet's true probabilities, which nobody can know who has only the tables; and the
@@ -8,6 +8,9 @@ asymptote, the best of two models trained on many times the data of the same pro
 of the same rates and size. Playing them takes an hour or more, a cache keeps them. Without the asymptote (0)
 and the rivals of other libraries the script takes a quarter of an hour. A folder of real history is read as
 ``certforecast backtest --history`` reads it.
+
+``--quick`` shows that it works: small fleets, one cutoff, one more fleet for the asymptote, no rivals of
+other libraries, and real history only where it is named. Its figures say little about the models.
 
 ``ibs`` is the integrated Brier score over 90 days of the probability that the outcome has come about;
 ``coverage_90`` the share of renewals within their 90 % interval; ``calibration_error_floor`` what forecasts
@@ -20,6 +23,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -53,15 +57,13 @@ from certforecast.simulation.frames import fleet_frame
 
 SEEDS = (21, 22, 23, 24, 25)
 SPREAD = 0.6
-LINEAGES = 360
-DRAWS = 200
 OURS, LOCAL, TRUTH = "certforecast", "without the prior", "truth"
 #: Left out: SurvivalBoost takes as long as all others together. benchmarks/models.py has it.
 RIVALS_HERE = {
     name: rival for name, rival in RIVALS.items() if rival.available and rival.package != "hazardous"
 }
-#: The landmarks of its data lie so many days apart, thrice as far as those of the fleet itself: it wants more
-#: renewals, not more looks at the same ones.
+#: The landmarks of the asymptote's data lie so many days apart, thrice as far as those of the fleet itself:
+#: it wants more renewals, not more looks at the same ones.
 ASYMPTOTE_DAYS = 42.0
 #: The asymptote is the better of these, trained on many times the data.
 ASYMPTOTES: dict[str, dict[str, Any]] = {
@@ -79,29 +81,49 @@ OUTCOMES = ["failed", "slipped", "late"]
 NUMBERS = [feature.name for feature in FEATURES.values() if feature.kind != "category"]
 
 
+@dataclass(frozen=True)
+class Effort:
+    """How much is played and asked."""
+
+    lineages: int = 360
+    every_days: float = 14.0
+    draws: int = 200
+    cutoffs: int = 5
+    asymptote: int = 50
+
+
+QUICK = Effort(lineages=40, every_days=ASYMPTOTE_DAYS, draws=50, cutoffs=1, asymptote=1)
+
+
 def main() -> None:
     """Measure, print a table for each data set, and a JSON object as the last line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--history", type=Path, nargs="*", default=real_data(), help="folders of real history"
-    )
-    parser.add_argument("--asymptote", type=int, default=50, help="times the data for the asymptote; 0: none")
+    parser.add_argument("--history", type=Path, nargs="*", help="folders of real history")
+    parser.add_argument("--asymptote", type=int, help="times the data for the asymptote; 0: none")
     parser.add_argument("--cache", type=Path, help="folder to keep the rows of played fleets in")
     parser.add_argument("--fleets", type=int, default=len(SEEDS), help="how many of the fleets")
     parser.add_argument("--rules-only", action="store_true", help="leave out the rivals of other libraries")
+    parser.add_argument("--quick", action="store_true", help="small, to see that it works")
     given = parser.parse_args()
-    if given.rules_only:
+    effort = QUICK if given.quick else Effort()
+    if given.asymptote is not None:
+        effort = replace(effort, asymptote=given.asymptote)
+    if given.rules_only or given.quick:
         for name in [name for name, rival in RIVALS_HERE.items() if rival.extra]:
             del MODELS[name]
+    folders = given.history if given.history is not None else [] if given.quick else real_data()
     figures: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
-        for number, seed in enumerate(SEEDS[: given.fleets], start=1):
-            result = fleet_backtest(seed, given.asymptote, given.cache or Path(folder))
+        cache, seeds = given.cache or Path(folder), SEEDS[: given.fleets]
+        jobs = [delayed(fleet_backtest)(seed, effort, cache, MODELS) for seed in seeds]
+        # Small ones leave a core idle; large ones take both, and memory for one.
+        results = Parallel(n_jobs=-1 if given.quick else 1, return_as="generator")(jobs)
+        for number, result in enumerate(results, start=1):
             figures |= told(measured(f"fleet{number}", result))
     real = []
-    for folder in given.history:
+    for folder in folders:
         real.append(folder.name.replace("-", ""))
-        figures |= told(measured(real[-1], real_backtest(folder)))
+        figures |= told(measured(real[-1], real_backtest(folder, effort)))
     for outcome in OUTCOMES:
         names = [f"{name}_{outcome}_real_skill" for name in real]
         if skills := [figures[name] for name in names if name in figures]:
@@ -110,7 +132,7 @@ def main() -> None:
         "accuracy",
         figures,
         ["certforecast", "scikit-learn", "numpy", "pandas"],
-        {"seeds": SEEDS[: given.fleets], "asymptote": given.asymptote, "lineages": LINEAGES},
+        {"seeds": SEEDS[: given.fleets], **asdict(effort)},
     )
 
 
@@ -120,54 +142,53 @@ def real_data() -> list[Path]:
     return sorted(path for path in found.glob("*") if path.is_dir())
 
 
-def fleet_backtest(seed: int, times: int, cache: Path) -> BacktestResult:
+def fleet_backtest(
+    seed: int, effort: Effort, cache: Path, models: dict[str, Callable[[], Any]]
+) -> BacktestResult:
     """Backtest on one fleet, with its ceilings."""
     rates, policy = Rates.varied(seed, SPREAD), RenewalPolicy()
-    fleet, path = Fleet(seed, LINEAGES, rates=rates), cache / f"fleet-{seed}.parquet"
-    cache.mkdir(parents=True, exist_ok=True)
-    if not path.exists():
-        fleet_frame(fleet).to_parquet(path)
-    frame = pd.read_parquet(path)
-    cutoffs = default_cutoffs(frame)
+    fleet = Fleet(seed, effort.lineages, rates=rates)
+    path = cache / f"fleet-{seed}-{effort.lineages}-{effort.every_days:g}.parquet"
+    frame = rows_of(fleet, effort.every_days, path)
+    cutoffs = default_cutoffs(frame)[-effort.cutoffs :]
     asked = frame[frame["as_of"] >= cutoffs[0]]
     truths = [
-        fleet.truth(moment.to_pydatetime(), DRAWS, settled=True).assign(as_of=moment)
+        fleet.truth(moment.to_pydatetime(), effort.draws, settled=True).assign(as_of=moment)
         for moment in sorted(asked["as_of"].unique())
     ]
     ceilings = {TRUTH: pd.concat(truths)}
-    if times:
-        much = played(seed, times, rates, cache)
+    if effort.asymptote:
+        much = played(seed, effort, rates, cache)
         y = much["outcome"].to_numpy(dtype=object).astype(str)
         keys = asked[["as_of", "fingerprint"]]
         for name, size in ASYMPTOTES.items():
             best = OutcomeClassifier("boosted", **size).fit(much[NUMBERS], y, much["weight"])
             ceilings[name] = pd.concat([keys, best.proba_frame(asked[NUMBERS])], axis=1)
-    return backtest(frame, MODELS, cutoffs, policy=policy, given=ceilings)
+    return backtest(frame, models, cutoffs, policy=policy, given=ceilings)
 
 
-def played(seed: int, times: int, rates: Rates, cache: Path) -> pd.DataFrame:
+def played(seed: int, effort: Effort, rates: Rates, cache: Path) -> pd.DataFrame:
     """Give the rows of many fleets of the same rates and size, kept in the cache once played."""
-    cache.mkdir(parents=True, exist_ok=True)
-    paths = [cache / f"asymptote-{seed}-{number}.parquet" for number in range(times)]
-    Parallel(n_jobs=-1)(
-        delayed(play)(Fleet(1000 * seed + number, LINEAGES, rates=rates), path)
-        for number, path in enumerate(paths)
-        if not path.exists()
-    )
+    fleets = [Fleet(1000 * seed + number, effort.lineages, rates=rates) for number in range(effort.asymptote)]
     frames = []
-    for path in paths:
-        frame = pd.read_parquet(path)
+    for frame in Parallel(n_jobs=-1, return_as="generator")(
+        delayed(rows_of)(fleet, ASYMPTOTE_DAYS, cache / f"asymptote-{fleet.seed}-{effort.lineages}.parquet")
+        for fleet in fleets
+    ):
         rows = frame[trainable(frame, frame["resolved_at"].max(), RenewalPolicy())]
         frames.append(rows[[*NUMBERS, "outcome"]].assign(weight=landmark_weights(rows)))
     return pd.concat(frames, ignore_index=True)
 
 
-def play(fleet: Fleet, path: Path) -> None:
-    """Play a fleet, and keep its rows."""
-    fleet_frame(fleet, ASYMPTOTE_DAYS).to_parquet(path)
+def rows_of(fleet: Fleet, every_days: float, path: Path) -> pd.DataFrame:
+    """Give the rows of a fleet, played unless they are kept."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fleet_frame(fleet, every_days).to_parquet(path)
+    return pd.read_parquet(path)
 
 
-def real_backtest(folder: Path) -> BacktestResult:
+def real_backtest(folder: Path, effort: Effort) -> BacktestResult:
     """Backtest on a folder of history as it is."""
     with tempfile.TemporaryDirectory() as home, History(Path(home) / "history.duckdb") as store:
         for known in recognise(folder):
@@ -175,8 +196,8 @@ def real_backtest(folder: Path) -> BacktestResult:
         last: datetime | None = store.tables().last_known()
         if last is None:
             raise SystemExit(f"{folder} holds no certificates")
-        frame = training_frame(store, landmarks(store, last, 14.0), last)
-    return backtest(frame, MODELS, default_cutoffs(frame))
+        frame = training_frame(store, landmarks(store, last, effort.every_days), last)
+    return backtest(frame, MODELS, default_cutoffs(frame)[-effort.cutoffs :])
 
 
 def measured(name: str, result: BacktestResult) -> dict[str, float]:

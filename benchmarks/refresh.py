@@ -1,6 +1,6 @@
 """A daily refresh beside computing everything: one day is imported, and the training frame made again.
 
-    python benchmarks/refresh.py [--lineages 372] [--days 7]
+    python benchmarks/refresh.py [--quick] [--lineages 372] [--days 7]
 
 A simulated fleet is imported up to a day, and then one more day at a time, as a nightly job would. What is
 timed is the training frame after each day, with the features of past moments kept; beside it the same frame
@@ -31,7 +31,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--lineages", type=int, default=372, help="size of the fleet")
     parser.add_argument("--days", type=int, default=7, help="daily refreshes to time")
+    parser.add_argument("--quick", action="store_true", help="60 lineages, 2 days")
     options = parser.parse_args()
+    if options.quick:
+        options.lineages, options.days = 60, 2
     fleet = Fleet(seed=7, lineages=options.lineages)
     seconds = []
     with tempfile.TemporaryDirectory() as folder, History(None) as history:

@@ -1,8 +1,9 @@
 """Makes ``models/prior.skops`` and ``times.skops``, which a fleet without a history of its own starts with.
 
-    python models/make_prior.py [--cache FOLDER]
+    python models/make_prior.py [--cache FOLDER] [--fleets 48] [--to FOLDER]
 
-It takes about an hour on two cores, most of it to play the fleets, whose rows the cache keeps. The models
+It takes about an hour on two cores, most of it to play the fleets, whose rows the cache keeps; with few
+fleets, written elsewhere, it can be tried whole in minutes. The models
 are the same each time, their signatures are not: the key is made anew, and its public half goes into
 certforecast/models/prior.py. models/README.md is the card.
 """
@@ -43,21 +44,25 @@ def main() -> None:
     """Play the fleets, train, save, and print what the card and the pin need."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cache", type=Path, help="folder to keep the rows of the fleets in")
+    parser.add_argument("--fleets", type=int, default=len(SEEDS), help="how many of the fleets")
+    parser.add_argument("--to", type=Path, default=HERE, help="folder for the models")
     given = parser.parse_args()
+    seeds = SEEDS[: given.fleets]
     with tempfile.TemporaryDirectory() as folder:
         cache = given.cache or Path(folder)
-        whole = played(cache, WHOLE_DAYS, lambda _: ("everything",))
-        views = played(cache, VIEWS_DAYS, lambda seed: ("everything", VIEWS[seed % len(VIEWS)]))
+        whole = played(seeds, cache, WHOLE_DAYS, lambda _: ("everything",))
+        views = played(seeds, cache, VIEWS_DAYS, lambda seed: ("everything", VIEWS[seed % len(VIEWS)]))
     outcomes, other = fitted(whole), fitted(views)
     outcomes.models_ += other.models_
     ended, weights = whole[["event", "duration"]], landmark_weights(whole).to_numpy()
     times = RenewalHazard(max_periods=2_000_000).fit(whole[INPUTS], ended, weights)
     rows = pd.concat([whole, views], ignore_index=True)
     renewals = rows.drop_duplicates("fingerprint")["outcome"].value_counts().to_dict()
-    about = {"seeds": list(SEEDS), "lineages": LINEAGES, "rows": len(rows), "renewals": renewals}
+    about = {"seeds": list(seeds), "lineages": LINEAGES, "rows": len(rows), "renewals": renewals}
     key = Ed25519PrivateKey.generate()
-    save_model(outcomes, HERE / "prior.skops", about, key=key)
-    save_model(times, HERE / "times.skops", about, key=key)
+    given.to.mkdir(parents=True, exist_ok=True)
+    save_model(outcomes, given.to / "prior.skops", about, key=key)
+    save_model(times, given.to / "times.skops", about, key=key)
     print(json.dumps(about))
     print("SIGNED_BY of certforecast/models/prior.py:", key.public_key().public_bytes_raw().hex())
 
@@ -69,11 +74,13 @@ def fitted(rows: pd.DataFrame) -> OutcomeClassifier:
     return model.fit(rows[INPUTS], y, landmark_weights(rows))
 
 
-def played(cache: Path, every_days: float, views: Callable[[int], Sequence[str]]) -> pd.DataFrame:
+def played(
+    seeds: Sequence[int], cache: Path, every_days: float, views: Callable[[int], Sequence[str]]
+) -> pd.DataFrame:
     """Give the rows of all fleets that may be learned from; in each view renewals have names of their own."""
     cache.mkdir(parents=True, exist_ok=True)
     frames = []
-    for seed in SEEDS:
+    for seed in seeds:
         for view in views(seed):
             path = cache / f"{seed}-{view}-{every_days:g}.parquet"
             if not path.exists():
