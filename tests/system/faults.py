@@ -17,6 +17,7 @@ __all__ = [
     "Answer",
     "CutError",
     "Fault",
+    "StalledError",
     "another_day",
     "another_key",
     "busy",
@@ -26,6 +27,7 @@ __all__ = [
     "lost",
     "problem",
     "reset",
+    "stalled",
     "wrong_chain",
 ]
 
@@ -39,6 +41,22 @@ class Answer:
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
+
+
+class StalledError(Exception):
+    """The connection falls silent in the middle of an answer, and is reset after some time.
+
+    Attributes
+    ----------
+    answer : Answer
+        Whose first half is sent.
+    seconds : float
+        Of silence.
+    """
+
+    def __init__(self, answer: Answer, seconds: float) -> None:
+        super().__init__(answer.status)
+        self.answer, self.seconds = answer, seconds
 
 
 #: Gives the real server's answer to the request.
@@ -106,6 +124,15 @@ def hang(seconds: float) -> Fault:
         raise CutError
 
     return wait
+
+
+def stalled(seconds: float) -> Fault:
+    """Have it done, give half of the answer, and say nothing for so long."""
+
+    def stop(forward: Forward) -> Answer:
+        raise StalledError(forward(), seconds)
+
+    return stop
 
 
 def another_day(days: float) -> Fault:
