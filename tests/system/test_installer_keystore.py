@@ -111,7 +111,7 @@ class KeystoreSite(ServerSite):
         )
         return {"reload": ["sh", "-c", script]}
 
-    def renew(self, history: Any = None, **changes: Any) -> Any:
+    def section_of(self, **changes: Any) -> Any:
         values = {
             "keystore": str(self.store),
             "password_file": str(self.password),
@@ -119,7 +119,7 @@ class KeystoreSite(ServerSite):
             "key": None,
             "alias": "site" if self.others else None,
         }
-        return super().renew(history, **{**values, **changes})
+        return super().section_of(**{**values, **changes})
 
     def entries(self) -> dict[str, str]:
         """Give by alias the kind of entry and its fingerprint, as keytool lists them."""
