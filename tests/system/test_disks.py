@@ -18,6 +18,7 @@ from certforecast.execution.installers import Installer
 from certforecast.execution.installers.files import FilesInstallerSettings
 from certforecast.execution.installers.nginx import NginxInstallerSettings
 from tests.children import in_a_child
+from tests.system.conftest import Issue
 from tests.system.disks import small_disk
 from tests.system.installing import ServerSite, home
 from tests.system.site import Site
@@ -149,6 +150,38 @@ def test_whatever_the_disk_does_the_old_pair_stays_and_the_next_run_completes(se
         load(served, leaf_fingerprint(new[0]))
 
 
+def test_the_disk_of_another_host(
+    home: Path, start: Start, free_port: Callable[[], int], issue: Issue
+) -> None:
+    host = Host(home, start, free_port(), issue)
+    installer = host.installer(test=["true"])
+    with small_disk(host.tls) as disk:
+        if not disk.own:
+            return  # no limit of ours reaches the host's own process
+
+        def untouched(said: str, *words: str) -> None:
+            for word in (f"@127.0.0.1:{host.port}", *words):
+                assert word in said
+            assert host.in_place() == old
+            assert regular(host.tls) - {host.tls / "ballast"} == before
+
+        for _ in range(2):  # with files as a person put them there, and with versions
+            old, before, new = host.in_place(), regular(host.tls), host.issue("site.test")
+            with disk.read_only():
+                untouched(refused(installer.precheck), f"-x {host.tls} ended with 1")
+            installer.precheck()
+            with disk.read_only():
+                said = refused(lambda: installer.swap(*new))  # noqa: B023
+                untouched(said, f"{host.tls}/", "its disk is read-only")
+            for left in range(2):
+                with disk.full(left):
+                    said = refused(lambda: installer.swap(*new))  # noqa: B023
+                    untouched(said, f"{host.tls}/", "could not be written; 0 KiB are free there")
+            untouched(refused(host.installer(user="nobody").precheck), "Permission denied")
+            installer.swap(*new)
+            assert host.in_place() == leaf_fingerprint(new[0])
+
+
 @pytest.mark.parametrize("layout", ["two files", "one file", "keystore"])
 def test_wherever_the_disk_fills_up_nothing_half_written_stays(home: Path, layout: str) -> None:
     if layout == "keystore":
@@ -173,16 +206,18 @@ def test_wherever_the_disk_fills_up_nothing_half_written_stays(home: Path, layou
             with disk.full(left):
                 try:
                     installer.swap(*new)
+                    said = ""
                 except InstallationError as error:
-                    failed += 1
-                    assert "could not be written: No space left" in str(error)
-                    assert "a file could not" not in str(error), "it is named"
-                    assert [file.read_bytes() for file in files] == contents
-                    # A version whole is kept, the old one before it was to be replaced.
-                    for path in regular(disk.folder) - before - {disk.folder / "ballast"}:
-                        assert whole(path)
-                    continue
-            assert installer.current() == leaf_fingerprint(new[0])
+                    said = str(error)
+            if said:
+                failed += 1
+                assert "could not be written: No space left" in said
+                assert "a file could not" not in said, "it is named"
+                assert [file.read_bytes() for file in files] == contents
+                # A version that is whole may be kept: the old one, before it was to be replaced.
+                assert all(map(whole, regular(disk.folder) - before))
+            else:
+                assert installer.current() == leaf_fingerprint(new[0])
     assert 0 < failed < 10, "both were tried"
 
 

@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 
 from certforecast.errors import InstallationError
-from certforecast.execution.installers import make_installer
 from certforecast.execution.installers.apache import ApacheInstallerSettings
 from certforecast.execution.installers.processes import running
 from certforecast.execution.staging import new_key
