@@ -143,7 +143,14 @@ class TestKeystore:
         with KeystoreSite(home, kind, others).served() as site:
             yield site  # type: ignore[misc]
 
-    def test_renews_keeps_other_entries_and_java_reads_it(self, server: KeystoreSite) -> None:
+    def test_renews_keeps_other_entries_and_java_reads_it(
+        self, server: KeystoreSite, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("CERTFORECAST_PASSWORD", SECRET)
+        found = KeystoreInstallerSettings.discover_at(str(server.store.parent))
+        aliases = {one.settings.get("alias") for one in found}
+        assert aliases == ({"other", "site"} if server.others else {None})
+        assert {(one.names, one.fingerprint) for one in found} == {((server.name,), server.before)}
         before = server.entries()
         for _ in range(2):
             result = server.renew()
