@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.utils import format_datetime
-from typing import Any
+from typing import Any, Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 __all__ = [
+    "PASSING",
     "Answer",
     "CutError",
     "Fault",
@@ -199,3 +200,14 @@ def another_key(intermediate: bytes, intermediate_key: bytes) -> Fault:
         return Answer(answer.status, answer.headers, pem)
 
     return swap
+
+
+#: What passes by itself, by name.
+PASSING: Final[dict[str, Fault]] = {
+    "500": internal,
+    "connection reset": reset,
+    "answer lost": lost,
+    "503, one second": busy(503, "1"),
+    "hang": hang(1.5),
+    "a day behind": another_day(-1),
+}

@@ -23,14 +23,13 @@ from certforecast.execution.staging import Staging
 from certforecast.history import History
 from tests.system.chaos import Chaos, chaos
 from tests.system.faults import (
+    PASSING,
     Answer,
     Fault,
-    another_day,
     busy,
     garbled,
     hang,
     internal,
-    lost,
     problem,
     reset,
     stalled,
@@ -85,11 +84,7 @@ PLACES = (
 
 
 @pytest.mark.parametrize("what", PLACES)
-@pytest.mark.parametrize(
-    "fault",
-    [internal, reset, lost, busy(503, "1"), hang(1.5), another_day(-1)],
-    ids=["500", "reset", "lost", "503", "hang", "clock"],
-)
+@pytest.mark.parametrize("fault", PASSING.values(), ids=PASSING)
 def test_what_passes_by_itself_is_waited_for(
     server: Pebble, proxy: Chaos, csr: bytes, what: str, fault: Fault
 ) -> None:
