@@ -180,6 +180,13 @@ def test_the_disk_of_another_host(
             untouched(refused(host.installer(user="nobody").precheck), "Permission denied")
             installer.swap(*new)
             assert host.in_place() == leaf_fingerprint(new[0])
+        # Another tool has put plain files in place, of a version that is kept already.
+        for path, content in zip((host.certificate, host.key), new, strict=True):
+            path.unlink()
+            path.write_bytes(content)
+        old, before = host.in_place(), regular(host.tls)
+        with disk.full():
+            untouched(refused(lambda: installer.swap(*host.issue("site.test"))), "0 KiB are free there")
 
 
 @pytest.mark.parametrize("layout", ["two files", "one file", "keystore"])
