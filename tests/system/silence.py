@@ -4,6 +4,7 @@ Nothing is refused or reset: what is lost is never answered, and only a limit of
 """
 
 import contextlib
+import select
 import selectors
 import socket
 import threading
@@ -58,16 +59,17 @@ class Network:
             self._listener.listen(128)
 
     def _accept(self) -> None:
-        self._listener.settimeout(_TURN_S)
+        self._listener.setblocking(False)
         with self._listener:
             while not self.ended.is_set():
-                if self.lost == "connections":
+                if self.lost == "connections" or not select.select([self._listener], [], [], _TURN_S)[0]:
                     self.ended.wait(_TURN_S)
+                    continue
                 with self._turn, contextlib.suppress(OSError):
-                    if self.lost == "connections":
-                        continue
-                    client, _ = self._listener.accept()
-                    threading.Thread(target=self._carry, args=(client,), daemon=True).start()
+                    if self.lost != "connections":
+                        client, _ = self._listener.accept()
+                        client.setblocking(True)
+                        threading.Thread(target=self._carry, args=(client,), daemon=True).start()
 
     def _carry(self, client: socket.socket) -> None:
         passed = 0

@@ -5,7 +5,7 @@ Pebble and the site are real; the way to them is lost at one of three depths (te
 
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,17 +13,23 @@ from typing import Any
 import pytest
 
 from certforecast.clock import system_clock
-from certforecast.errors import IssuanceError, VerificationError
+from certforecast.errors import ExecutionError, IssuanceError, VerificationError
 from certforecast.execution import ActionResult, Executor, looks, preflight
+from certforecast.execution.installers.acm import AcmInstallerSettings
 from certforecast.execution.installers.files import FilesInstaller
+from certforecast.execution.installers.lemur import LemurInstallerSettings
+from certforecast.execution.installers.vault import VaultInstallerSettings
 from certforecast.execution.issuers.acme.issuer import AcmeIssuer
 from certforecast.execution.issuers.acme.settings import AcmeIssuerSettings
+from certforecast.execution.issuers.acmpca import AcmPcaIssuerSettings
+from certforecast.execution.issuers.est import EstIssuerSettings
 from certforecast.execution.staging import Staging
 from certforecast.execution.verification import handshake
 from certforecast.planning.plan import Endpoint
 from tests.system.pebble import Pebble, pebble
 from tests.system.silence import Network, network
 from tests.system.site import Site
+from tests.system.test_installer_kubernetes import Cluster
 
 pytestmark = pytest.mark.system
 
@@ -66,23 +72,23 @@ def test_a_ca_that_falls_silent_in_an_order_is_left_and_found_again(
 ) -> None:
     staging = Staging(tmp_path / "staging")
     staging.prepare()
-    csr, issued = staging.csr(["a.site.test"]), server.issued()
+    request, issued = staging.csr(["a.site.test"]), server.issued()
     first = AcmeIssuer(acme(server, way))
-    order = first.order(csr)
+    order = first.order(request)
     way.lose(lost, passed)
     # With the connection that is open, whose answers are lost, and with one that is still to be opened.
     issuers = [AcmeIssuer(acme(server, way)), *([first] if lost == "answers" else [])]
     for issuer in issuers:
         started = time.monotonic()
         with pytest.raises(IssuanceError) as caught:
-            issuer.issue(order, csr)
+            issuer.issue(order, request)
         assert time.monotonic() - started < ENDS_S
         what = "nothing answered a connection" if lost == "connections" else "no answer, or no end of it,"
         assert f"https://127.0.0.1:{way.port}/" in str(caught.value)
         assert f"{what} in " in str(caught.value)
         assert caught.value.code == "unreachable"
     way.lose("nothing")
-    assert AcmeIssuer(acme(server, way)).issue(order, csr).startswith(b"-----BEGIN")
+    assert AcmeIssuer(acme(server, way)).issue(order, request).startswith(b"-----BEGIN")
     assert server.issued() == issued + 1
 
 
@@ -163,3 +169,67 @@ def test_no_word_before_tls(starttls: Any) -> None:
         seen = handshake(endpoint, timeout_s=0.1)
     assert seen.fingerprint is None
     assert seen.error == f"nothing answered the words before TLS ({starttls}) within 0.1 s"
+
+
+def vault(url: str, folder: Path) -> None:
+    VaultInstallerSettings(kind="vault", address=url).open("a").current()
+
+
+def kubernetes(url: str, folder: Path) -> None:
+    cluster = Cluster(folder)
+    cluster.configure("token", url)
+    cluster.installer(folder).current()
+
+
+def lemur(url: str, folder: Path) -> None:
+    LemurInstallerSettings(kind="lemur", url=url, certificate=1).open("a").current()
+
+
+def acm(url: str, folder: Path) -> None:
+    arn = "arn:aws:acm:eu-west-1:1:certificate/1"
+    AcmInstallerSettings(kind="acm", arn=arn, endpoint_url=url, directory=folder).open("a").current()
+
+
+def acmpca(url: str, folder: Path) -> None:
+    arn = "arn:aws:acm-pca:eu-west-1:1:certificate-authority/1"
+    section = AcmPcaIssuerSettings(kind="acmpca", authority_arn=arn, endpoint_url=url, directory=folder)
+    section.open(system_clock).order(csr(folder))
+
+
+def est(url: str, folder: Path) -> None:
+    secure = url.replace("http:", "https:")
+    EstIssuerSettings(kind="est", url=secure, directory=folder).open(system_clock).order(csr(folder))
+
+
+def csr(folder: Path) -> bytes:
+    staging = Staging(folder / "staging")
+    staging.prepare()
+    return staging.csr(["a.site.test"])
+
+
+@pytest.mark.parametrize(
+    ("ask", "limit"),
+    [
+        (vault, "vault_client._TIMEOUT_S"),
+        (kubernetes, "installers.kubernetes._TIMEOUT_S"),
+        (lemur, "installers.lemur._TIMEOUT_S"),
+        (acm, "aws_client._READ_S"),
+        (acmpca, "aws_client._READ_S"),
+        (est, "issuers.est._TIMEOUT_S"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_who_else_is_asked_may_be_silent_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ask: Callable[[str, Path], None], limit: str
+) -> None:
+    monkeypatch.setattr(f"certforecast.execution.{limit}", 0.2)
+    for name in ("VAULT_TOKEN", "LEMUR_TOKEN", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "of-the-test")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port, started = silent.getsockname()[1], time.monotonic()
+        with pytest.raises(ExecutionError) as caught:
+            ask(f"http://127.0.0.1:{port}", tmp_path)
+    assert time.monotonic() - started < ENDS_S
+    assert caught.value.code == "unreachable"
+    assert str(port) in str(caught.value)
+    assert "imed out" in str(caught.value) or "imeout" in str(caught.value)

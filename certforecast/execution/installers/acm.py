@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 from pydantic import Field
 
 from certforecast.errors import InstallationError
+from certforecast.execution.aws_client import aws_client
 from certforecast.execution.checks import check_pair, leaf_fingerprint
 from certforecast.execution.installers import Found, Installer, InstallerSection
 from certforecast.execution.installers.elsewhere import ElsewhereInstaller, shown
@@ -188,14 +189,12 @@ def _connection(
     profile: str | None, region: str | None, endpoint_url: str | None, what: str, *secrets: bytes
 ) -> Iterator[Any]:
     try:
-        import boto3
         from botocore.exceptions import BotoCoreError, ClientError
     except ImportError as error:
         raise InstallationError("ACM needs boto3: pip install 'certforecast[aws]'", code="config") from error
     hush("botocore", "boto3")  # it would log requests, keys included
     try:
-        session = boto3.Session(profile_name=profile, region_name=region)
-        yield session.client("acm", endpoint_url=endpoint_url)
+        yield aws_client("acm", profile=profile, region=region, endpoint_url=endpoint_url)
     except ClientError as error:
         code = str(error.response.get("Error", {}).get("Code", ""))
         denied = code in ("AccessDeniedException", "UnrecognizedClientException")
