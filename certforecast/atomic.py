@@ -47,7 +47,9 @@ def write_file(
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)  # a full disk does not say what was written
         draft.unlink(missing_ok=True)
         raise
 

@@ -88,3 +88,10 @@ def authority() -> x509.Certificate:
 def policies(*oids: str) -> Extension:
     found = [x509.PolicyInformation(ObjectIdentifier(oid), None) for oid in oids]
     return x509.CertificatePolicies(found), False
+
+
+def names_of(chain_pem: bytes) -> set[str]:
+    """Give the alternative names of the leaf."""
+    leaf = x509.load_pem_x509_certificate(chain_pem)
+    found = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return {str(name.value) for name in found}

@@ -50,13 +50,24 @@ def listed(context: typer.Context, as_json: Json = False) -> None:
 @installers.command()
 def discover(
     kind: Annotated[list[str] | None, typer.Option("--kind", help="Only this kind; repeatable.")] = None,
+    place: Annotated[
+        str | None,
+        typer.Option(
+            "--at",
+            help="Where one kind looks: a folder or server.xml (keystore), a region (acm), a namespace or"
+            " 'all' (kubernetes), a path in the store (vault).",
+        ),
+    ] = None,
     toml: Annotated[bool, typer.Option("--toml", help="Print sections for the settings file.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Find the certificates that servers of this machine use, by their own configuration. Changes nothing."""
+    """Find the certificates that servers of this machine use, by their own configuration. Changes nothing.
+
+    acm, kubernetes and vault, which are elsewhere, are asked if --kind names them.
+    """
     from certforecast.execution.installers.discovery import discovered, sections
 
-    found, troubles = discovered(kind)
+    found, troubles = discovered(kind, place)
     if toml:
         typer.echo(sections(found), nl=False)
     elif as_json:
@@ -71,15 +82,16 @@ def discover(
 
 def _print(found: "list[Found]") -> None:
     def place(one: Any) -> str:
-        return str(one.settings.get("certificate") or one.settings.get("keystore") or "")
+        held = (one.settings.get(name) for name in ("certificate", "keystore", "arn", "secret", "path"))
+        return str(next(filter(None, held), ""))
 
     print_table(
-        "Certificates that servers here use",
+        "Certificates in use",
         [
             ("kind", lambda one: one.kind),
             ("names", lambda one: ", ".join(one.names)),
             ("served at", lambda one: ", ".join(one.addresses)),
-            ("file", place),
+            ("place", place),
             ("certificate", lambda one: (one.fingerprint or "cannot be read")[:16]),
         ],
         found,

@@ -71,7 +71,8 @@ def await_any(
         if time.monotonic() > deadline:
             shown = seen.fingerprint[:12] if seen.fingerprint else f"nothing ({seen.error})"
             raise VerificationError(
-                f"{endpoint} serves {shown} after the old certificate was put back: look at its server now"
+                f"{endpoint} serves {shown}, {timeout_s:g} s after the old certificate was put back: "
+                "look at its server now"
             )
         if not matched:
             time.sleep(_PAUSE_S)

@@ -3,8 +3,9 @@
 import socket
 import ssl
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache, lru_cache
@@ -158,15 +159,16 @@ def prove(
 
 
 def _unproven(endpoint: Endpoint, fingerprint: str, served: Served, timeout_s: float) -> str:
+    look = "did its server reload?"
     if served.fingerprint is None:
-        seen = f"no certificate ({served.error})"
+        seen, look = f"no certificate ({served.error})", "is its server up, and reached from here?"
     elif served.fingerprint != fingerprint:
         seen = f"{served.fingerprint[:12]}" + (f" ({served.error})" if served.error else "")
     else:
         seen = f"it, but {served.error}" if served.error else "it only now and then"
     return (
         f"{endpoint} ({endpoint.server_name}) does not serve {fingerprint[:12]} after {timeout_s:g} s,"
-        f" it serves {seen}: did its server reload?"
+        f" it serves {seen}: {look}"
     )
 
 
@@ -205,17 +207,32 @@ def _lenient() -> ssl.SSLContext:
 
 
 def _leaf(endpoint: Endpoint, context: ssl.SSLContext, timeout_s: float) -> bytes:
-    with socket.create_connection((endpoint.host, endpoint.port), timeout_s) as connection:
+    with _answered("a connection", timeout_s):
+        opened = socket.create_connection((endpoint.host, endpoint.port), timeout_s)
+    with opened as connection:
         if endpoint.starttls not in (None, "tls"):
             try:
-                prelude(str(endpoint.starttls), connection, endpoint.server_name, timeout_s=timeout_s)
+                with _answered(f"the words before TLS ({endpoint.starttls})", timeout_s):
+                    prelude(str(endpoint.starttls), connection, endpoint.server_name, timeout_s=timeout_s)
             except PreludeError as error:
                 raise ConnectionError(str(error)) from error
-        with context.wrap_socket(connection, server_hostname=endpoint.server_name) as wrapped:
+        with (
+            _answered("the TLS handshake", timeout_s),
+            context.wrap_socket(connection, server_hostname=endpoint.server_name) as wrapped,
+        ):
             der = wrapped.getpeercert(binary_form=True)
     if der is None:
         raise ConnectionError("the server showed no certificate")
     return der
+
+
+@contextmanager
+def _answered(what: str, timeout_s: float) -> Iterator[None]:
+    """Say to what nothing came back, and for how long."""
+    try:
+        yield
+    except TimeoutError as error:
+        raise ConnectionError(f"nothing answered {what} within {timeout_s:.3g} s") from error
 
 
 def _served(der: bytes | None, error: str | None, started: float) -> Served:
@@ -230,8 +247,6 @@ def _served(der: bytes | None, error: str | None, started: float) -> Served:
 
 
 def _reason(error: OSError) -> str:
-    if isinstance(error, TimeoutError):
-        return "no answer in time"
     if isinstance(error, ssl.SSLError):
         return error.reason or str(error)
     return error.strerror or str(error)

@@ -27,6 +27,7 @@ from certforecast.execution.installers.nginx import NginxInstaller, NginxInstall
 from certforecast.execution.installers.processes import is_alive, run
 from certforecast.execution.installers.versions import KEPT, Versions, check_owner
 from tests.certificates import certificate, pem
+from tests.children import in_a_child
 
 #: What changes a disk.
 OPERATIONS = ("replace", "symlink", "rename", "mkdir", "chmod", "open", "fsync", "fchmod", "utime", "unlink")
@@ -353,22 +354,6 @@ def test_one_file_keeps_its_order(tmp_path: Path) -> None:
     versions = Versions(other, other, "other")
     versions.install(*pair(1))
     assert other.read_bytes().startswith(b"-----BEGIN CERTIFICATE")
-
-
-def in_a_child(work: Callable[[], str]) -> str:
-    """Do something in a process of its own, whose limits and user may be changed."""
-    ours, theirs = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            os.write(theirs, work().encode())
-        finally:
-            os._exit(0)
-    os.close(theirs)
-    with os.fdopen(ours, "rb") as told:
-        said = told.read().decode()
-    os.waitpid(child, 0)
-    return said
 
 
 def test_a_full_disk_leaves_what_was_there(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def tried(
         return tries
 
     try:
-        persist(call, patience_s=patience_s, sleep=pauses.append)
+        persist(call, url="https://ca.test/new-order", patience_s=patience_s, sleep=pauses.append)
     except (IssuanceError, requests.RequestException, messages.Error, errors.Error):
         assert tries < until
     return tries, pauses

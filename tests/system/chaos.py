@@ -13,6 +13,7 @@ import socket
 import ssl
 import struct
 import threading
+import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -25,7 +26,7 @@ from typing import Any
 
 import trustme
 
-from tests.system.faults import Answer, CutError, Fault, another_key, problem
+from tests.system.faults import Answer, CutError, Fault, StalledError, another_key, problem
 from tests.system.pebble import Pebble
 
 __all__ = ["Chaos", "Seen", "chaos"]
@@ -228,16 +229,23 @@ def chaos(server: Pebble) -> Iterator[Chaos]:
                 answer = proxy.handle(self.command, self.path, _payload(body), lambda: self._forward(body))
             except CutError:
                 self._cut()
-                return
+            except StalledError as stalled:
+                self._give(stalled.answer, len(stalled.answer.body) // 2)
+                time.sleep(stalled.seconds)
+                self._cut()
+            else:
+                self._give(answer, len(answer.body))
+
+        do_HEAD = do_POST = do_GET  # noqa: N815
+
+        def _give(self, answer: Answer, length: int) -> None:
             self.send_response_only(answer.status)
             for name, value in answer.headers.items():
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(answer.body)))
             self.end_headers()
             if self.command != "HEAD":
-                self.wfile.write(answer.body)
-
-        do_HEAD = do_POST = do_GET  # noqa: N815
+                self.wfile.write(answer.body[:length])
 
         def _forward(self, body: bytes) -> Answer:
             upstream = HTTPSConnection("127.0.0.1", server.ports["acme"], timeout=30, context=inward)

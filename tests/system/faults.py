@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.utils import format_datetime
-from typing import Any
+from typing import Any, Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -14,9 +14,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 __all__ = [
+    "PASSING",
     "Answer",
     "CutError",
     "Fault",
+    "StalledError",
     "another_day",
     "another_key",
     "busy",
@@ -26,6 +28,7 @@ __all__ = [
     "lost",
     "problem",
     "reset",
+    "stalled",
     "wrong_chain",
 ]
 
@@ -39,6 +42,22 @@ class Answer:
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
+
+
+class StalledError(Exception):
+    """The connection falls silent in the middle of an answer, and is reset after some time.
+
+    Attributes
+    ----------
+    answer : Answer
+        Whose first half is sent.
+    seconds : float
+        Of silence.
+    """
+
+    def __init__(self, answer: Answer, seconds: float) -> None:
+        super().__init__(answer.status)
+        self.answer, self.seconds = answer, seconds
 
 
 #: Gives the real server's answer to the request.
@@ -108,6 +127,15 @@ def hang(seconds: float) -> Fault:
     return wait
 
 
+def stalled(seconds: float) -> Fault:
+    """Have it done, give half of the answer, and say nothing for so long."""
+
+    def stop(forward: Forward) -> Answer:
+        raise StalledError(forward(), seconds)
+
+    return stop
+
+
 def another_day(days: float) -> Fault:
     """Have the server's clock be so many days off."""
 
@@ -172,3 +200,14 @@ def another_key(intermediate: bytes, intermediate_key: bytes) -> Fault:
         return Answer(answer.status, answer.headers, pem)
 
     return swap
+
+
+#: What passes by itself, by name.
+PASSING: Final[dict[str, Fault]] = {
+    "500": internal,
+    "connection reset": reset,
+    "answer lost": lost,
+    "503, one second": busy(503, "1"),
+    "hang": hang(1.5),
+    "a day behind": another_day(-1),
+}

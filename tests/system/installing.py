@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from certforecast.execution import ActionResult, Executor
-from certforecast.execution.installers import InstallerSection
+from certforecast.execution.installers import Installer, InstallerSection, make_installer
 from certforecast.execution.installers.processes import Process, running
 from certforecast.execution.staging import new_key
 from certforecast.execution.verification import Served, handshake
@@ -44,13 +44,20 @@ class ServerSite(Site, ABC):
         """Give what the section holds beside the files."""
 
     def renew(self, history: History | None = None, **changes: Any) -> ActionResult:
+        settings = self.settings(installers={"it": self.section_of(**changes)}, executor={"max_failures": 99})
+        (result,) = Executor(settings, history).run(self.plan(self.action(installer="it")), execute=True)
+        return result
+
+    def section_of(self, **changes: Any) -> InstallerSection:
+        """Give the section for it; None leaves out what it would hold."""
         values = {"certificate": str(self.certificate), "key": str(self.key), **self.more(), **changes}
         (kind,) = self.section.model_fields["kind"].annotation.__args__  # type: ignore[union-attr]
         given = {name: value for name, value in values.items() if value is not None}
-        section = self.section.model_validate({"kind": kind, **given})
-        settings = self.settings(installers={"it": section}, executor={"max_failures": 99})
-        (result,) = Executor(settings, history).run(self.plan(self.action(installer="it")), execute=True)
-        return result
+        return self.section.model_validate({"kind": kind, **given})
+
+    def installer(self, **changes: Any) -> Installer:
+        where = {"host": self.endpoint.host, "port": self.endpoint.port}
+        return make_installer(self.section_of(**changes), name=self.name, **where)
 
     @property
     def probed(self) -> Endpoint:

@@ -17,7 +17,6 @@ from certforecast.execution.checks import leaf_fingerprint
 from certforecast.execution.issuers.embedded import EmbeddedIssuer
 from certforecast.execution.staging import new_key
 from certforecast.execution.verification import Served, handshake
-from certforecast.history.x509 import fingerprint
 from certforecast.planning.plan import Action, Endpoint, Plan, Probabilities, action_id, plan_id
 from certforecast.settings import Settings
 
@@ -41,8 +40,8 @@ class Site:
         self.endpoint = Endpoint(host="127.0.0.1", port=1, server_name=name)
         self.before = self.deploy()
 
-    def deploy(self, left: timedelta = timedelta(days=1)) -> str:
-        """Put a certificate with so much time left where the server reads it, and give its fingerprint."""
+    def pair(self, left: timedelta = timedelta(days=1)) -> tuple[bytes, bytes]:
+        """Give a certificate with so much time left and its key, both PEM."""
         key_pem = new_key()
         now = datetime.now(UTC)
         leaf = self.issuer.certify(
@@ -51,11 +50,16 @@ class Site:
             not_before=now + left - timedelta(days=90),
             not_after=now + left,
         )
+        return leaf.public_bytes(Encoding.PEM), key_pem
+
+    def deploy(self, left: timedelta = timedelta(days=1)) -> str:
+        """Put a certificate with so much time left where the server reads it, and give its fingerprint."""
+        chain_pem, key_pem = self.pair(left)
         self.certificate.parent.mkdir(parents=True, exist_ok=True)
-        self.certificate.write_bytes(leaf.public_bytes(Encoding.PEM))
+        self.certificate.write_bytes(chain_pem)
         self.key.write_bytes(key_pem)
         self.key.chmod(0o600)
-        return fingerprint(leaf.public_bytes(Encoding.DER))
+        return leaf_fingerprint(chain_pem)
 
     @contextmanager
     def served(self) -> Iterator["Site"]:

@@ -17,6 +17,7 @@ from certforecast.execution.issuers.acme.answers import Answer
 from certforecast.execution.issuers.acme.issuer import AcmeIssuer
 from certforecast.execution.issuers.acme.settings import AcmeIssuerSettings
 from certforecast.execution.staging import Staging
+from tests.certificates import names_of
 from tests.execution.issuers.parts import account_key
 from tests.system.pebble import Pebble, pebble
 
@@ -39,12 +40,6 @@ def request(folder: Path, *names: str) -> bytes:
     staging = Staging(folder / names[0])
     staging.prepare()
     return staging.csr(names)
-
-
-def names_of(chain: bytes) -> set[str]:
-    leaf = x509.load_pem_x509_certificate(chain)
-    san = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    return {str(name.value) for name in san}
 
 
 def is_open(port: int) -> bool:

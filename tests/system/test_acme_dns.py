@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from acme import challenges
-from cryptography import x509
 
 from certforecast.errors import IssuanceError
 from certforecast.execution.issuers import ChallengeError
@@ -19,6 +18,7 @@ from certforecast.execution.issuers.acme.dns01 import Dns01Solver
 from certforecast.execution.issuers.acme.issuer import AcmeIssuer
 from certforecast.execution.issuers.acme.settings import AcmeIssuerSettings
 from certforecast.execution.staging import Staging
+from tests.certificates import names_of
 from tests.execution.issuers.parts import account_key
 from tests.execution.rehearsal.parts import candidate, only
 from tests.system.named import Named, named
@@ -56,12 +56,6 @@ def request(folder: Path, *names: str) -> bytes:
     staging = Staging(folder / names[0].replace("*", "all"))
     staging.prepare()
     return staging.csr(names)
-
-
-def names_of(chain: bytes) -> set[str]:
-    leaf = x509.load_pem_x509_certificate(chain)
-    san = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    return {str(name.value) for name in san}
 
 
 def failure(acme: AcmeIssuer, csr: bytes) -> IssuanceError:

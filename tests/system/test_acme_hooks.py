@@ -4,10 +4,9 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from certforecast.errors import IssuanceError
 from certforecast.execution.issuers.acme.issuer import AcmeIssuer
 from certforecast.execution.issuers.acme.settings import AcmeIssuerSettings
 from certforecast.execution.staging import Staging
+from tests.system.json_server import Answered, json_server
 from tests.system.named import KEY_NAME, Named, named
 from tests.system.pebble import Pebble, pebble
 
@@ -257,21 +257,11 @@ class AcmeDns:
 def acme_dns(bind: Named) -> Iterator[str]:
     fake = AcmeDns(bind)
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            status, answer = fake.answer(self.headers, body) if self.path == "/update" else (404, {})
-            self.send_response(status)
-            self.end_headers()
-            self.wfile.write(json.dumps(answer).encode())
+    def act(request: BaseHTTPRequestHandler, body: Any) -> Answered:
+        return fake.answer(request.headers, body) if request.path == "/update" else (404, {})
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as web:
-        threading.Thread(target=web.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{web.server_port}/"
-        web.shutdown()
+    with json_server(act) as address:
+        yield f"{address}/"
 
 
 def test_acme_dns_is_sent_the_texts(server: Pebble, bind: Named, acme_dns: str, tmp_path: Path) -> None:

@@ -23,16 +23,16 @@ from certforecast.execution.staging import Staging
 from certforecast.history import History
 from tests.system.chaos import Chaos, chaos
 from tests.system.faults import (
+    PASSING,
     Answer,
     Fault,
-    another_day,
     busy,
     garbled,
     hang,
     internal,
-    lost,
     problem,
     reset,
+    stalled,
     wrong_chain,
 )
 from tests.system.pebble import Pebble, pebble
@@ -63,7 +63,7 @@ def csr(tmp_path: Path) -> bytes:
 
 def issuer(proxy: Chaos, **changes: Any) -> AcmeIssuer:
     quick = {"timeout_s": 1.0, "patience_s": 8.0, "deadline_s": 20.0}
-    return AcmeIssuer(AcmeIssuerSettings(**proxy.section(**quick, **changes)))
+    return AcmeIssuer(AcmeIssuerSettings(**proxy.section(**{**quick, **changes})))
 
 
 def serial(chain: bytes) -> int:
@@ -84,11 +84,7 @@ PLACES = (
 
 
 @pytest.mark.parametrize("what", PLACES)
-@pytest.mark.parametrize(
-    "fault",
-    [internal, reset, lost, busy(503, "1"), hang(1.5), another_day(-1)],
-    ids=["500", "reset", "lost", "503", "hang", "clock"],
-)
+@pytest.mark.parametrize("fault", PASSING.values(), ids=PASSING)
 def test_what_passes_by_itself_is_waited_for(
     server: Pebble, proxy: Chaos, csr: bytes, what: str, fault: Fault
 ) -> None:
@@ -163,11 +159,25 @@ def test_an_answer_that_is_no_acme(proxy: Chaos, csr: bytes, what: str) -> None:
     assert caught.value.code == "protocol"
 
 
-def test_a_server_that_hangs_for_good(proxy: Chaos, csr: bytes) -> None:
-    proxy.fail("newOrder", hang(30.0), times=100)
-    with pytest.raises(IssuanceError) as caught:
-        issuer(proxy).order(csr)
+@pytest.mark.parametrize("fault", [hang(30.0), stalled(30.0)], ids=["hang", "stalled"])
+def test_a_server_that_is_silent_for_good(proxy: Chaos, csr: bytes, fault: Fault) -> None:
+    proxy.fail("newOrder", fault, times=100)
+    with pytest.raises(
+        IssuanceError, match=r"order-plz: no answer, or no end of it, in \d tries and"
+    ) as caught:
+        issuer(proxy, patience_s=2.5).order(csr)
     assert caught.value.code == "unreachable"
+
+
+@pytest.mark.parametrize("what", ["newOrder", "certificate"])
+def test_half_an_answer_and_silence_is_asked_for_again(
+    server: Pebble, proxy: Chaos, csr: bytes, what: str
+) -> None:
+    before = server.issued()
+    proxy.fail(what, stalled(30.0))
+    acme = issuer(proxy)
+    assert acme.issue(acme.order(csr), csr).startswith(b"-----BEGIN")
+    assert server.issued() == before + 1
 
 
 def test_parts_of_a_problem_are_told(proxy: Chaos, csr: bytes) -> None:

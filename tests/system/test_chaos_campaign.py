@@ -21,18 +21,7 @@ from certforecast.execution.issuers.acme.settings import AcmeIssuerSettings
 from certforecast.execution.staging import Staging
 from certforecast.history import History
 from tests.system.chaos import Chaos, chaos
-from tests.system.faults import (
-    Fault,
-    another_day,
-    busy,
-    garbled,
-    hang,
-    internal,
-    lost,
-    problem,
-    reset,
-    wrong_chain,
-)
+from tests.system.faults import PASSING, Fault, another_day, busy, garbled, problem, wrong_chain
 from tests.system.pebble import Pebble, pebble
 from tests.system.site import Prober, Site
 
@@ -46,15 +35,10 @@ RUNS = 12
 def faults(proxy: Chaos) -> dict[str, tuple[Fault, tuple[str, ...]]]:
     posts = ("newOrder", "order", "authorization", "challenge", "finalize", "certificate")
     return {
-        "500": (internal, ()),
-        "connection reset": (reset, ()),
-        "answer lost": (lost, ()),
-        "hang": (hang(1.5), ()),
-        "503, one second": (busy(503, "1"), ()),
+        **{name: (fault, ()) for name, fault in PASSING.items()},
         "503, an hour": (busy(503, "3600"), posts),
         "429, one second": (busy(429, "1"), posts),
         "429, an hour": (busy(429, "3600"), posts),
-        "a day behind": (another_day(-1), ()),
         "a day ahead": (another_day(1), ()),
         "half an answer": (garbled, ("order", "authorization")),
         "account lost": (problem("accountDoesNotExist"), ("newOrder",)),

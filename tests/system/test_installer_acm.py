@@ -20,7 +20,7 @@ from certforecast.execution.installers.acm import AcmInstaller, AcmInstallerSett
 from certforecast.execution.installers.versions import KEPT
 from certforecast.execution.staging import new_key
 from tests.certificates import authority, certificate, pem
-from tests.system.aws import client, moto_server
+from tests.system.aws import REGION, client, moto_server
 
 pytestmark = pytest.mark.system
 
@@ -142,6 +142,22 @@ def test_what_cannot_be_replaced_is_refused(
     monkeypatch.setenv("AWS_CONFIG_FILE", "/nowhere")
     with pytest.raises(InstallationError, match=r"[Uu]nable to locate credentials"):
         mine.current()
+
+
+def test_imported_ones_are_found(acm: Any, server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", server)
+    pairs = [pair(kind=kind) for kind in ("ec", "rsa")]
+    arns = [imported(acm, *each) for each in pairs]
+    requested = acm.request_certificate(DomainName="d.test")["CertificateArn"]
+    found = {one.settings["arn"]: one for one in AcmInstallerSettings.discover_at(REGION)}
+    assert requested not in found
+    for arn, (chain, _) in zip(arns, pairs, strict=True):
+        assert (found[arn].names, found[arn].fingerprint) == (("a.test",), leaf_fingerprint(chain))
+        assert AcmInstallerSettings.model_validate(found[arn].settings).arn == arn
+    assert AcmInstallerSettings.discover() == [], "what is elsewhere is asked only where it is named"
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    with pytest.raises(InstallationError, match="ACM cannot be asked"):
+        AcmInstallerSettings.discover_at(REGION)
 
 
 def test_no_key_is_told_whatever_the_log_level(

@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 
 from certforecast.errors import InstallationError
-from certforecast.execution.installers import make_installer
 from certforecast.execution.installers.apache import ApacheInstallerSettings
 from certforecast.execution.installers.processes import running
 from certforecast.execution.staging import new_key
@@ -72,21 +71,14 @@ class ApacheSite(ServerSite):
     def more(self) -> dict[str, Any]:
         return {"binary": "apache2", "config": str(self.conf)}
 
-    def installer(self) -> Any:
-        section = ApacheInstallerSettings(
-            kind="apache", certificate=str(self.certificate), key=str(self.key), timeout_s=5, **self.more()
-        )
-        return make_installer(section, name=self.name, host="127.0.0.1", port=self.endpoint.port)
-
     def open(self, timeout: float = 20) -> ssl.SSLSocket:
         context = ssl.create_default_context(cafile=self.roots)
         connection = socket.create_connection((self.endpoint.host, self.endpoint.port), timeout)
         return context.wrap_socket(connection, server_hostname=self.name)
 
 
-@pytest.fixture
-def server(home: Path, start: Callable[..., Any], free_port: FreePort) -> Iterator[ApacheSite]:
-    site = ApacheSite(home, free_port())
+@contextlib.contextmanager
+def apache(site: ApacheSite, start: Callable[..., Any]) -> Iterator[ApacheSite]:
     assert shutil.which("apache2"), "apache2 is not installed; tests/system/packages.sh installs it"
     start(["apache2", "-f", str(site.conf), "-D", "FOREGROUND"], site.endpoint.port)
     # It listens before it reads its configuration again, and would die of what a test writes meanwhile.
@@ -98,6 +90,12 @@ def server(home: Path, start: Callable[..., Any], free_port: FreePort) -> Iterat
         if str(site.conf) in process.arguments:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process.pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def server(home: Path, start: Callable[..., Any], free_port: FreePort) -> Iterator[ApacheSite]:
+    with apache(ApacheSite(home, free_port()), start) as site:
+        yield site
 
 
 class TestApache(Contract):
@@ -115,7 +113,7 @@ class TestApache(Contract):
         self, server: ApacheSite, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         # The mismatched key comes between test and reload, as by another tool.
-        installer, key = server.installer(), server.key.read_bytes()
+        installer, key = server.installer(timeout_s=5), server.key.read_bytes()
         server.key.write_bytes(new_key())
         with pytest.raises(InstallationError, match="would end the server"):
             installer.test()

@@ -111,7 +111,7 @@ class KeystoreSite(ServerSite):
         )
         return {"reload": ["sh", "-c", script]}
 
-    def renew(self, history: Any = None, **changes: Any) -> Any:
+    def section_of(self, **changes: Any) -> Any:
         values = {
             "keystore": str(self.store),
             "password_file": str(self.password),
@@ -119,7 +119,7 @@ class KeystoreSite(ServerSite):
             "key": None,
             "alias": "site" if self.others else None,
         }
-        return super().renew(history, **{**values, **changes})
+        return super().section_of(**{**values, **changes})
 
     def entries(self) -> dict[str, str]:
         """Give by alias the kind of entry and its fingerprint, as keytool lists them."""
@@ -143,7 +143,14 @@ class TestKeystore:
         with KeystoreSite(home, kind, others).served() as site:
             yield site  # type: ignore[misc]
 
-    def test_renews_keeps_other_entries_and_java_reads_it(self, server: KeystoreSite) -> None:
+    def test_renews_keeps_other_entries_and_java_reads_it(
+        self, server: KeystoreSite, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("CERTFORECAST_PASSWORD", SECRET)
+        found = KeystoreInstallerSettings.discover_at(str(server.store.parent))
+        aliases = {one.settings.get("alias") for one in found}
+        assert aliases == ({"other", "site"} if server.others else {None})
+        assert {(one.names, one.fingerprint) for one in found} == {((server.name,), server.before)}
         before = server.entries()
         for _ in range(2):
             result = server.renew()

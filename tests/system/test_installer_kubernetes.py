@@ -8,9 +8,8 @@ not tested against Kubernetes.
 import base64
 import json
 import logging
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -26,6 +25,7 @@ from certforecast.execution.installers.kubernetes import (
     KubernetesInstallerSettings,
 )
 from certforecast.execution.staging import new_key
+from tests.system.json_server import Answered, json_server
 
 pytestmark = pytest.mark.system
 
@@ -41,36 +41,13 @@ class Cluster:
         self.meddle: list[Any] = []  # done once each, between a read and the write that follows it
         self.writes = 0
         self.forbidden = False
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                self.give(*outer.read(self))
-
-            def do_PUT(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                self.give(*outer.replace(self, body))
-
-            def give(self, status: int, document: Any) -> None:
-                content = json.dumps(document).encode()
-                self.send_response(status)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content)
-
-            def log_message(self, *arguments: Any) -> None:
-                pass
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.http.daemon_threads = True
-        self.thread = threading.Thread(
-            target=self.http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
-        )
-        self.thread.start()
-        self.url = f"http://127.0.0.1:{self.http.server_address[1]}"
+        self.url = ""
         self.kubeconfig = folder / "kubeconfig"
-        self.configure(TOKEN)
+
+    def act(self, request: BaseHTTPRequestHandler, body: dict[str, Any] | None) -> Answered:
+        if request.headers.get("Authorization") != f"Bearer {TOKEN}":
+            return problem(401, "Unauthorized")
+        return self.read(request) if body is None else self.replace(request, body)
 
     def configure(self, token: str, url: str | None = None) -> None:
         self.kubeconfig.write_text(
@@ -86,18 +63,18 @@ class Cluster:
             )
         )
 
-    def put(self, chain: bytes, key: bytes, **more: Any) -> None:
+    def put(self, chain: bytes, key: bytes, path: str = PATH, **more: Any) -> None:
         """Put a Secret in place as kubectl would."""
-        version = str(int(self.secrets.get(PATH, {}).get("metadata", {}).get("resourceVersion", "0")) + 1)
+        version = str(int(self.secrets.get(path, {}).get("metadata", {}).get("resourceVersion", "0")) + 1)
         metadata = {
-            "name": "a.test",
-            "namespace": "shop",
+            "name": path.split("/")[-1],
+            "namespace": path.split("/")[-3],
             "resourceVersion": version,
             "labels": {"app": "shop"},
         }
         metadata["annotations"] = more.pop("annotations", {"note": "of the shop"})
         data = {"tls.crt": coded(chain), "tls.key": coded(key), "ca.crt": coded(b"root")}
-        self.secrets[PATH] = {
+        self.secrets[path] = {
             "apiVersion": "v1",
             "kind": "Secret",
             "type": "kubernetes.io/tls",
@@ -107,9 +84,10 @@ class Cluster:
         }
 
     def read(self, request: BaseHTTPRequestHandler) -> tuple[int, Any]:
-        if (refused := self.refused(request)) is not None:
-            return refused
-        found = self.secrets.get(urlsplit(request.path).path)
+        url = urlsplit(request.path)
+        if url.path.endswith("/secrets"):
+            return self.listed(url.path, {name: value[0] for name, value in parse_qs(url.query).items()})
+        found = self.secrets.get(url.path)
         if found is None:
             return problem(404, 'secrets "x" not found')
         copy = json.loads(json.dumps(found))
@@ -117,9 +95,22 @@ class Cluster:
             self.meddle.pop(0)()
         return 200, copy
 
+    def listed(self, path: str, asked: dict[str, str]) -> tuple[int, Any]:
+        """List Secrets of a type, one a page, whatever the limit."""
+        if self.forbidden:
+            return problem(403, "secrets is forbidden: cannot list resource")
+        below = path.removesuffix("secrets").rstrip("/") + "/"
+        kind = asked["fieldSelector"].removeprefix("type=")
+        found = [one for key, one in self.secrets.items() if key.startswith(below) and one["type"] == kind]
+        place = int(asked.get("continue", "0"))
+        more = str(place + 1) if place + 1 < len(found) else ""
+        items = [
+            {name: value for name, value in one.items() if name not in ("kind", "apiVersion")}
+            for one in found[place : place + 1]
+        ]
+        return 200, {"kind": "SecretList", "apiVersion": "v1", "metadata": {"continue": more}, "items": items}
+
     def replace(self, request: BaseHTTPRequestHandler, body: dict[str, Any]) -> tuple[int, Any]:
-        if (refused := self.refused(request)) is not None:
-            return refused
         if self.forbidden:
             return problem(403, 'secrets "a.test" is forbidden: cannot update resource')
         url = urlsplit(request.path)
@@ -140,11 +131,6 @@ class Cluster:
         body["metadata"]["resourceVersion"] = str(int(kept["metadata"]["resourceVersion"]) + 1)
         self.secrets[url.path] = body
         return 200, body
-
-    def refused(self, request: BaseHTTPRequestHandler) -> tuple[int, Any] | None:
-        if request.headers.get("Authorization") != f"Bearer {TOKEN}":
-            return problem(401, "Unauthorized")
-        return None
 
     def pair(self) -> tuple[bytes, bytes]:
         data = self.secrets[PATH]["data"]
@@ -181,10 +167,9 @@ def problem(status: int, message: str) -> tuple[int, Any]:
 def cluster(tmp_path: Path, issue: Any) -> Iterator[Cluster]:
     made = Cluster(tmp_path)
     made.put(*issue("a.test"))
-    yield made
-    made.http.shutdown()
-    made.http.server_close()
-    made.thread.join(5)
+    with json_server(made.act) as made.url:
+        made.configure(TOKEN)
+        yield made
 
 
 def test_certificate_and_key_are_replaced_together_and_put_back(
@@ -276,6 +261,37 @@ def test_what_cannot_end_well_is_refused(cluster: Cluster, tmp_path: Path, issue
     assert caught.value.code == "unreachable"
     with pytest.raises(InstallationError, match="set kubeconfig"):
         cluster.installer(tmp_path, kubeconfig=tmp_path / "none").current()
+
+
+def test_tls_secrets_are_found(cluster: Cluster, issue: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def at(namespace: str, name: str) -> str:
+        return f"/api/v1/namespaces/{namespace}/secrets/{name}"
+
+    chain, key = issue("b.test")
+    cluster.put(chain, key, at("bank", "b"))
+    cluster.put(chain, key, at("shop", "opaque"), type="Opaque")
+    cluster.put(chain, key, at("shop", "managed"), annotations={"cert-manager.io/certificate-name": "x"})
+    cluster.put(b"rubbish", key, at("shop", "broken"))
+    monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(cluster.kubeconfig))
+    found = KubernetesInstallerSettings.discover_at(None)
+    assert found == KubernetesInstallerSettings.discover_at("all")
+    told = {one.settings["secret"]: (one.names, one.fingerprint, one.settings["namespace"]) for one in found}
+    assert told == {
+        "a.test": (("a.test",), leaf_fingerprint(cluster.pair()[0]), "shop"),
+        "b": (("b.test",), leaf_fingerprint(chain), "bank"),
+        "broken": ((), None, "shop"),
+    }
+    assert {one.settings["context"] for one in found} == {"x"}
+    assert (
+        KubernetesInstallerSettings.model_validate(found[0].settings).open("x").current() == told["a.test"][1]
+    )
+    (one,) = KubernetesInstallerSettings.discover_at("bank")
+    assert one.settings["secret"] == "b"
+    assert KubernetesInstallerSettings.discover() == []
+    cluster.forbidden = True
+    with pytest.raises(InstallationError, match="list the Secrets of bank: 403") as caught:
+        KubernetesInstallerSettings.discover_at("bank")
+    assert caught.value.code == "permission"
 
 
 def test_no_key_is_told_even_when_the_server_quotes_it(

@@ -4,11 +4,9 @@ The fake keeps certificates as Lemur's schemas have them: uploads with ``replace
 lists they leave out, ``replacedBy`` as the other side. This is not tested against Lemur.
 """
 
-import json
 import logging
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
@@ -18,6 +16,7 @@ from certforecast.execution.checks import check_pair, leaf_fingerprint
 from certforecast.execution.installers import make_installer
 from certforecast.execution.installers.lemur import LemurInstaller, LemurInstallerSettings
 from certforecast.execution.staging import new_key
+from tests.system.json_server import Answered, json_server
 
 pytestmark = pytest.mark.system
 
@@ -29,48 +28,18 @@ class Lemur:
         self.kept: dict[int, dict[str, Any]] = {}
         self.cut_after: int | None = None  # so many writes are done, then the connection breaks
         self.writes = 0
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                self.answer(None)
-
-            def do_POST(self) -> None:
-                self.answer(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-
-            def do_PUT(self) -> None:
-                self.do_POST()
-
-            def answer(self, body: dict[str, Any] | None) -> None:
-                if body is not None and outer.cut_after is not None:
-                    if outer.cut_after == 0:
-                        self.close_connection = True
-                        return
-                    outer.cut_after -= 1
-                status, document = outer.act(self, body)
-                content = json.dumps(document).encode()
-                self.send_response(status)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content)
-
-            def log_message(self, *arguments: Any) -> None:
-                pass
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.http.daemon_threads = True
-        self.thread = threading.Thread(
-            target=self.http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
-        )
-        self.thread.start()
+        self.url = ""
 
     def add(self, document: dict[str, Any]) -> int:
         number = len(self.kept) + 1
         self.kept[number] = {"id": number, "hasPrivateKey": bool(document.get("privateKey")), **document}
         return number
 
-    def act(self, request: BaseHTTPRequestHandler, body: dict[str, Any] | None) -> tuple[int, Any]:
+    def act(self, request: BaseHTTPRequestHandler, body: dict[str, Any] | None) -> Answered:
+        if body is not None and self.cut_after is not None:
+            if self.cut_after == 0:
+                return None
+            self.cut_after -= 1
         if request.headers.get("Authorization") != f"Bearer {TOKEN}":
             return 401, {"message": "Token is invalid"}
         what = request.path.removeprefix("/api/1/certificates/")
@@ -101,8 +70,9 @@ class Lemur:
         return document
 
     def installer(self, **options: Any) -> LemurInstaller:
-        url = f"http://127.0.0.1:{self.http.server_address[1]}/api/1"
-        section = LemurInstallerSettings(**{"kind": "lemur", "url": url, "certificate": 1, **options})
+        section = LemurInstallerSettings(
+            **{"kind": "lemur", "url": f"{self.url}/api/1", "certificate": 1, **options}
+        )
         made = make_installer(section, name="a.test", host="192.0.2.1", port=443)
         assert isinstance(made, LemurInstaller)
         return made
@@ -127,10 +97,8 @@ def lemur(monkeypatch: pytest.MonkeyPatch, issue: Any) -> Iterator[Lemur]:
             "replaces": [],
         }
     )
-    yield made
-    made.http.shutdown()
-    made.http.server_close()
-    made.thread.join(5)
+    with json_server(made.act) as made.url:
+        yield made
 
 
 def test_a_replacement_is_uploaded_once_and_turned_around(lemur: Lemur, issue: Any) -> None:

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import pwd
 import shutil
 import smtplib
 import ssl
@@ -16,6 +15,7 @@ import pytest
 
 from certforecast.execution.installers.dovecot import DovecotInstallerSettings
 from certforecast.execution.installers.postfix import PostfixInstallerSettings
+from tests.system.dovecot import dovecot_conf
 from tests.system.installing import Contract, FreePort, ServerSite, home
 from tests.system.site import wait_for
 
@@ -136,38 +136,9 @@ class DovecotSite(ServerSite):
     def __init__(self, home: Path, port: int) -> None:
         super().__init__(home)
         self.at(port)
-        own = pwd.getpwuid(os.geteuid()).pw_name
         (home / "run").mkdir(exist_ok=True)
         self.conf = home / "dovecot.conf"
-        self.conf.write_text(
-            f"""
-            base_dir = {home}/run
-            log_path = {home}/log
-            protocols = imap
-            listen = 127.0.0.1
-            ssl = yes
-            ssl_cert = <{self.certificate}
-            ssl_key = <{self.key}
-            default_internal_user = {"dovecot" if own == "root" else own}
-            default_login_user = {"dovenull" if own == "root" else own}
-            passdb {{
-              driver = static
-              args = nopassword=y
-            }}
-            service anvil {{
-              chroot =
-            }}
-            service imap-login {{
-              chroot =
-              inet_listener imap {{
-                port = {port}
-              }}
-              inet_listener imaps {{
-                port = 0
-              }}
-            }}
-            """
-        )
+        self.conf.write_text(dovecot_conf(home, self.certificate, self.key, imap=port))
 
     def more(self) -> dict[str, Any]:
         return {"config": str(self.conf)}

@@ -1,5 +1,6 @@
 """PostgreSQL: it says nothing of a certificate it does not take, so the wire is asked, in its protocol."""
 
+import contextlib
 import os
 import pwd
 import shutil
@@ -55,17 +56,23 @@ class PostgresqlSite(ServerSite):
         wait_for(lambda: self.look().fingerprint is not None, process, 60)
         return process
 
+    @contextlib.contextmanager
+    def served(self) -> Iterator["PostgresqlSite"]:
+        process = self.start()
+        try:
+            yield self
+        finally:
+            process.send_signal(signal.SIGQUIT)
+            process.wait(20)
+
     def more(self) -> dict[str, Any]:
         return {"data": str(self.data)}
 
 
 @pytest.fixture
 def server(home: Path, free_port: FreePort) -> Iterator[PostgresqlSite]:
-    site = PostgresqlSite(home, free_port())
-    process = site.start()
-    yield site
-    process.send_signal(signal.SIGQUIT)
-    process.wait(20)
+    with PostgresqlSite(home, free_port()).served() as site:
+        yield site
 
 
 class TestPostgresql(Contract):

@@ -155,6 +155,38 @@ def test_what_cannot_end_well_is_refused(
         store.installer(role_id="x", token_file=tmp_path)
 
 
+def test_secrets_with_a_pair_are_found(store: Store, issue: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = store.client.secrets.kv.v2.create_or_update_secret
+    chain, key = issue("b.test")
+    write("certificates/deep/b", {"pem": (key + chain).decode()}, mount_point=store.mount)
+    write("certificates/no-pair", {"certificate": chain.decode(), "password": "x"}, mount_point=store.mount)
+    write("elsewhere", {"pem": (key + chain).decode()}, mount_point=store.mount)
+    write("certificates/gone", {"pem": (key + chain).decode()}, mount_point=store.mount)
+    store.client.secrets.kv.v2.delete_latest_version_of_secret("certificates/gone", mount_point=store.mount)
+    with pytest.raises(InstallationError, match="set VAULT_ADDR"):
+        VaultInstallerSettings.discover_at(store.mount)
+    monkeypatch.setenv("VAULT_ADDR", store.server)
+    found = VaultInstallerSettings.discover_at(f"{store.mount}/certificates")
+    told = [(one.names, one.fingerprint, one.settings["path"]) for one in found]
+    assert told == [
+        (("a.test",), leaf_fingerprint(store.old[0]), "certificates/a.test"),
+        (("b.test",), leaf_fingerprint(chain), "certificates/deep/b"),
+    ]
+    assert [VaultInstallerSettings.model_validate(one.settings).open("x").current() for one in found] == [
+        print_ for _, print_, _ in told
+    ]
+    assert len(VaultInstallerSettings.discover_at(store.mount)) == 3
+    (one,) = VaultInstallerSettings.discover_at(f"{store.mount}/elsewhere")
+    assert (one.settings["certificate_field"], one.settings["key_field"]) == ("pem", "pem")
+    assert "PRIVATE KEY" not in repr(found)
+    with pytest.raises(InstallationError, match="version 2"):
+        VaultInstallerSettings.discover_at("cubbyhole")
+    monkeypatch.setenv("VAULT_TOKEN", token_for(store.server, 'path "none" { capabilities = ["read"] }'))
+    with pytest.raises(InstallationError) as caught:
+        VaultInstallerSettings.discover_at(store.mount)
+    assert caught.value.code == "permission"
+
+
 def test_no_key_is_told_whatever_the_log_level(
     store: Store, issue: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,16 +1,11 @@
 """PKI mounts of a real OpenBao server in development mode (Vault's API)."""
 
 import os
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import hvac
 import pytest
 import requests
 from cryptography import x509
@@ -20,49 +15,15 @@ from certforecast.history import History
 from certforecast.history.sources import Batch
 from certforecast.history.sources.vault import VaultSource
 from tests.history.sources.reading import read
+from tests.system.openbao import TOKEN, client, openbao
 
 pytestmark = pytest.mark.system
-
-TOKEN = "root-of-the-test"
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Start OpenBao; it keeps everything in memory."""
-    folder = tmp_path_factory.mktemp("bao")
-    port = _free_port()
-    bao = Path(sys.executable).with_name("bao")
-    command = [str(bao), "server", "-dev", f"-dev-listen-address=127.0.0.1:{port}"]
-    command += [f"-dev-root-token-id={TOKEN}", "-dev-no-store-token"]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            command, stdout=log, stderr=log, env={**os.environ, "HOME": str(folder)}, cwd=folder
-        )
-    address = f"http://127.0.0.1:{port}"
-    deadline = time.monotonic() + 30
-    while not _ready(address):
-        assert process.poll() is None, (folder / "log").read_text()
-        assert time.monotonic() < deadline, (folder / "log").read_text()
-        time.sleep(0.05)
-    yield address
-    process.terminate()
-    try:
-        process.wait(10)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
-def _ready(address: str) -> bool:
-    try:
-        return requests.get(f"{address}/v1/sys/health", timeout=2).ok
-    except requests.RequestException:
-        return False
+    with openbao(tmp_path_factory.mktemp("bao")) as address:
+        yield address
 
 
 class Authority:
@@ -70,7 +31,7 @@ class Authority:
 
     def __init__(self, server: str, mount: str) -> None:
         self.server, self.mount = server, mount
-        self.client = hvac.Client(server, TOKEN)
+        self.client = client(server)
         self.client.sys.enable_secrets_engine("pki", path=mount)
         self.client.write_data(
             f"{mount}/root/generate/internal", data={"common_name": "ca.example", "key_type": "ec"}

@@ -20,6 +20,7 @@ import trustme
 
 from certforecast.history.sources.scan import scan
 from certforecast.history.x509 import fingerprint
+from tests.system.dovecot import dovecot_conf
 
 pytestmark = pytest.mark.system
 
@@ -195,45 +196,10 @@ def test_openldap(place: Place, run: Callable[..., None], free_port: FreePort, t
 @pytest.mark.parametrize("tls", [True, False])
 def test_dovecot(place: Place, run: Callable[..., None], free_port: FreePort, tls: bool) -> None:
     imap, pop3 = free_port(), free_port()
-    own = pwd.getpwuid(os.geteuid()).pw_name
+    place.folder("run")
+    certificate, key = place.path / "cert.pem", place.path / "key.pem"
     conf = place.write(
-        "dovecot.conf",
-        f"""
-        base_dir = {place.folder("run")}
-        log_path = {place.path}/log
-        protocols = imap pop3
-        listen = 127.0.0.1
-        ssl = {"yes" if tls else "no"}
-        ssl_cert = <{place.path}/cert.pem
-        ssl_key = <{place.path}/key.pem
-        default_internal_user = {"dovecot" if own == "root" else own}
-        default_login_user = {"dovenull" if own == "root" else own}
-        passdb {{
-          driver = static
-          args = nopassword=y
-        }}
-        service anvil {{
-          chroot =
-        }}
-        service imap-login {{
-          chroot =
-          inet_listener imap {{
-            port = {imap}
-          }}
-          inet_listener imaps {{
-            port = 0
-          }}
-        }}
-        service pop3-login {{
-          chroot =
-          inet_listener pop3 {{
-            port = {pop3}
-          }}
-          inet_listener pop3s {{
-            port = 0
-          }}
-        }}
-        """,
+        "dovecot.conf", dovecot_conf(place.path, certificate, key, tls=tls, imap=imap, pop3=pop3)
     )
     run([_binary("dovecot"), "-F", "-c", conf], imap, pop3)
     endpoints = f"imap://127.0.0.1:{imap}", f"pop3://127.0.0.1:{pop3}"

@@ -82,7 +82,7 @@ class Found:
     names : tuple of str
         The server names it is for; may be empty.
     addresses : tuple of str
-        Where it is served, as ``host:port``; ``*`` stands for every address.
+        Where it is served, as ``host:port``; ``*`` stands for every address. Elsewhere what uses it.
     fingerprint : str or None
         SHA-256 of the leaf in place; None if it cannot be read.
     settings : dict
@@ -128,6 +128,26 @@ class InstallerSection(InstallerSettings, ABC):
             If a server is there, and what it uses cannot be told.
         """
         return []
+
+    @classmethod
+    def discover_at(cls, place: str | None) -> list[Found]:
+        """Find certificates where somebody says to look.
+
+        Parameters
+        ----------
+        place : str or None
+            What that is depends on the kind: a folder, a region, a namespace. None stands for the usual one.
+
+        Raises
+        ------
+        InstallationError
+            If it cannot be looked through, or nothing can be named for this kind.
+        """
+        if place is not None:
+            raise InstallationError(
+                f"{place!r} cannot be looked through: its servers say themselves what they use", code="config"
+            )
+        return cls.discover()
 
 
 def make_installer(section: InstallerSettings, *, name: str, host: str, port: int) -> Installer:

@@ -2,16 +2,17 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from pydantic import Field
 
 from certforecast.errors import InstallationError
+from certforecast.execution.aws_client import aws_client
 from certforecast.execution.checks import check_pair, leaf_fingerprint
-from certforecast.execution.installers import Installer, InstallerSection
-from certforecast.execution.installers.elsewhere import ElsewhereInstaller
+from certforecast.execution.installers import Found, Installer, InstallerSection
+from certforecast.execution.installers.elsewhere import ElsewhereInstaller, shown
 from certforecast.execution.installers.sealed_versions import SealedVersions
 from certforecast.security.redaction import hush, redact
 
@@ -38,6 +39,34 @@ class AcmInstallerSettings(InstallerSection):
     def open(self, name: str) -> Installer:
         """Give the installer of this section."""
         return AcmInstaller(self, name=name)
+
+    @classmethod
+    def discover_at(cls, place: str | None) -> list[Found]:
+        """Find the imported certificates of a region; those that ACM issued, it renews itself.
+
+        Parameters
+        ----------
+        place : str or None
+            A region; None stands for the one that boto3 is configured for, as are the credentials.
+
+        Raises
+        ------
+        InstallationError
+            If ACM cannot be asked.
+        """
+        found = []
+        with _connection(None, place, None, "to list its certificates") as client:
+            # Without this filter, ACM lists RSA_2048 only.
+            types = {"keyTypes": list(client.meta.service_model.shape_for("KeyAlgorithm").enum)}
+            for page in client.get_paginator("list_certificates").paginate(Includes=types):
+                for arn in (each["CertificateArn"] for each in page["CertificateSummaryList"]):
+                    told = client.describe_certificate(CertificateArn=arn)["Certificate"]
+                    if told.get("Type") != "IMPORTED":
+                        continue
+                    names, leaf = shown(client.get_certificate(CertificateArn=arn).get("Certificate"))
+                    settings = {"kind": "acm", "arn": arn, "directory": "/var/lib/certforecast/acm"}
+                    found.append(Found("acm", names, tuple(told.get("InUseBy", ())), leaf, settings))
+        return found
 
 
 class AcmInstaller(ElsewhereInstaller):
@@ -149,30 +178,32 @@ class AcmInstaller(ElsewhereInstaller):
                 )
             time.sleep(_PAUSE_S)
 
-    @contextmanager
-    def _client(self, *secrets: bytes) -> Iterator[Any]:
-        try:
-            import boto3
-            from botocore.exceptions import BotoCoreError, ClientError
-        except ImportError as error:
-            raise InstallationError(
-                "ACM needs boto3: pip install 'certforecast[aws]'", code="config"
-            ) from error
-        hush("botocore", "boto3")  # it would log requests, keys included
+    def _client(self, *secrets: bytes) -> AbstractContextManager[Any]:
         settings, parts = self._settings, self._settings.arn.split(":")
         region = settings.region or (parts[3] if len(parts) > 5 else None)
-        try:
-            session = boto3.Session(profile_name=settings.profile, region_name=region)
-            yield session.client("acm", endpoint_url=settings.endpoint_url)
-        except ClientError as error:
-            code = str(error.response.get("Error", {}).get("Code", ""))
-            denied = code in ("AccessDeniedException", "UnrecognizedClientException")
-            raise InstallationError(
-                f"ACM refuses {settings.arn}: {redact(str(error), *secrets)}",
-                code="permission" if denied else code or None,
-            ) from None
-        except (BotoCoreError, ValueError) as error:
-            raise InstallationError(
-                f"ACM cannot be asked: {redact(str(error), *secrets)}; check region, profile and credentials",
-                code="unreachable",
-            ) from None
+        return _connection(settings.profile, region, settings.endpoint_url, settings.arn, *secrets)
+
+
+@contextmanager
+def _connection(
+    profile: str | None, region: str | None, endpoint_url: str | None, what: str, *secrets: bytes
+) -> Iterator[Any]:
+    try:
+        from botocore.exceptions import BotoCoreError, ClientError
+    except ImportError as error:
+        raise InstallationError("ACM needs boto3: pip install 'certforecast[aws]'", code="config") from error
+    hush("botocore", "boto3")  # it would log requests, keys included
+    try:
+        yield aws_client("acm", profile=profile, region=region, endpoint_url=endpoint_url)
+    except ClientError as error:
+        code = str(error.response.get("Error", {}).get("Code", ""))
+        denied = code in ("AccessDeniedException", "UnrecognizedClientException")
+        raise InstallationError(
+            f"ACM refuses {what}: {redact(str(error), *secrets)}",
+            code="permission" if denied else code or None,
+        ) from None
+    except (BotoCoreError, ValueError) as error:
+        raise InstallationError(
+            f"ACM cannot be asked: {redact(str(error), *secrets)}; check region, profile and credentials",
+            code="unreachable",
+        ) from None

@@ -13,13 +13,16 @@ __all__ = ["discovered", "sections"]
 _GROUP = "certforecast.installers"
 
 
-def discovered(only: Sequence[str] | None = None) -> tuple[list[Found], list[str]]:
+def discovered(only: Sequence[str] | None = None, place: str | None = None) -> tuple[list[Found], list[str]]:
     """Ask every kind of installer what its servers use.
 
     Parameters
     ----------
     only : sequence of str, optional
-        Kinds to ask. Default: all.
+        Kinds to ask. Default: all that find their servers on this machine. Of the others, those that are
+        named here are asked.
+    place : str, optional
+        Where one kind, then the only one, is to look: a folder, a region, a namespace.
 
     Returns
     -------
@@ -31,16 +34,19 @@ def discovered(only: Sequence[str] | None = None) -> tuple[list[Found], list[str
     Raises
     ------
     InputError
-        If there is no such kind.
+        If there is no such kind, or a place is named for more than one.
     """
     known = kinds(_GROUP)
     if unknown := sorted(set(only or ()) - set(known)):
         raise InputError(f"there is no installer of kind {unknown[0]!r}; there are: {', '.join(known)}")
+    if place is not None and len(only or ()) != 1:
+        raise InputError("a place to look at is of one kind: name it with --kind")
     found: list[Found] = []
     troubles = []
     for kind in only or known:
         try:
-            rows = load_kind(_GROUP, kind).discover()
+            section = load_kind(_GROUP, kind)
+            rows = section.discover_at(place) if only else section.discover()
         except (InstallationError, ValueError) as error:  # a package may be broken
             troubles.append(f"{kind}: {error}")
             continue
@@ -60,7 +66,7 @@ def sections(found: Iterable[Found]) -> str:
         name, number = base, 2
         while name in written:
             name, number = f"{base}-{number}", number + 1
-        about = f"# {' '.join(one.names)} at {' '.join(one.addresses)}"
+        about = " at ".join(filter(None, (f"# {' '.join(one.names)}", " ".join(one.addresses))))
         lines = ["".join(filter(str.isprintable, about)), f"[installers.{name}]"]
         lines += [f"{key} = {_toml(value)}" for key, value in one.settings.items()]
         written[name] = "\n".join(lines)

@@ -2,8 +2,24 @@
 
 from abc import ABC, abstractmethod
 from pathlib import Path
+from typing import Any
 
-__all__ = ["ElsewhereInstaller"]
+from certforecast.errors import InputError
+from certforecast.history.x509 import fingerprint, parse, split_pem
+
+__all__ = ["ElsewhereInstaller", "shown", "shown_of"]
+
+
+def shown(pem: Any) -> tuple[tuple[str, ...], str | None]:
+    """Give the names and the fingerprint of the leaf in a text; none and None where there is none."""
+    _, der = next(split_pem(str(pem or "").encode()), (0, None))
+    return ((), None) if der is None or isinstance(der, InputError) else shown_of(der)
+
+
+def shown_of(der: bytes) -> tuple[tuple[str, ...], str | None]:
+    """Give the names and the fingerprint of a certificate; none and None if it cannot be read."""
+    (row,) = parse([der]).to_pylist()
+    return ((), None) if row["reason"] is not None else (tuple(row["names"]), fingerprint(der))
 
 
 class ElsewhereInstaller(ABC):

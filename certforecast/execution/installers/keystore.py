@@ -11,8 +11,10 @@ from pydantic import Field
 from certforecast.atomic import write_file
 from certforecast.errors import InstallationError
 from certforecast.execution.checks import check_pair, leaf_fingerprint
-from certforecast.execution.installers import Installer
+from certforecast.execution.installers import Found, Installer
+from certforecast.execution.installers.keystore_discovery import in_folder, in_server_xml
 from certforecast.execution.installers.keystore_formats import Keystore
+from certforecast.execution.installers.processes import running
 from certforecast.execution.installers.reloading import Reload, ReloadSection
 from certforecast.execution.installers.versions import KEPT, check_owner
 from certforecast.history.x509 import fingerprint
@@ -38,6 +40,35 @@ class KeystoreInstallerSettings(ReloadSection):
     def open(self, name: str) -> Installer:
         """Give the installer of this section."""
         return KeystoreInstaller(self, name=name)
+
+    @classmethod
+    def discover(cls) -> list[Found]:
+        """Find the keystores of the Tomcats that run, as their ``conf/server.xml`` names them."""
+        found = []
+        for process in running("java", of_any=True):  # of what they say, nothing is run
+            base = process.option("-Dcatalina.base=") or process.option("-Dcatalina.home=")
+            if base is not None:
+                found += in_server_xml(Path(base) / "conf" / "server.xml", Path(base))
+        return found
+
+    @classmethod
+    def discover_at(cls, place: str | None) -> list[Found]:
+        """Find the keystores in a folder and below it, or in a ``server.xml``.
+
+        Parameters
+        ----------
+        place : str or None
+            The folder or file; None stands for the Tomcats that run.
+
+        Raises
+        ------
+        InstallationError
+            If it is neither, or cannot be read.
+        """
+        if place is None:
+            return cls.discover()
+        path = Path(place)
+        return in_server_xml(path) if path.suffix == ".xml" else in_folder(path)
 
 
 class KeystoreInstaller:

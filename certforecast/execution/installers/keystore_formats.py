@@ -5,6 +5,7 @@ PKCS#12 with several entries and JCEKS, is left to Java's own keytool. Passwords
 """
 
 import os
+import re
 import shutil
 import tempfile
 from contextlib import suppress
@@ -28,6 +29,14 @@ from certforecast.execution.installers.processes import run
 __all__ = ["Keystore"]
 
 _JKS: Final = b"\xfe\xed\xfe\xed"
+_JCEKS: Final = b"\xce\xce\xce\xce"
+
+#: An entry with a key as keytool lists it: its alias, and the first certificate that follows.
+_LISTED: Final = re.compile(
+    r"^Alias name: (.*)\n(?:(?!Alias name:).*\n)*?Entry type: PrivateKeyEntry\n(?:(?!Alias name:).*\n)*?"
+    r"(-----BEGIN CERTIFICATE-----\n[^-]*-----END CERTIFICATE-----)",
+    re.MULTILINE,
+)
 
 #: The variable that keytool takes the password from: arguments are for everybody to read.
 _VARIABLE: Final = "CERTFORECAST_KEYSTORE_PASSWORD"
@@ -61,7 +70,7 @@ class Keystore:
             If the keystore cannot be opened, or has no such entry with a key.
         """
         if self.data.startswith(_JKS):
-            _, entry = self._jks_entry(self._jks())
+            _, entry = self._jks_entry(self._jks(self.password))
             return [der for _, der in entry.cert_chain]
         if (held := self._single()) is not None and held.cert is not None:
             certificates = [held.cert.certificate, *(each.certificate for each in held.additional_certs)]
@@ -71,6 +80,29 @@ class Keystore:
             told = self._keytool("-exportcert", "-rfc", "-keystore", store, "-alias", self._named())
             exported = x509.load_pem_x509_certificates(told.encode("ascii", errors="replace"))
         return [each.public_bytes(Encoding.DER) for each in exported]
+
+    def leaves(self) -> dict[str, bytes]:
+        """Give the leaf of every entry with a key, DER, by alias; an alias may be empty.
+
+        JKS and JCEKS are read without the password: it guards no certificate.
+
+        Raises
+        ------
+        InstallationError
+            If the keystore cannot be opened, or only keytool could, which is not there.
+        """
+        if self.data.startswith((_JKS, _JCEKS)):
+            entries = self._jks(None).private_keys
+            return {alias: entry.cert_chain[0][1] for alias, entry in entries.items() if entry.cert_chain}
+        if (held := self._single()) is not None and held.cert is not None:
+            name = (held.cert.friendly_name or b"").decode("utf-8", errors="replace")
+            return {name: held.cert.certificate.public_bytes(Encoding.DER)}
+        with tempfile.TemporaryDirectory() as folder:
+            told = self._keytool("-list", "-rfc", "-keystore", _write(Path(folder) / "store", self.data))
+        return {
+            alias: x509.load_pem_x509_certificate(leaf.encode("ascii")).public_bytes(Encoding.DER)
+            for alias, leaf in _LISTED.findall(told)
+        }
 
     def exchanged(self, chain_pem: bytes, key_pem: bytes) -> bytes:
         """Give the keystore with another certificate and key in the entry.
@@ -148,7 +180,7 @@ class Keystore:
         ours = self.alias is None or self.alias.lower() == named
         return held if ours and not rest else None
 
-    def _jks(self) -> Any:
+    def _jks(self, password: str | None) -> Any:
         try:
             import jks
         except ModuleNotFoundError as error:
@@ -156,7 +188,7 @@ class Keystore:
                 "Java keystores need purejks: pip install 'certforecast[java]'", code="config"
             ) from error
         try:
-            return jks.KeyStore.loads(self.data, self.password, try_decrypt_keys=False)
+            return jks.KeyStore.loads(self.data, password, try_decrypt_keys=False)
         except Exception:  # purejks lets errors of several kinds through
             raise InstallationError("it is no JKS file that the password opens", code="config") from None
 
@@ -174,7 +206,7 @@ class Keystore:
     def _exchanged_jks(self, chain: list[bytes], key: bytes) -> bytes:
         import jks
 
-        store = self._jks()
+        store = self._jks(self.password)
         alias, old = self._jks_entry(store)
         try:
             old.decrypt(self.key_password)  # what does not open with it now could not be read afterwards

@@ -3,7 +3,8 @@
 import base64
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -11,8 +12,8 @@ from pydantic import Field
 
 from certforecast.errors import InstallationError, SealingError
 from certforecast.execution.checks import check_pair, leaf_fingerprint
-from certforecast.execution.installers import Installer, InstallerSection
-from certforecast.execution.installers.elsewhere import ElsewhereInstaller
+from certforecast.execution.installers import Found, Installer, InstallerSection
+from certforecast.execution.installers.elsewhere import ElsewhereInstaller, shown
 from certforecast.security.redaction import redact
 from certforecast.security.sealing import Sealer
 
@@ -34,6 +35,8 @@ _KEY: Final = "tls.key"
 _TRIES: Final = 5
 _TIMEOUT_S: Final = 30
 _CONFLICT: Final = 409
+#: Secrets a page.
+_PAGE: Final = 200
 
 
 class KubernetesInstallerSettings(InstallerSection):
@@ -52,6 +55,39 @@ class KubernetesInstallerSettings(InstallerSection):
         """Give the installer of this section."""
         del name
         return KubernetesInstaller(self)
+
+    @classmethod
+    def discover_at(cls, place: str | None) -> list[Found]:
+        """Find the TLS Secrets of a namespace in kubectl's current context; not those of cert-manager.
+
+        Parameters
+        ----------
+        place : str or None
+            A namespace; None and ``all`` stand for all of them.
+
+        Raises
+        ------
+        InstallationError
+            If the cluster cannot be asked, or refuses.
+        """
+        whole, context = place in (None, "all"), _current_context()
+        section = cls.model_validate(
+            {"kind": "kubernetes", "context": context, "directory": "/var/lib/certforecast/kubernetes"}
+        )
+        found = []
+        where = f"to list the Secrets of {'all namespaces' if whole else place}"
+        with _connection(section, where) as api:
+            ask = api.list_secret_for_all_namespaces if whole else partial(api.list_namespaced_secret, place)
+            for secret in _pages(ask):
+                metadata = secret.metadata
+                if metadata is None or _MANAGED in (metadata.annotations or {}):
+                    continue
+                names, leaf = shown(_pair(secret)[0].decode("ascii", errors="replace"))
+                settings = {"kind": "kubernetes", "secret": metadata.name, "namespace": metadata.namespace}
+                settings |= {"context": context} if context else {}
+                settings["directory"] = str(section.directory)
+                found.append(Found("kubernetes", names, (), leaf, settings))
+        return found
 
 
 class KubernetesInstaller(ElsewhereInstaller):
@@ -213,29 +249,51 @@ class KubernetesInstaller(ElsewhereInstaller):
             settings.secret, settings.namespace, secret, _request_timeout=_TIMEOUT_S, **options
         )
 
-    @contextmanager
-    def _api(self, *secrets: bytes) -> Iterator[Any]:
-        try:
-            from kubernetes import client
-            from kubernetes.client.exceptions import ApiException
-            from urllib3.exceptions import HTTPError
-        except ImportError as error:
-            raise InstallationError(
-                "Kubernetes needs its client: pip install 'certforecast[kubernetes]'", code="config"
-            ) from error
-        try:
-            with client.ApiClient(_configuration(self._settings)) as connection:
-                yield client.CoreV1Api(connection)
-        except ApiException as error:
-            raise InstallationError(
-                f"the cluster refuses {self._where}: {_reason(error, secrets)}",
-                code="permission" if error.status in (401, 403) else None,
-            ) from None
-        except HTTPError as error:
-            raise InstallationError(
-                f"the cluster cannot be asked for {self._where}: {redact(str(error), *secrets)}",
-                code="unreachable",
-            ) from None
+    def _api(self, *secrets: bytes) -> AbstractContextManager[Any]:
+        return _connection(self._settings, self._where, *secrets)
+
+
+@contextmanager
+def _connection(settings: KubernetesInstallerSettings, what: str, *secrets: bytes) -> Iterator[Any]:
+    try:
+        from kubernetes import client
+        from kubernetes.client.exceptions import ApiException
+        from urllib3.exceptions import HTTPError
+    except ImportError as error:
+        raise InstallationError(
+            "Kubernetes needs its client: pip install 'certforecast[kubernetes]'", code="config"
+        ) from error
+    try:
+        with client.ApiClient(_configuration(settings)) as connection:
+            yield client.CoreV1Api(connection)
+    except ApiException as error:
+        raise InstallationError(
+            f"the cluster refuses {what}: {_reason(error, secrets)}",
+            code="permission" if error.status in (401, 403) else None,
+        ) from None
+    except HTTPError as error:
+        raise InstallationError(
+            f"the cluster cannot be asked for {what}: {redact(str(error), *secrets)}", code="unreachable"
+        ) from None
+
+
+def _pages(ask: Callable[..., Any]) -> Iterator["V1Secret"]:
+    more: str | None = None
+    while True:
+        page = ask(field_selector=f"type={_TYPE}", limit=_PAGE, _continue=more, _request_timeout=_TIMEOUT_S)
+        yield from page.items
+        if not (more := page.metadata._continue):
+            return
+
+
+def _current_context() -> str | None:
+    """Give kubectl's current context; None without one, as in a pod."""
+    with suppress(ImportError):
+        from kubernetes import config
+
+        with suppress(config.ConfigException, OSError, KeyError, TypeError):
+            return str(config.list_kube_config_contexts()[1]["name"])  # type: ignore[no-untyped-call]
+    return None
 
 
 def _configuration(settings: KubernetesInstallerSettings) -> Any:

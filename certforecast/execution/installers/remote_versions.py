@@ -6,7 +6,8 @@ was there or what is new, and the next session goes on from there.
 """
 
 import posixpath
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final, cast
 
@@ -22,6 +23,8 @@ __all__ = ["RemoteVersions"]
 _YOUNG_S = 60
 
 _MODE: Final = 0o7777
+#: In the flags of ``statvfs@openssh.com``.
+_READ_ONLY: Final = 1
 
 
 class RemoteVersions:
@@ -165,16 +168,31 @@ class RemoteVersions:
 
         version = self._root / fingerprint
         for folder in (self._root.parent, self._root, version):
-            with suppress(asyncssh.SFTPFailure, asyncssh.SFTPFileAlreadyExists):
-                await self._files.mkdir(folder)
-            await self._files.chmod(folder, PASSABLE)
+            async with self._noted(folder):
+                await self._make(folder)
         contents = (
             {self._certificate: joined(chain_pem, key_pem, await self._read(self._certificate))}
             if self._certificate == self._key
             else {self._certificate: chain_pem, self._key: key_pem}
         )
-        for path, content in contents.items():
-            await self._write(version / self._targets[path], content, await self._files.stat(path))
+        try:
+            for path, content in contents.items():
+                await self._write(version / self._targets[path], content, await self._files.stat(path))
+        except asyncssh.SFTPError:
+            with suppress(asyncssh.SFTPError):
+                if not all([await self._files.exists(version / name) for name in self._targets.values()]):
+                    await self._files.rmtree(version)  # half of a pair would push out a whole one
+            raise
+
+    async def _make(self, folder: PurePosixPath) -> None:
+        import asyncssh
+
+        try:
+            await self._files.mkdir(folder)
+        except (asyncssh.SFTPFailure, asyncssh.SFTPFileAlreadyExists):
+            if not await self._files.isdir(folder):
+                raise
+        await self._files.chmod(folder, PASSABLE)
 
     async def _point_at(self, fingerprint: str) -> None:
         if await self._points_to(self._current) != fingerprint:
@@ -219,20 +237,42 @@ class RemoteVersions:
         draft = _draft(path)
         await self._remove(draft)
         only_ours = asyncssh.SFTPAttrs(permissions=0o600)
-        async with self._files.open(draft, "xb", only_ours) as file:
-            with suppress(asyncssh.SFTPPermissionDenied, asyncssh.SFTPFailure):
-                await file.setstat(asyncssh.SFTPAttrs(uid=model.uid, gid=model.gid))
-            await file.setstat(asyncssh.SFTPAttrs(permissions=(model.permissions or 0o600) & _MODE))
-            await file.write(content)
-            with suppress(asyncssh.SFTPOpUnsupported):
-                await file.fsync()
-        await self._files.posix_rename(draft, path)
+        async with self._noted(path):
+            try:
+                async with self._files.open(draft, "xb", only_ours) as file:
+                    with suppress(asyncssh.SFTPPermissionDenied, asyncssh.SFTPFailure):
+                        await file.setstat(asyncssh.SFTPAttrs(uid=model.uid, gid=model.gid))
+                    await file.setstat(asyncssh.SFTPAttrs(permissions=(model.permissions or 0o600) & _MODE))
+                    await file.write(content)
+                    with suppress(asyncssh.SFTPOpUnsupported):
+                        await file.fsync()
+                await self._files.posix_rename(draft, path)
+            except asyncssh.SFTPError:
+                with suppress(asyncssh.SFTPError):
+                    await self._remove(draft)
+                raise
 
     async def _replace_link(self, path: PurePosixPath, target: str) -> None:
         draft = _draft(path)
-        await self._remove(draft)
-        await self._files.symlink(target, str(draft))
-        await self._files.posix_rename(draft, path)
+        async with self._noted(path):
+            await self._remove(draft)
+            await self._files.symlink(target, str(draft))
+            await self._files.posix_rename(draft, path)
+
+    @asynccontextmanager
+    async def _noted(self, path: PurePosixPath) -> AsyncIterator[None]:
+        """Note at what fails where it was, and how the disk is there: SFTP says "Failure", and no more."""
+        import asyncssh
+
+        try:
+            yield
+        except asyncssh.SFTPError as error:
+            error.add_note(f"{path} could not be written")
+            with suppress(asyncssh.SFTPError):
+                disk = await self._files.statvfs(path.parent)
+                free = f"{(disk.bavail or 0) * (disk.frsize or 0) // 1024} KiB are free there"
+                error.add_note("its disk is read-only" if (disk.flags or 0) & _READ_ONLY else free)
+            raise
 
     async def _remove(self, path: PurePosixPath) -> None:
         import asyncssh

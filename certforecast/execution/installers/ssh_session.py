@@ -125,9 +125,9 @@ def _explained(
         raise _broken(where, error, secrets) from error
     except asyncssh.SFTPError as error:
         denied = isinstance(error, asyncssh.SFTPPermissionDenied)
+        told = "; ".join([str(error), *getattr(error, "__notes__", ["a file could not be read or written"])])
         raise InstallationError(
-            f"{where}: a file could not be read or written: {redact(str(error), *secrets)}; what is "
-            "in place is the old pair or the new one",
+            f"{where}: {redact(told, *secrets)}; what is in place is the old pair or the new one",
             code="permission" if denied else None,
         ) from error
     except TimeoutError as error:

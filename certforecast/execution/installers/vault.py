@@ -1,13 +1,16 @@
 """Vault's or OpenBao's key-value store: the certificate is handed over there, and servers fetch it."""
 
+import os
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, Final, Literal
 
 from pydantic import Field
 
 from certforecast.errors import InstallationError
 from certforecast.execution.checks import check_pair, leaf_fingerprint
-from certforecast.execution.installers import Installer, InstallerSection
-from certforecast.execution.installers.elsewhere import ElsewhereInstaller
+from certforecast.execution.installers import Found, Installer, InstallerSection
+from certforecast.execution.installers.elsewhere import ElsewhereInstaller, shown
 from certforecast.execution.vault_client import VaultSection, explained, login
 
 __all__ = ["VaultInstaller", "VaultInstallerSettings"]
@@ -29,6 +32,45 @@ class VaultInstallerSettings(VaultSection, InstallerSection):
         """Give the installer of this section."""
         del name
         return VaultInstaller(self)
+
+    @classmethod
+    def discover_at(cls, place: str | None) -> list[Found]:
+        """Find the secrets below a path that hold a certificate and a key; every one there is read.
+
+        Parameters
+        ----------
+        place : str or None
+            Mount and path, such as ``secret/certificates``; None stands for ``secret``. The address is
+            VAULT_ADDR's or BAO_ADDR's, the token as in a section without one.
+
+        Raises
+        ------
+        InstallationError
+            If no address is set, Vault cannot be asked, or the mount is no key-value store of version 2.
+        """
+        address = os.environ.get("VAULT_ADDR") or os.environ.get("BAO_ADDR")
+        if not address:
+            raise InstallationError("set VAULT_ADDR or BAO_ADDR to where the store is", code="config")
+        section = cls.model_validate({"kind": "vault", "address": address})
+        client = login(section, InstallationError)
+        with explained(section, InstallationError):
+            mount, below = _mount(client, place or section.mount)
+            found = []
+            for path in _paths(client, mount, below):
+                told = client.secrets.kv.v2.read_secret_version(
+                    path, mount_point=mount, raise_on_deleted_version=False
+                )
+                fields = told["data"]["data"] or {}
+                certificate, key = (
+                    next((name for name, text in fields.items() if mark in str(text)), None)
+                    for mark in ("-----BEGIN CERTIFICATE-----", "PRIVATE KEY-----")
+                )
+                if certificate and key:
+                    names, leaf = shown(fields[certificate])
+                    settings = {"kind": "vault", "address": address, "mount": mount, "path": path}
+                    settings |= {"certificate_field": certificate, "key_field": key}
+                    found.append(Found("vault", names, (), leaf, settings))
+        return found
 
 
 class VaultInstaller(ElsewhereInstaller):
@@ -197,3 +239,31 @@ def _fingerprint(pem: Any) -> str | None:
         return leaf_fingerprint(str(pem or "").encode())
     except InstallationError:
         return None
+
+
+def _mount(client: Any, place: str) -> tuple[str, str]:
+    """Split a path into its mount and the rest."""
+    told = client.adapter.get(f"/v1/sys/internal/ui/mounts/{place.strip('/')}")["data"]
+    mount = str(told["path"]).strip("/")
+    if told.get("type") != "kv" or (told.get("options") or {}).get("version") != "2":
+        raise InstallationError(f"{mount} is no key-value store of version 2", code="config")
+    return mount, place.strip("/").removeprefix(mount).strip("/")
+
+
+def _paths(client: Any, mount: str, path: str) -> Iterator[str]:
+    """Give the secrets below a path, or the one that is there."""
+    from hvac import exceptions
+
+    try:
+        told = client.secrets.kv.v2.list_secrets(path, mount_point=mount)
+    except exceptions.InvalidPath:  # no folder
+        with suppress(exceptions.InvalidPath):
+            client.secrets.kv.v2.read_secret_metadata(path, mount_point=mount)
+            yield path
+        return
+    for name in told["data"]["keys"]:
+        whole = f"{path}/{name}".strip("/")
+        if name.endswith("/"):
+            yield from _paths(client, mount, whole)
+        else:
+            yield whole

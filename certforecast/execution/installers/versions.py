@@ -265,10 +265,15 @@ class Versions:
             contents = {self.certificate: chain_pem}
             if self.key is not None:
                 contents[self.key] = key_pem
-        for path, content in contents.items():
-            model = path.stat()
-            mode = stat.S_IMODE(model.st_mode)
-            write_file(version / self._targets[path], content, mode=mode, owner=model, like=path)
+        try:
+            for path, content in contents.items():
+                model = path.stat()
+                mode = stat.S_IMODE(model.st_mode)
+                write_file(version / self._targets[path], content, mode=mode, owner=model, like=path)
+        except OSError:
+            if not all((version / name).exists() for name in self._targets.values()):
+                shutil.rmtree(version, ignore_errors=True)  # half of a pair would push out a whole one
+            raise
         _sync(version)
         _sync(self.root)
 

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from certforecast.clock import Clock
 from certforecast.errors import IssuanceError
+from certforecast.execution.aws_client import aws_client
 from certforecast.execution.issuers import Issuer, Order
 from certforecast.execution.issuers.kept import KeptIssuer, KeptSection, names_of
 
@@ -137,7 +138,6 @@ class AcmPcaIssuer(KeptIssuer):
     @contextmanager
     def _explained(self) -> Iterator[Any]:
         try:
-            import boto3
             from botocore.exceptions import BotoCoreError, ClientError
         except ImportError as error:
             raise IssuanceError(
@@ -147,8 +147,9 @@ class AcmPcaIssuer(KeptIssuer):
         parts = settings.authority_arn.split(":")
         region = settings.region or (parts[3] if len(parts) > 5 else None)
         try:
-            session = boto3.Session(profile_name=settings.profile, region_name=region)
-            yield session.client("acm-pca", endpoint_url=settings.endpoint_url)
+            yield aws_client(
+                "acm-pca", profile=settings.profile, region=region, endpoint_url=settings.endpoint_url
+            )
         except ClientError as error:
             code = str(error.response.get("Error", {}).get("Code", "")) or None
             raise IssuanceError(f"AWS Private CA refuses: {error}", code=code) from error

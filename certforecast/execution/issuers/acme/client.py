@@ -67,13 +67,14 @@ class Network(client.ClientNetwork):
 
     patience_s: float = _PATIENCE_S
 
-    def get(self, *args: Any, **kwargs: Any) -> requests.Response:
+    def get(self, url: str, *args: Any, **kwargs: Any) -> requests.Response:
         """Send a request that needs no signature."""
-        return persist(lambda: super(Network, self).get(*args, **kwargs), patience_s=self.patience_s)
+        get = super().get
+        return persist(lambda: get(url, *args, **kwargs), url=url, patience_s=self.patience_s)
 
-    def post(self, *args: Any, **kwargs: Any) -> requests.Response:
+    def post(self, url: str, *args: Any, **kwargs: Any) -> requests.Response:
         """Send a signed request."""
-        return persist(lambda: self._post_signed(*args, **kwargs), patience_s=self.patience_s)
+        return persist(lambda: self._post_signed(url, *args, **kwargs), url=url, patience_s=self.patience_s)
 
     def _post_signed(self, *args: Any, **kwargs: Any) -> requests.Response:
         """Send a signed request, with another nonce for as long as they are rejected."""

@@ -5,12 +5,13 @@ import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import Final, TypeVar
+from functools import partial
+from typing import Any, Final, TypeVar
 
 import requests
 from acme import errors, messages  # noqa: TID253
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, stop_before_delay
-from urllib3.exceptions import InvalidHeader
+from urllib3.exceptions import InvalidHeader, ReadTimeoutError
 from urllib3.util import Retry
 
 from certforecast.clock import system_clock
@@ -46,26 +47,61 @@ class BusyError(IssuanceError):
         )
 
 
-def persist(call: Callable[[], T], *, patience_s: float, sleep: Callable[[float], None] = time.sleep) -> T:
+def persist(
+    call: Callable[[], T], *, url: str, patience_s: float, sleep: Callable[[float], None] = time.sleep
+) -> T:
     """Make a request again while its problem may pass, as :mod:`.kinds` says.
 
     Parameters
     ----------
     call : callable
         Makes the request.
+    url : str
+        Where to, for messages.
     patience_s : float
         No try begins later than so long after the first.
     sleep : callable
         Waits.
+
+    Raises
+    ------
+    IssuanceError
+        If the server said nothing, however often it was asked (``unreachable``). Whatever else the last try
+        raised is raised as it is.
     """
     retrying = Retrying(
         retry=retry_if_exception(_passes),
         wait=_pause,
         stop=stop_after_attempt(_TRIES) | stop_before_delay(patience_s),
         sleep=sleep,
-        reraise=True,
+        retry_error_callback=partial(_give_up, url),
     )
     return retrying(call)
+
+
+def _give_up(url: str, state: RetryCallState) -> Any:
+    """Raise the last problem; of silence say where it was, and for how long."""
+    error = state.outcome.exception() if state.outcome is not None else None
+    if (what := _silence(error)) is not None:
+        asked = getattr(getattr(error, "request", None), "url", None) or url  # a nonce may be fetched before
+        tries = f"{state.attempt_number} {'try' if state.attempt_number == 1 else 'tries'}"
+        raise IssuanceError(
+            f"{asked}: {what} in {tries} and {state.seconds_since_start or 0.0:.1f} s: is it up, and does a "
+            "firewall let us through?",
+            code="unreachable",
+        ) from error
+    assert error is not None  # noqa: S101 - only what failed is given up
+    raise error
+
+
+def _silence(error: BaseException | None) -> str | None:
+    """Say what nothing came back to; None if something did."""
+    if isinstance(error, requests.ConnectTimeout):
+        return "nothing answered a connection"
+    cut_off = isinstance(error, requests.ConnectionError) and isinstance(
+        next(iter(error.args), None), ReadTimeoutError
+    )
+    return "no answer, or no end of it," if cut_off or isinstance(error, requests.Timeout) else None
 
 
 def _passes(error: BaseException) -> bool:

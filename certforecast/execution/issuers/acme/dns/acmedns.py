@@ -8,8 +8,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from certforecast.errors import IssuanceError
 from certforecast.execution.issuers import ChallengeError
-from certforecast.execution.issuers.acme.dns.provider import Record
-from certforecast.execution.issuers.acme.dns.servers import Server
+from certforecast.execution.issuers.acme.dns.provider import Provider, Record
 from certforecast.execution.issuers.acme.dns.settings import AcmeDnsSettings
 from certforecast.execution.issuers.acme.secrets import read_private
 
@@ -30,7 +29,7 @@ class _Account(BaseModel):
     server_url: str | None = None
 
 
-class AcmeDnsProvider:
+class AcmeDnsProvider(Provider):
     """Sends texts to acme-dns, which shows the last two of each account.
 
     Parameters
@@ -56,11 +55,6 @@ class AcmeDnsProvider:
                 code="config",
             ) from None
         self._accounts = {domain.lower().removeprefix("*."): account for domain, account in found.items()}
-
-    @property
-    def servers(self) -> list[Server]:
-        """Those of the zone."""
-        return []
 
     def add(self, record: Record) -> None:
         """Send a text.

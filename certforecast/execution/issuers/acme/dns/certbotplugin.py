@@ -8,8 +8,7 @@ from tempfile import gettempdir
 from typing import Any
 
 from certforecast.execution.issuers import ChallengeError
-from certforecast.execution.issuers.acme.dns.provider import Record
-from certforecast.execution.issuers.acme.dns.servers import Server
+from certforecast.execution.issuers.acme.dns.provider import Provider, Record
 from certforecast.execution.issuers.acme.dns.settings import CertbotPluginSettings
 
 __all__ = ["CertbotPluginProvider"]
@@ -17,7 +16,7 @@ __all__ = ["CertbotPluginProvider"]
 _LABEL = "_acme-challenge."
 
 
-class CertbotPluginProvider:
+class CertbotPluginProvider(Provider):
     """A plugin that writes records by its provider's API. certbot itself does nothing here.
 
     Parameters
@@ -38,11 +37,6 @@ class CertbotPluginProvider:
             )
         with self._explained("starting"):
             self._plugin = _configured(found[self._name].load(), self._name, settings.options)
-
-    @property
-    def servers(self) -> list[Server]:
-        """Those of the zone."""
-        return []
 
     def add(self, record: Record) -> None:
         """Have the plugin write a record.

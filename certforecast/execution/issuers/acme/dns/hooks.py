@@ -9,8 +9,7 @@ from contextlib import suppress
 from typing import Final
 
 from certforecast.execution.issuers import ChallengeError
-from certforecast.execution.issuers.acme.dns.provider import Record
-from certforecast.execution.issuers.acme.dns.servers import Server
+from certforecast.execution.issuers.acme.dns.provider import Provider, Record
 from certforecast.execution.issuers.acme.dns.settings import CertbotHookSettings, LegoExecSettings
 
 __all__ = ["CertbotHookProvider", "LegoExecProvider"]
@@ -19,7 +18,7 @@ __all__ = ["CertbotHookProvider", "LegoExecProvider"]
 _LINES: Final = 5
 
 
-class CertbotHookProvider:
+class CertbotHookProvider(Provider):
     """Hooks of ``certbot --manual``, which get what they need by the environment.
 
     Parameters
@@ -31,11 +30,6 @@ class CertbotHookProvider:
     def __init__(self, settings: CertbotHookSettings) -> None:
         self._settings = settings
         self._told: dict[Record, str] = {}
-
-    @property
-    def servers(self) -> list[Server]:
-        """Those of the zone."""
-        return []
 
     def add(self, record: Record) -> None:
         """Run the auth hook.
@@ -63,7 +57,7 @@ class CertbotHookProvider:
             _run(self._settings.cleanup_hook, environment, self._settings.hook_timeout_s)
 
 
-class LegoExecProvider:
+class LegoExecProvider(Provider):
     """A program that takes ``present`` or ``cleanup``, and what to write, as its arguments.
 
     Parameters
@@ -74,11 +68,6 @@ class LegoExecProvider:
 
     def __init__(self, settings: LegoExecSettings) -> None:
         self._settings = settings
-
-    @property
-    def servers(self) -> list[Server]:
-        """Those of the zone."""
-        return []
 
     def add(self, record: Record) -> None:
         """Run the program with ``present``.

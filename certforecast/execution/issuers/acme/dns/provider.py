@@ -53,8 +53,8 @@ class Provider(Protocol):
 
     @property
     def servers(self) -> list[Server]:
-        """Which servers must show them; none: those of the zone."""
-        ...
+        """Which servers must show them; none, unless a provider says otherwise: those of the zone."""
+        return []
 
     def add(self, record: Record) -> None:
         """Write a record, or leave it as it is.
