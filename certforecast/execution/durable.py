@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Collection, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -20,19 +20,21 @@ from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from certforecast.errors import ExecutionError
+from certforecast.execution.begun import FIRST, NAME, Begun
 from certforecast.execution.control import Control, control, database_url
-from certforecast.execution.gate import Gate, SuspendedError
+from certforecast.execution.gate import Body, Checkpoint, Gate, SuspendedError
 from certforecast.execution.leases import Lease, lease
 from certforecast.execution.rates import Rate
 from certforecast.settings import Settings
 
-__all__ = ["NAME", "Body", "Durable", "Ended", "durable"]
+__all__ = ["Durable", "Ended", "durable"]
 
 _LOG = logging.getLogger(__name__)
 
 #: Version of the order of steps. A killed action goes on only under the version it was begun with.
 _VERSION: Final = "2"
-NAME: Final = "certforecast.action"
+#: The one process that works on SQLite.
+_NAME: Final = "certforecast"
 _POLL_S: Final = 0.1
 #: Actions in the middle of a change still get so long to end when the process is to.
 _LEAVING_S: Final = 120
@@ -49,12 +51,9 @@ _patient = retry(
     reraise=True,
 )
 
-#: A ticket, and a way to checkpoint a step, to the result as JSON.
-Body = Callable[[dict[str, Any], Callable[..., dict[str, Any]]], dict[str, Any]]
-
 # DBOS is one a process and finds workflows by their registered function, so what the function does is set
 # here for the time of a run.
-_body: list[Body] = []
+_body: list[Callable[[dict[str, Any], Checkpoint], dict[str, Any]]] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +82,15 @@ class Ended:
 class Durable:
     """Runs of actions that outlast the process. Made by :func:`durable`."""
 
-    def __init__(self, notes: Control, gate: Gate, held: Lease | None, interrupted: threading.Event) -> None:
+    def __init__(
+        self, notes: Control, gate: Gate, held: Lease | None, begun: Begun, interrupted: threading.Event
+    ) -> None:
         self.notes = notes
         self._interrupted = interrupted
+        self._begun = begun
         self.gate = gate
         self._lease = held
+        self._name = _NAME if held is None else held.name
         self._queues: dict[Rate, Any] = {}
 
     @_patient
@@ -177,7 +180,15 @@ class Durable:
 
     def take_over(self) -> int:
         """Take over what dead processes left unfinished, and count it; a live one keeps its own."""
-        return 0 if self._lease is None else self._lease.take_over()
+        taken = 0 if self._lease is None else self._lease.take_over()
+        with suppress(SQLAlchemyError):  # it comes again
+            self._begun.bring_forward()
+        return taken
+
+    @_patient
+    def moving(self) -> bool:
+        """Say whether anything that was begun goes on still, here or in nobody's hands."""
+        return bool(self._begun.under_way(self._name) - self.gate.held)
 
     def processes(self) -> int:
         """Count the processes that carry out actions now, this one included."""
@@ -221,8 +232,6 @@ def durable(settings: Settings, body: Body, *, leads: bool = True) -> Iterator[D
         if settings.database_url is None:
             stack.enter_context(_alone(settings))
         notes = stack.enter_context(control(settings))
-        if (stop := notes.stopped()) is not None and leads:
-            raise ExecutionError(f"{stop}: 'certforecast resume' lets it go on", code="stopped")
         held = (
             stack.enter_context(lease(settings, leads=leads)) if settings.database_url is not None else None
         )
@@ -235,7 +244,7 @@ def durable(settings: Settings, body: Body, *, leads: bool = True) -> Iterator[D
             "system_database_url": database_url(settings),
             # Fixed, so that the next process takes up what this one leaves.
             "application_version": _VERSION,
-            "executor_id": "certforecast" if held is None else held.name,
+            "executor_id": _NAME if held is None else held.name,
             "log_level": "ERROR",
             "enable_otlp": False,
             # Not pickle: whoever can write to the database must not be able to run code here.
@@ -248,10 +257,11 @@ def durable(settings: Settings, body: Body, *, leads: bool = True) -> Iterator[D
         logging.getLogger("dbos").setLevel(logging.ERROR)
         DBOS(config=config)
         _workflow()
-        _body[:] = [gate.guarded(body)]
+        _body[:] = [gate.guarded(body, _run_id)]
         try:
             DBOS.launch()
-            yield Durable(notes, gate, held, interrupted)
+            DBOS.register_queue(FIRST, polling_interval_sec=_POLL_S, on_conflict="always_update")
+            yield Durable(notes, gate, held, Begun(notes.engine, _VERSION), interrupted)
         finally:
             gate.close()
             DBOS.destroy(workflow_completion_timeout_sec=_LEAVING_S if gate.busy else 0)
@@ -274,6 +284,12 @@ def _workflow() -> Callable[[dict[str, Any]], dict[str, Any]]:
             raise SuspendedError from error
 
     return run
+
+
+def _run_id() -> str:
+    from dbos import DBOS
+
+    return DBOS.workflow_id or ""
 
 
 def _over(run: Any) -> bool:

@@ -12,6 +12,7 @@ from certforecast.errors import ExecutionError, SignatureError
 from certforecast.execution.alone import alone_on
 from certforecast.execution.breakers import Breakers
 from certforecast.execution.durable import Durable, Ended, durable
+from certforecast.execution.gate import Body, GatedStep
 from certforecast.execution.harvest import Harvest
 from certforecast.execution.line import Line
 from certforecast.execution.parts import outcome_of, parts_of
@@ -121,6 +122,8 @@ class Executor:
             harvest = Harvest(runs, self._history, self._settings.executor.actor)
             self._finish(runs)
             harvest.complaint()  # what it says now it says at the end, too
+            if (stop := runs.gate.stop) is not None:
+                raise ExecutionError(f"{stop}: 'certforecast resume' lets it go on", code="stopped")
             check_approved(plan, approvals, self._settings, self._clock())
             self._record_held_out(plan)
             results = self._carry_through(plan, actions, runs, harvest, on_end or (lambda _: None))
@@ -128,7 +131,7 @@ class Executor:
                 results = [_unrecorded(result, complaint) for result in results]
         return results
 
-    def body(self, on_step: OnStep | None = None) -> Callable[..., dict[str, Any]]:
+    def body(self, on_step: OnStep | None = None) -> Body:
         """Give what carries out a ticket, for :func:`certforecast.execution.durable.durable`."""
         return partial(self._carry_out, on_step)
 
@@ -139,8 +142,11 @@ class Executor:
             self._history.append(batch, source="executor")
 
     def _finish(self, runs: Durable) -> None:
-        """Wait until what earlier processes left unfinished is done."""
-        while runs.unfinished() and runs.gate.stop is None:
+        """Wait until what earlier processes left unfinished is done.
+
+        While everything is stopped, until what they left half-way on a server is proven or put back.
+        """
+        while runs.unfinished() if runs.gate.stop is None else runs.moving():
             runs.check()
             runs.take_over()
             time.sleep(_LOOK_EVERY_S)
@@ -239,7 +245,7 @@ class Executor:
         return None
 
     def _carry_out(
-        self, on_step: OnStep | None, ticket: dict[str, Any], checkpoint: Callable[..., dict[str, Any]]
+        self, on_step: OnStep | None, ticket: dict[str, Any], checkpoint: GatedStep
     ) -> dict[str, Any]:
         from dbos import DBOS
 
@@ -257,7 +263,13 @@ class Executor:
             alone = alone_on(action.name, self._settings.home / "locks")
             return run_step(self._steps, name, action, done, alone=alone, check=check)
 
-        result = carry_out(action, lambda name, done: checkpoint(name, begin, name, done))
+        def step(name: str, done: Done) -> dict[str, Any]:
+            half_way = None
+            if step_of(name)[0] == "install":
+                half_way = partial(self._steps.half_way, action, done)
+            return checkpoint(name, begin, name, done, half_way=half_way)
+
+        result = carry_out(action, step)
         return result.model_dump(mode="json")
 
     def _dry(self, action: Action) -> ActionResult:

@@ -7,8 +7,8 @@ from typing import Any
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from certforecast.errors import ExecutionError
+from certforecast.execution.begun import NAME
 from certforecast.execution.control import Stop, control, database_url, in_short
-from certforecast.execution.durable import NAME
 from certforecast.settings import Settings
 
 __all__ = ["ExecutorStatus", "RunStatus", "executor_status"]

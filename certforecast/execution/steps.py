@@ -23,7 +23,7 @@ from certforecast.execution.placing import place
 from certforecast.execution.preflight import open_installers, open_places, preflight, proven_at
 from certforecast.execution.sharing import Sharing
 from certforecast.execution.staging import Staging
-from certforecast.execution.verification import Served, prove
+from certforecast.execution.verification import Served, handshake, prove
 from certforecast.planning.plan import Action, Endpoint
 from certforecast.security.sealing import Sealer
 from certforecast.settings import KeySettings, Settings
@@ -138,6 +138,23 @@ class Steps:
         error = self._switch(installers, action, done, complaints)
         failed = {"error": error} if error is not None else {}
         return {**failed, "complaints": complaints, "touched": len(places)}
+
+    def half_way(self, action: Action, done: Done) -> bool:
+        """Say whether an installation that is not checkpointed has reached a server all the same.
+
+        Then its process was killed in the middle, and what is there must be proven or put back.
+
+        Raises
+        ------
+        InstallationError
+            If a server cannot be asked.
+        """
+        if (present := done["order"].get("present")) is not None:
+            roots = self._issuer(action).roots
+            seen = (handshake(endpoint, roots=roots) for endpoint in proven_at(action, self.settings))
+            return any(served.fingerprint == present for served in seen)
+        new = done["stage"]["fingerprint"]
+        return any(installer.current() == new for installer in open_installers(action, self.settings))
 
     def verify(self, action: Action, done: Done) -> dict[str, Any]:
         """Prove on the wire that every endpoint serves the new leaf."""
