@@ -7,7 +7,7 @@ database, so it is JSON and never holds a private key.
 import ssl
 import threading
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import cached_property, partial
 from typing import Any
 
@@ -18,10 +18,10 @@ from certforecast.execution.installers import Installer
 from certforecast.execution.issuers import Issuer, open_issuer
 from certforecast.execution.issuers.failover import issuer_of
 from certforecast.execution.keys import reused_key
+from certforecast.execution.loading import Loading, Pair
 from certforecast.execution.looks import as_look, await_any, look_at
 from certforecast.execution.placing import place
 from certforecast.execution.preflight import open_installers, open_places, preflight, proven_at
-from certforecast.execution.sharing import Sharing
 from certforecast.execution.staging import Staging
 from certforecast.execution.verification import Served, handshake, prove
 from certforecast.planning.plan import Action, Endpoint
@@ -52,7 +52,7 @@ class Steps:
         self.clock = clock
         self._issuers: dict[str, Issuer] = {}
         self._guard = threading.Lock()
-        self._prechecks, self._loads = Sharing[None](), Sharing[str | None]()
+        self._loads = Loading(settings.home / "locks", alone=settings.database_url is None)
 
     def order(self, action: Action, done: Done) -> dict[str, Any]:
         """Try what can be tried without a change; make the key; place the order.
@@ -61,7 +61,7 @@ class Steps:
         """
         del done
         issuer = self._issuer(action)
-        ready = preflight(action, self.settings, self.clock, issuer=issuer, tests=self._prechecks)
+        ready = preflight(action, self.settings, self.clock, issuer=issuer, precheck=self._loads.precheck)
         served = [seen.fingerprint for seen in ready.served]
         if ready.present:
             return {"served": served, "present": action.successor}
@@ -121,8 +121,9 @@ class Steps:
         if (strange := self._strange(installers, done)) is not None:
             return {"error": strange, "complaints": [], "touched": 0}
         complaints: list[str] = []
+        pairs = [self._pair(number, installer, action, done) for number, installer in enumerate(installers)]
         if len(places) > 1:
-            error = self._switch(installers[:1], action, done, complaints)
+            error = self._switch(pairs[:1], complaints)
             if error is None:
                 try:
                     self._prove(places[0][1], action, done)
@@ -134,8 +135,8 @@ class Steps:
                     }
             if error is not None:
                 return {"error": error, "complaints": complaints, "touched": 1}
-            installers = installers[1:]
-        error = self._switch(installers, action, done, complaints)
+            pairs = pairs[1:]
+        error = self._switch(pairs, complaints)
         failed = {"error": error} if error is not None else {}
         return {**failed, "complaints": complaints, "touched": len(places)}
 
@@ -185,7 +186,7 @@ class Steps:
         every_s = self.settings.executor.reload_every_s
         for installer in touched:
             with suppress(InstallationError):  # broken or not, only the wire tells what is served
-                self._loads.share(installer.server, partial(_load, installer), every_s=every_s)
+                self._loads.load(Pair(installer), every_s=every_s)
         if broken:
             raise InstallationError("; ".join(broken))
         old = {*done["check"]["before"], *done["order"]["served"]} - {None}
@@ -245,22 +246,25 @@ class Steps:
                 return {"message": f"{told}: left as it is", "code": "superseded", "cause": "installer"}
         return None
 
-    def _switch(
-        self, installers: Sequence[Installer], action: Action, done: Done, complaints: list[str]
-    ) -> dict[str, Any] | None:
+    def _pair(self, number: int, installer: Installer, action: Action, done: Done) -> Pair:
+        """Give what is put in place by an installer of an action; nothing if it is there already."""
+        if "present" in done["order"]:
+            return Pair(installer)
+        staging = self._staging(action)
+        put = partial(installer.swap, staging.chain, staging.key)
+        return Pair(installer, put, before=done["check"]["before"][number])
+
+    def _switch(self, pairs: Sequence[Pair], complaints: list[str]) -> dict[str, Any] | None:
         """Swap, test and reload; give the error, if there is one before the reload.
 
         What waits for the same server is tested and loaded together.
         """
+        every_s = self.settings.executor.reload_every_s
         try:
-            if "present" not in done["order"]:
-                staging = self._staging(action)
-                for installer in installers:
-                    installer.swap(staging.chain, staging.key)
-            every_s = self.settings.executor.reload_every_s
-            told = [
-                self._loads.share(each.server, partial(_load, each), every_s=every_s) for each in installers
-            ]
+            with ExitStack() as stack:
+                for pair in pairs:
+                    stack.enter_context(self._loads.placed(pair))
+                told = [self._loads.load(pair, every_s=every_s) for pair in pairs]
         except InstallationError as error:
             return {"message": str(error), "code": error.code, "cause": "installer"}
         complaints += [complaint for complaint in told if complaint is not None]
@@ -275,19 +279,3 @@ class Steps:
             in_a_row=limits.handshakes,
             timeout_s=limits.verify_timeout_s,
         )
-
-
-def _load(installer: Installer) -> str | None:
-    """Have a server test what is in place, and load it; give what its command says against that.
-
-    Raises
-    ------
-    InstallationError
-        If its test refuses; then it is not told to load anything.
-    """
-    installer.test()
-    try:
-        installer.reload()
-    except InstallationError as error:
-        return str(error)
-    return None
