@@ -16,7 +16,7 @@ from certforecast.execution.gate import Body, GatedStep
 from certforecast.execution.harvest import Harvest
 from certforecast.execution.line import Line
 from certforecast.execution.parts import outcome_of, parts_of
-from certforecast.execution.permission import check_approved, check_permitted
+from certforecast.execution.permission import check_allowed, check_approved, check_permitted
 from certforecast.execution.preflight import preflight
 from certforecast.execution.rates import rate_of
 from certforecast.execution.record import held_out_rows
@@ -257,9 +257,10 @@ class Executor:
             if on_step is not None:
                 with suppress(Exception):  # whoever watches must not end what is watched
                     on_step(action.name, name)
-            check = None
-            if step_of(name)[0] == "order":
-                check = partial(check_in_time, ticket, self._clock())
+            check = {
+                "order": partial(self._check_order, ticket, action),
+                "install": partial(self._check_install, action, done),
+            }.get(step_of(name)[0])
             alone = alone_on(action.name, self._settings.home / "locks")
             return run_step(self._steps, name, action, done, alone=alone, check=check)
 
@@ -272,10 +273,27 @@ class Executor:
         result = carry_out(action, step)
         return result.model_dump(mode="json")
 
+    def _check_order(self, ticket: dict[str, Any], action: Action) -> None:
+        check_in_time(ticket, self._clock())
+        check_allowed(action, self._settings, self._clock())
+
+    def _check_install(self, action: Action, done: Done) -> None:
+        """Refuse an installation that is not allowed any more; what is half-way is ended all the same."""
+        try:
+            check_allowed(action, self._settings, self._clock())
+        except ExecutionError:
+            try:
+                half_way = self._steps.half_way(action, done)
+            except ExecutionError:  # as if a server that cannot be asked might have it
+                half_way = True
+            if not half_way:
+                raise
+
     def _dry(self, action: Action) -> ActionResult:
         if (spared := self._not_ours(action)) is not None:
             return spared
         try:
+            check_allowed(action, self._settings, self._clock())
             ready = preflight(action, self._settings, self._clock)
         except ExecutionError as error:
             return _result(action, "failed", f"would not begin: {error}")

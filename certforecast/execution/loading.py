@@ -97,7 +97,7 @@ class Loading:
         while True:
             seen = self._ever[installer.server]
             try:
-                # It takes seconds where a server has many sites; what breaks since, the test after the swap sees.
+                # It takes seconds where a server has many sites; what breaks since, a later test sees.
                 return self._tests.share(installer.server, installer.precheck, fresh_s=_FRESH_S)
             except InstallationError:
                 if self._settled(installer.server, seen):
@@ -170,8 +170,11 @@ class Loading:
                 if (told := _refusal(installer)) is None:
                     return _admit(installer, pairs)
             if (pause := next(pauses, None)) is None:
-                raise told
+                break
             time.sleep(pause)
+        for pair in pairs:  # they are out, and stay so, whoever asks
+            pair.refused = pair.refused or told
+        raise told
 
     def _settled(self, server: str, seen: int) -> bool:
         """Wait until what may have been in place at a test is loaded or taken out; False if nothing was."""

@@ -37,7 +37,8 @@ class Nginx:
         self.conf = home / "nginx.conf"
         self.conf.write_text(
             f"{'user root;' if os.geteuid() == 0 else ''} daemon off; pid {home}/nginx.pid; events {{}}\n"
-            f"error_log {home}/error.log; worker_processes 1;\nhttp {{ access_log off; {temporary} {servers} }}"
+            f"error_log {home}/error.log; worker_processes 1;\n"
+            f"http {{ access_log off; {temporary} {servers} }}"
         )
         # Stands for whatever nginx alone knows to be wrong with a certificate.
         checks = "\n".join(
