@@ -10,16 +10,18 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Collection, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
+from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from certforecast.errors import ExecutionError
+from certforecast.execution.alone import alone_on
 from certforecast.execution.begun import FIRST, NAME, Begun
 from certforecast.execution.control import Control, control, database_url
 from certforecast.execution.gate import Body, Checkpoint, Gate, SuspendedError
@@ -36,6 +38,8 @@ _VERSION: Final = "2"
 #: The one process that works on SQLite.
 _NAME: Final = "certforecast"
 _POLL_S: Final = 0.1
+#: What others see of an action. The rest is between it and its own folder.
+_ABROAD: Final = ("order", "issue", "install", "verify", "rollback")
 #: Actions in the middle of a change still get so long to end when the process is to.
 _LEAVING_S: Final = 120
 #: Threads wait for networks, files and the database most of the time, and should be let on soon after that.
@@ -257,7 +261,7 @@ def durable(settings: Settings, body: Body, *, leads: bool = True) -> Iterator[D
         logging.getLogger("dbos").setLevel(logging.ERROR)
         DBOS(config=config)
         _workflow()
-        _body[:] = [gate.guarded(body, _run_id)]
+        _body[:] = [gate.guarded(body, _run_id, partial(_alone_on, settings.home / "locks", held))]
         try:
             DBOS.launch()
             DBOS.register_queue(FIRST, polling_interval_sec=_POLL_S, on_conflict="always_update")
@@ -284,6 +288,14 @@ def _workflow() -> Callable[[dict[str, Any]], dict[str, Any]]:
             raise SuspendedError from error
 
     return run
+
+
+@contextmanager
+def _alone_on(folder: Path, held: Lease | None, name: str, step: str) -> Iterator[None]:
+    """Hold the locks of a lineage: on this machine, and where there are several, among all."""
+    among_all = held is not None and step.startswith(_ABROAD)
+    with alone_on(name, folder), held.alone_on(name) if held and among_all else nullcontext():
+        yield
 
 
 def _run_id() -> str:

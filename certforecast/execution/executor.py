@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from certforecast.clock import Clock, system_clock
 from certforecast.errors import ExecutionError, SignatureError
-from certforecast.execution.alone import alone_on
 from certforecast.execution.breakers import Breakers
 from certforecast.execution.durable import Durable, Ended, durable
-from certforecast.execution.gate import Body, GatedStep
+from certforecast.execution.gate import Alone, Body, GatedStep
 from certforecast.execution.harvest import Harvest
 from certforecast.execution.line import Line
 from certforecast.execution.parts import outcome_of, parts_of
@@ -245,7 +244,7 @@ class Executor:
         return None
 
     def _carry_out(
-        self, on_step: OnStep | None, ticket: dict[str, Any], checkpoint: GatedStep
+        self, on_step: OnStep | None, ticket: dict[str, Any], checkpoint: GatedStep, alone: Alone
     ) -> dict[str, Any]:
         from dbos import DBOS
 
@@ -261,8 +260,7 @@ class Executor:
                 "order": partial(self._check_order, ticket, action),
                 "install": partial(self._check_install, action, done),
             }.get(step_of(name)[0])
-            alone = alone_on(action.name, self._settings.home / "locks")
-            return run_step(self._steps, name, action, done, alone=alone, check=check)
+            return run_step(self._steps, name, action, done, alone=alone(action.name, name), check=check)
 
         def step(name: str, done: Done) -> dict[str, Any]:
             half_way = None

@@ -8,12 +8,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Final, Protocol
 
 from certforecast.execution.control import Control, Watch
 
-__all__ = ["Body", "Checkpoint", "Gate", "GatedStep", "SuspendedError"]
+__all__ = ["Alone", "Body", "Checkpoint", "Gate", "GatedStep", "SuspendedError"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -47,8 +47,11 @@ class GatedStep(Protocol):
         ...
 
 
-#: A ticket, and a way to checkpoint a step, to the result as JSON.
-Body = Callable[[dict[str, Any], GatedStep], dict[str, Any]]
+#: Gives a lock on the lineage of a name for a step, by its name.
+Alone = Callable[[str, str], AbstractContextManager[None]]
+
+#: A ticket, a way to checkpoint a step, and locks, to the result as JSON.
+Body = Callable[[dict[str, Any], GatedStep, Alone], dict[str, Any]]
 
 
 class Gate:
@@ -127,7 +130,7 @@ class Gate:
         self._closed.set()
 
     def guarded(
-        self, body: Body, run_id: Callable[[], str]
+        self, body: Body, run_id: Callable[[], str], alone: Alone
     ) -> Callable[[dict[str, Any], Checkpoint], dict[str, Any]]:
         """Give a body whose every step passes this gate when it is carried out."""
 
@@ -147,7 +150,7 @@ class Gate:
             with self._guard:
                 self._under_way += 1
             try:
-                return body(ticket, step)
+                return body(ticket, step, alone)
             except SuspendedError:
                 if not self._closed.is_set():
                     self.left += 1
