@@ -4,17 +4,27 @@ DBOS puts what it recovers back into the queue it came from, behind the limits o
 half-way on a server must not wait there for other actions, or for the rate of an account, which counted it.
 """
 
+from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Engine, column, exists, select, table, update
+from sqlalchemy import ColumnElement, Engine, column, exists, func, select, table, update
 
-__all__ = ["FIRST", "NAME", "Begun"]
+__all__ = ["FIRST", "NAME", "Begun", "Foreign"]
 
 #: What the runs of actions are called.
 NAME: Final = "certforecast.action"
 
 #: The queue of what was begun before. It has no limits.
 FIRST: Final = "certforecast-first"
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """A run that another version began and did not end; `process` has it in hand, if one has."""
+
+    run_id: str
+    version: str | None
+    process: str | None
 
 
 class Begun:
@@ -25,14 +35,15 @@ class Begun:
     engine : Engine
         Of the executor's database.
     version : str
-        Of the order of steps; runs of another one are left alone.
+        Of the order of steps.
     """
 
     def __init__(self, engine: Engine, version: str) -> None:
         schema = "dbos" if engine.dialect.name == "postgresql" else None
         names = ("workflow_uuid", "status", "name", "executor_id", "application_version", "queue_name")
+        claims = ("owner_xid", "started_at_epoch_ms")
         self._engine = engine
-        self._runs = table("workflow_status", *map(column, names), schema=schema)
+        self._runs = table("workflow_status", *map(column, (*names, *claims)), schema=schema)
         self._steps = table("operation_outputs", column("workflow_uuid"), schema=schema)
         self._version = version
 
@@ -54,6 +65,37 @@ class Begun:
         with self._engine.connect() as connection:
             asked = select(self._runs.c.workflow_uuid).where(mine | self._is("ENQUEUED"))
             return set(connection.execute(asked).scalars())
+
+    def foreign(self) -> list[Foreign]:
+        """Give what other versions began and did not end."""
+        runs = self._runs.c
+        wanted = select(runs.workflow_uuid, runs.application_version, runs.executor_id, runs.status).where(
+            runs.status.in_(["PENDING", "ENQUEUED"])
+            & (runs.name == NAME)
+            & (func.coalesce(runs.application_version, "") != self._version)
+        )
+        with self._engine.connect() as connection:
+            return [
+                Foreign(run_id, version, process if status == "PENDING" else None)
+                for run_id, version, process, status in connection.execute(wanted)
+            ]
+
+    def adopt(self, run: Foreign) -> bool:
+        """Have a run of another version carried out by this one; False if somebody was faster."""
+        runs = self._runs.c
+        same = (runs.workflow_uuid == run.run_id, runs.application_version.is_not_distinct_from(run.version))
+        theirs = (
+            runs.status == "ENQUEUED"
+            if run.process is None
+            else (runs.status == "PENDING") & (runs.executor_id == run.process)
+        )
+        # As DBOS puts back what it recovers.
+        values = {"status": "ENQUEUED", "owner_xid": None, "started_at_epoch_ms": None}
+        with self._engine.begin() as connection:
+            taken = update(self._runs).where(*same, theirs)
+            return bool(
+                connection.execute(taken.values(application_version=self._version, **values)).rowcount
+            )
 
     def _is(self, status: str) -> ColumnElement[bool]:
         runs, steps = self._runs.c, self._steps.c

@@ -27,14 +27,13 @@ from certforecast.execution.control import Control, control, database_url
 from certforecast.execution.gate import Body, Checkpoint, Gate, SuspendedError
 from certforecast.execution.leases import Lease, lease
 from certforecast.execution.rates import Rate
+from certforecast.execution.upgrading import VERSION, left_over, obstacle
 from certforecast.settings import Settings
 
 __all__ = ["Durable", "Ended", "durable"]
 
 _LOG = logging.getLogger(__name__)
 
-#: Version of the order of steps. A killed action goes on only under the version it was begun with.
-_VERSION: Final = "2"
 #: The one process that works on SQLite.
 _NAME: Final = "certforecast"
 _POLL_S: Final = 0.1
@@ -87,11 +86,18 @@ class Durable:
     """Runs of actions that outlast the process. Made by :func:`durable`."""
 
     def __init__(
-        self, notes: Control, gate: Gate, held: Lease | None, begun: Begun, interrupted: threading.Event
+        self,
+        settings: Settings,
+        notes: Control,
+        gate: Gate,
+        held: Lease | None,
+        interrupted: threading.Event,
     ) -> None:
         self.notes = notes
+        self._settings = settings
+        self._left: set[str] = set()
         self._interrupted = interrupted
-        self._begun = begun
+        self._begun = Begun(notes.engine, VERSION)
         self.gate = gate
         self._lease = held
         self._name = _NAME if held is None else held.name
@@ -145,7 +151,7 @@ class Durable:
         runs = DBOS.list_workflows(
             status=["PENDING", "ENQUEUED"],
             name=NAME,
-            app_version=_VERSION,
+            app_version=VERSION,
             load_input=False,
             load_output=False,
         )
@@ -186,8 +192,30 @@ class Durable:
         """Take over what dead processes left unfinished, and count it; a live one keeps its own."""
         taken = 0 if self._lease is None else self._lease.take_over()
         with suppress(SQLAlchemyError):  # it comes again
+            taken += self._adopt()
             self._begun.bring_forward()
         return taken
+
+    def _adopt(self) -> int:
+        """Take over what another version began, as far as it can go on here, and count it."""
+        from dbos import DBOS
+
+        taken = 0
+        for run in self._begun.foreign():
+            if run.run_id in self._left or (run.process is not None and self._alive(run.process)):
+                continue
+            (found,) = self._list([run.run_id], load_input=True) or [None]
+            ticket = ((found.input if found else None) or {}).get("args") or [{}]
+            steps = DBOS.list_workflow_steps(run.run_id)
+            if (why := obstacle(run.version, ticket[0], steps, self._settings)) is None:
+                taken += self._begun.adopt(run)
+                continue
+            self._left.add(run.run_id)
+            _LOG.warning("run %s is left where it is: %s", run.run_id, left_over(run.version, steps, why))
+        return taken
+
+    def _alive(self, process: str) -> bool:
+        return self._lease is not None and self._lease.lives(process)
 
     @_patient
     def moving(self) -> bool:
@@ -247,7 +275,7 @@ def durable(settings: Settings, body: Body, *, leads: bool = True) -> Iterator[D
             "name": "certforecast",
             "system_database_url": database_url(settings),
             # Fixed, so that the next process takes up what this one leaves.
-            "application_version": _VERSION,
+            "application_version": VERSION,
             "executor_id": _NAME if held is None else held.name,
             "log_level": "ERROR",
             "enable_otlp": False,
@@ -265,7 +293,9 @@ def durable(settings: Settings, body: Body, *, leads: bool = True) -> Iterator[D
         try:
             DBOS.launch()
             DBOS.register_queue(FIRST, polling_interval_sec=_POLL_S, on_conflict="always_update")
-            yield Durable(notes, gate, held, Begun(notes.engine, _VERSION), interrupted)
+            runs = Durable(settings, notes, gate, held, interrupted)
+            runs.take_over()
+            yield runs
         finally:
             gate.close()
             DBOS.destroy(workflow_completion_timeout_sec=_LEAVING_S if gate.busy else 0)
@@ -293,8 +323,8 @@ def _workflow() -> Callable[[dict[str, Any]], dict[str, Any]]:
 @contextmanager
 def _alone_on(folder: Path, held: Lease | None, name: str, step: str) -> Iterator[None]:
     """Hold the locks of a lineage: on this machine, and where there are several, among all."""
-    among_all = held is not None and step.startswith(_ABROAD)
-    with alone_on(name, folder), held.alone_on(name) if held and among_all else nullcontext():
+    abroad = held is not None and step.startswith(_ABROAD)
+    with alone_on(name, folder), held.alone_on(name) if held and abroad else nullcontext():
         yield
 
 

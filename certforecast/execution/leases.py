@@ -108,6 +108,13 @@ class Lease:
         except SQLAlchemyError:  # the lease is being taken anew
             return False
 
+    def lives(self, process: str) -> bool:
+        """Say whether a process lives, as far as this one may conclude anything from its lock."""
+        if process == self.name or not self._try(_WORKS, process):
+            return True
+        self._ask("SELECT pg_advisory_unlock(:a, :b)", _WORKS, process)
+        return False
+
     def count(self) -> int:
         """Count the processes that live."""
         query = (
