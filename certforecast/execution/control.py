@@ -13,6 +13,7 @@ from sqlalchemy import Column, Engine, MetaData, String, Table, create_engine, e
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from certforecast.errors import ExecutionError
+from certforecast.execution.plain import refuse_pickle
 from certforecast.settings import Settings
 
 __all__ = ["Control", "Stop", "control", "database_url", "in_short"]
@@ -143,6 +144,7 @@ def control(settings: Settings) -> Iterator[Control]:
     ExecutionError
         If it does not answer.
     """
+    refuse_pickle()
     settings.home.mkdir(parents=True, exist_ok=True)
     engine = create_engine(database_url(settings), pool_pre_ping=True)
     if engine.dialect.name == "sqlite":

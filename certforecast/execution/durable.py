@@ -27,6 +27,7 @@ from certforecast.execution.control import Control, control, database_url
 from certforecast.execution.gate import Body, Checkpoint, Gate, SuspendedError
 from certforecast.execution.leases import Lease, lease
 from certforecast.execution.rates import Rate
+from certforecast.execution.tickets import ticket_in
 from certforecast.execution.upgrading import VERSION, left_over, obstacle
 from certforecast.settings import Settings
 
@@ -83,7 +84,15 @@ class Ended:
 
 
 class Durable:
-    """Runs of actions that outlast the process. Made by :func:`durable`."""
+    """Runs of actions that outlast the process. Made by :func:`durable`.
+
+    Attributes
+    ----------
+    notes : Control
+    gate : Gate
+    left : dict of str to str
+        Runs that another version began and that cannot go on here, and what to do about each.
+    """
 
     def __init__(
         self,
@@ -95,7 +104,7 @@ class Durable:
     ) -> None:
         self.notes = notes
         self._settings = settings
-        self._left: set[str] = set()
+        self.left: dict[str, str] = {}
         self._interrupted = interrupted
         self._begun = Begun(notes.engine, VERSION)
         self.gate = gate
@@ -202,16 +211,15 @@ class Durable:
 
         taken = 0
         for run in self._begun.foreign():
-            if run.run_id in self._left or (run.process is not None and self._alive(run.process)):
+            if run.run_id in self.left or (run.process is not None and self._alive(run.process)):
                 continue
-            (found,) = self._list([run.run_id], load_input=True) or [None]
-            ticket = ((found.input if found else None) or {}).get("args") or [{}]
+            ticket = next((ticket_in(found.input) for found in self._list([run.run_id], load_input=True)), {})
             steps = DBOS.list_workflow_steps(run.run_id)
-            if (why := obstacle(run.version, ticket[0], steps, self._settings)) is None:
+            if (why := obstacle(run.version, ticket, steps, self._settings)) is None:
                 taken += self._begun.adopt(run)
                 continue
-            self._left.add(run.run_id)
-            _LOG.warning("run %s is left where it is: %s", run.run_id, left_over(run.version, steps, why))
+            self.left[run.run_id] = left_over(run.version, steps, why)
+            _LOG.warning("run %s is left where it is: %s", run.run_id, self.left[run.run_id])
         return taken
 
     def _alive(self, process: str) -> bool:
@@ -339,11 +347,10 @@ def _over(run: Any) -> bool:
 
 
 def _ended(run: Any) -> Ended:
-    args = (run.input or {}).get("args") or [{}]
-    fine = run.status == "SUCCESS"
+    fine = run.status == "SUCCESS" and isinstance(run.output, dict)
     error = None if fine else str(run.error or run.status.lower().replace("_", " "))
     at = datetime.fromtimestamp((run.completed_at or run.updated_at or 0) / 1000, UTC)
-    return Ended(run.workflow_id, args[0], at, run.output if fine else None, error)
+    return Ended(run.workflow_id, ticket_in(run.input), at, run.output if fine else None, error)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from certforecast.clock import Clock, system_clock
-from certforecast.errors import ExecutionError, SignatureError
+from certforecast.errors import CertForecastError, ExecutionError, SignatureError
 from certforecast.execution.breakers import Breakers
 from certforecast.execution.durable import Durable, Ended, durable
 from certforecast.execution.gate import Alone, Body, GatedStep
@@ -118,7 +118,7 @@ class Executor:
             plan.check_fresh(self._clock())
             return [self._dry(action) for action in actions]
         with durable(self._settings, self.body(on_step)) as runs:
-            harvest = Harvest(runs, self._history, self._settings.executor.actor)
+            harvest = Harvest(runs, self._history, self._settings)
             self._finish(runs)
             harvest.complaint()  # what it says now it says at the end, too
             if (stop := runs.gate.stop) is not None:
@@ -173,6 +173,8 @@ class Executor:
         by_run = {run_id(plan, action.id): action for action in ours}
         for run in runs.ended(by_run):  # when this plan was carried out before
             note(_result_of(by_run.pop(run.run_id), run))
+        for left in runs.left.keys() & by_run.keys():
+            note(_result(by_run.pop(left), "failed", runs.left[left]))
         line = self._line(list(by_run.values()), runs)
         for known in runs.known(by_run):
             line.resume(by_run[known].id)
@@ -213,8 +215,10 @@ class Executor:
         rest = timedelta(minutes=limits.rest_minutes)
         breakers = Breakers(limits.max_failures, limits.max_failures_in_all, rest)
         for run in runs.ended_since(self._clock() - rest):
-            with suppress(KeyError, ValueError):  # of a version that is not understood here
-                action = Action.model_validate(run.ticket["action"])
+            with suppress(
+                CertForecastError, ValueError
+            ):  # of a version that is not understood here, or forged
+                action = open_ticket(run.ticket, self._settings)
                 outcome = outcome_of(action, _result_of(action, run), self._settings)
                 if outcome is not None:
                     breakers.note(outcome, proves=False)  # every run has its own canaries

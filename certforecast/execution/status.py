@@ -9,6 +9,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 from certforecast.errors import ExecutionError
 from certforecast.execution.begun import NAME
 from certforecast.execution.control import Stop, control, database_url, in_short
+from certforecast.execution.tickets import ticket_in
 from certforecast.execution.upgrading import VERSION, left_over, obstacle
 from certforecast.settings import Settings
 
@@ -62,7 +63,7 @@ def executor_status(
     """
     if settings.database_url is None and not (settings.home / "executor.sqlite").exists():
         return ExecutorStatus(at=now, stopped=None, counts={}, runs=())
-    from dbos import DBOSClient
+    from dbos import DBOSClient, DBOSPortableJSONSerializer
     from sqlalchemy.exc import SQLAlchemyError
 
     with control(settings) as notes:
@@ -70,7 +71,9 @@ def executor_status(
         if not notes.has_runs():  # as when everything was stopped before anything was begun
             return ExecutorStatus(at=now, stopped=stop, counts={}, runs=())
     try:
-        client = DBOSClient(system_database_url=database_url(settings))
+        client = DBOSClient(
+            system_database_url=database_url(settings), serializer=DBOSPortableJSONSerializer()
+        )
         try:
             active = client.list_workflows(name=NAME, status=["PENDING", "ENQUEUED"], load_output=False)
             ended = client.list_workflows(name=NAME, completed_after=(now - lately).isoformat())
@@ -92,9 +95,8 @@ def executor_status(
 
 def _status(run: Any, steps: list[Any], settings: Settings) -> RunStatus:
     step = str(steps[-1]["function_name"]) if steps else None
-    ticket = ((run.input or {}).get("args") or [{}])[0]
-    action = ticket.get("action") or {}
-    output = run.output or {}
+    ticket, output = ticket_in(run.input), run.output if isinstance(run.output, dict) else {}
+    action = ticket["action"] if isinstance(ticket.get("action"), dict) else {}
     if run.status in ("PENDING", "ENQUEUED") and run.app_version != VERSION:
         status, detail = "of another version", _foreign(run, ticket, steps, settings)
     elif run.status == "PENDING":

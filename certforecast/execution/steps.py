@@ -15,6 +15,7 @@ from certforecast.clock import Clock
 from certforecast.errors import ExecutionError, InstallationError, VerificationError
 from certforecast.execution.checks import check_pair, leaf_fingerprint
 from certforecast.execution.installers import Installer
+from certforecast.execution.installers.versions import FINGERPRINT
 from certforecast.execution.issuers import Issuer, open_issuer
 from certforecast.execution.issuers.failover import issuer_of
 from certforecast.execution.keys import reused_key
@@ -120,6 +121,13 @@ class Steps:
         installers = [installer for installer, _ in places]
         if (strange := self._strange(installers, done)) is not None:
             return {"error": strange, "complaints": [], "touched": 0}
+        try:
+            self._check_staged(action, done)
+        except ExecutionError as wrong:
+            if self.half_way(action, done):
+                raise
+            told = {"message": str(wrong), "code": wrong.code, "cause": "installer"}
+            return {"error": told, "complaints": [], "touched": 0}
         complaints: list[str] = []
         pairs = [self._pair(number, installer, action, done) for number, installer in enumerate(installers)]
         if len(places) > 1:
@@ -177,7 +185,7 @@ class Steps:
         installers = open_installers(action, self.settings)
         touched = installers[: done["install"].get("touched", len(installers))]
         broken = []
-        for installer, before in zip(touched, done["check"]["before"], strict=False):
+        for installer, before in zip(touched, _before(done), strict=False):
             try:
                 if before is not None:
                     installer.restore(before)
@@ -235,12 +243,29 @@ class Steps:
         ders = ssl.create_default_context().get_ca_certs(binary_form=True)
         return "".join(map(ssl.DER_cert_to_PEM_cert, ders)).encode("ascii")
 
+    def _check_staged(self, action: Action, done: Done) -> None:
+        """Refuse what is staged unless it is what was ordered, whatever the database says of checks before.
+
+        Raises
+        ------
+        InstallationError
+            If so.
+        """
+        if "present" in done["order"]:
+            return
+        staging = self._staging(action)
+        chain = staging.chain
+        if leaf_fingerprint(chain) != done["stage"]["fingerprint"]:
+            raise InstallationError(f"another certificate is staged than was noted for {action.name}")
+        roots = self._roots_pem(action, done)
+        check_pair(chain, staging.key, names=action.names, roots_pem=roots, now=self.clock())
+
     def _strange(self, installers: Sequence[Installer], done: Done) -> dict[str, Any] | None:
         """Say if somebody else has put a certificate in place since this action began."""
         if "present" in done["order"]:
             return None
         new = done["stage"]["fingerprint"]
-        for installer, before in zip(installers, done["check"]["before"], strict=True):
+        for installer, before in zip(installers, _before(done), strict=True):
             if installer.current() not in (before, new):
                 told = f"{installer.server} has another certificate in place than when this action began"
                 return {"message": f"{told}: left as it is", "code": "superseded", "cause": "installer"}
@@ -252,7 +277,7 @@ class Steps:
             return Pair(installer)
         staging = self._staging(action)
         put = partial(installer.swap, staging.chain, staging.key)
-        return Pair(installer, put, before=done["check"]["before"][number])
+        return Pair(installer, put, before=_before(done)[number])
 
     def _switch(self, pairs: Sequence[Pair], complaints: list[str]) -> dict[str, Any] | None:
         """Swap, test and reload; give the error, if there is one before the reload.
@@ -279,3 +304,18 @@ class Steps:
             in_a_row=limits.handshakes,
             timeout_s=limits.verify_timeout_s,
         )
+
+
+def _before(done: Done) -> list[str | None]:
+    """Give what was in place at each installer; it names a folder or an object there.
+
+    Raises
+    ------
+    InstallationError
+        If the database holds something else.
+    """
+    before: list[str | None] = done["check"]["before"]
+    for found in before:
+        if found is not None and not FINGERPRINT.fullmatch(found):
+            raise InstallationError(f"{found!r} is no fingerprint: the executor's database was changed")
+    return before
