@@ -13,6 +13,7 @@ from sqlalchemy import Column, Engine, MetaData, String, Table, create_engine, e
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from certforecast.errors import ExecutionError
+from certforecast.execution.plain import refuse_pickle
 from certforecast.settings import Settings
 
 __all__ = ["Control", "Stop", "control", "database_url", "in_short"]
@@ -48,7 +49,7 @@ class Control:
     """Notes that all processes share. Made by :func:`control`."""
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+        self.engine = engine
 
     def stop(self, by: str, at: datetime, reason: str = "") -> None:
         """Stop everything: no process begins anything any more, until `resume`."""
@@ -70,20 +71,20 @@ class Control:
 
     def has_runs(self) -> bool:
         """Say whether the executor ever used this database."""
-        schema = "dbos" if self._engine.dialect.name == "postgresql" else None
+        schema = "dbos" if self.engine.dialect.name == "postgresql" else None
         with self._explained():
-            return inspect(self._engine).has_table("workflow_status", schema=schema)
+            return inspect(self.engine).has_table("workflow_status", schema=schema)
 
     def read(self, name: str) -> Any:
         """Give a note; None if there is none."""
-        with self._explained(), self._engine.connect() as connection:
+        with self._explained(), self.engine.connect() as connection:
             found = connection.execute(select(_NOTES.c.value).where(_NOTES.c.name == name)).scalar()
         return None if found is None else json.loads(found)
 
     def write(self, name: str, value: Any) -> None:
         """Put a note in the place of the one of that name."""
         text = json.dumps(value)
-        with self._explained(), self._engine.begin() as connection:
+        with self._explained(), self.engine.begin() as connection:
             changed = connection.execute(_NOTES.update().where(_NOTES.c.name == name).values(value=text))
             if changed.rowcount:
                 return
@@ -143,6 +144,7 @@ def control(settings: Settings) -> Iterator[Control]:
     ExecutionError
         If it does not answer.
     """
+    refuse_pickle()
     settings.home.mkdir(parents=True, exist_ok=True)
     engine = create_engine(database_url(settings), pool_pre_ping=True)
     if engine.dialect.name == "sqlite":

@@ -10,30 +10,36 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Collection, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
+from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from certforecast.errors import ExecutionError
+from certforecast.execution.alone import alone_on
+from certforecast.execution.begun import FIRST, NAME, Begun
 from certforecast.execution.control import Control, control, database_url
-from certforecast.execution.gate import Gate, SuspendedError
+from certforecast.execution.gate import Body, Checkpoint, Gate, SuspendedError
 from certforecast.execution.leases import Lease, lease
 from certforecast.execution.rates import Rate
+from certforecast.execution.tickets import ticket_in
+from certforecast.execution.upgrading import VERSION, left_over, obstacle
 from certforecast.settings import Settings
 
-__all__ = ["NAME", "Body", "Durable", "Ended", "durable"]
+__all__ = ["Durable", "Ended", "durable"]
 
 _LOG = logging.getLogger(__name__)
 
-#: Version of the order of steps. A killed action goes on only under the version it was begun with.
-_VERSION: Final = "2"
-NAME: Final = "certforecast.action"
+#: The one process that works on SQLite.
+_NAME: Final = "certforecast"
 _POLL_S: Final = 0.1
+#: What others see of an action. The rest is between it and its own folder.
+_ABROAD: Final = ("order", "issue", "install", "verify", "rollback")
 #: Actions in the middle of a change still get so long to end when the process is to.
 _LEAVING_S: Final = 120
 #: Threads wait for networks, files and the database most of the time, and should be let on soon after that.
@@ -49,12 +55,9 @@ _patient = retry(
     reraise=True,
 )
 
-#: A ticket, and a way to checkpoint a step, to the result as JSON.
-Body = Callable[[dict[str, Any], Callable[..., dict[str, Any]]], dict[str, Any]]
-
 # DBOS is one a process and finds workflows by their registered function, so what the function does is set
 # here for the time of a run.
-_body: list[Body] = []
+_body: list[Callable[[dict[str, Any], Checkpoint], dict[str, Any]]] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +84,32 @@ class Ended:
 
 
 class Durable:
-    """Runs of actions that outlast the process. Made by :func:`durable`."""
+    """Runs of actions that outlast the process. Made by :func:`durable`.
 
-    def __init__(self, notes: Control, gate: Gate, held: Lease | None, interrupted: threading.Event) -> None:
+    Attributes
+    ----------
+    notes : Control
+    gate : Gate
+    left : dict of str to str
+        Runs that another version began and that cannot go on here, and what to do about each.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        notes: Control,
+        gate: Gate,
+        held: Lease | None,
+        interrupted: threading.Event,
+    ) -> None:
         self.notes = notes
+        self._settings = settings
+        self.left: dict[str, str] = {}
         self._interrupted = interrupted
+        self._begun = Begun(notes.engine, VERSION)
         self.gate = gate
         self._lease = held
+        self._name = _NAME if held is None else held.name
         self._queues: dict[Rate, Any] = {}
 
     @_patient
@@ -138,7 +160,7 @@ class Durable:
         runs = DBOS.list_workflows(
             status=["PENDING", "ENQUEUED"],
             name=NAME,
-            app_version=_VERSION,
+            app_version=VERSION,
             load_input=False,
             load_output=False,
         )
@@ -177,7 +199,36 @@ class Durable:
 
     def take_over(self) -> int:
         """Take over what dead processes left unfinished, and count it; a live one keeps its own."""
-        return 0 if self._lease is None else self._lease.take_over()
+        taken = 0 if self._lease is None else self._lease.take_over()
+        with suppress(SQLAlchemyError):  # it comes again
+            taken += self._adopt()
+            self._begun.bring_forward()
+        return taken
+
+    def _adopt(self) -> int:
+        """Take over what another version began, as far as it can go on here, and count it."""
+        from dbos import DBOS
+
+        taken = 0
+        for run in self._begun.foreign():
+            if run.run_id in self.left or (run.process is not None and self._alive(run.process)):
+                continue
+            ticket = next((ticket_in(found.input) for found in self._list([run.run_id], load_input=True)), {})
+            steps = DBOS.list_workflow_steps(run.run_id)
+            if (why := obstacle(run.version, ticket, steps, self._settings)) is None:
+                taken += self._begun.adopt(run)
+                continue
+            self.left[run.run_id] = left_over(run.version, steps, why)
+            _LOG.warning("run %s is left where it is: %s", run.run_id, self.left[run.run_id])
+        return taken
+
+    def _alive(self, process: str) -> bool:
+        return self._lease is not None and self._lease.lives(process)
+
+    @_patient
+    def moving(self) -> bool:
+        """Say whether anything that was begun goes on still, here or in nobody's hands."""
+        return bool(self._begun.under_way(self._name) - self.gate.held)
 
     def processes(self) -> int:
         """Count the processes that carry out actions now, this one included."""
@@ -221,8 +272,6 @@ def durable(settings: Settings, body: Body, *, leads: bool = True) -> Iterator[D
         if settings.database_url is None:
             stack.enter_context(_alone(settings))
         notes = stack.enter_context(control(settings))
-        if (stop := notes.stopped()) is not None and leads:
-            raise ExecutionError(f"{stop}: 'certforecast resume' lets it go on", code="stopped")
         held = (
             stack.enter_context(lease(settings, leads=leads)) if settings.database_url is not None else None
         )
@@ -234,8 +283,8 @@ def durable(settings: Settings, body: Body, *, leads: bool = True) -> Iterator[D
             "name": "certforecast",
             "system_database_url": database_url(settings),
             # Fixed, so that the next process takes up what this one leaves.
-            "application_version": _VERSION,
-            "executor_id": "certforecast" if held is None else held.name,
+            "application_version": VERSION,
+            "executor_id": _NAME if held is None else held.name,
             "log_level": "ERROR",
             "enable_otlp": False,
             # Not pickle: whoever can write to the database must not be able to run code here.
@@ -248,10 +297,13 @@ def durable(settings: Settings, body: Body, *, leads: bool = True) -> Iterator[D
         logging.getLogger("dbos").setLevel(logging.ERROR)
         DBOS(config=config)
         _workflow()
-        _body[:] = [gate.guarded(body)]
+        _body[:] = [gate.guarded(body, _run_id, partial(_alone_on, settings.home / "locks", held))]
         try:
             DBOS.launch()
-            yield Durable(notes, gate, held, interrupted)
+            DBOS.register_queue(FIRST, polling_interval_sec=_POLL_S, on_conflict="always_update")
+            runs = Durable(settings, notes, gate, held, interrupted)
+            runs.take_over()
+            yield runs
         finally:
             gate.close()
             DBOS.destroy(workflow_completion_timeout_sec=_LEAVING_S if gate.busy else 0)
@@ -276,16 +328,29 @@ def _workflow() -> Callable[[dict[str, Any]], dict[str, Any]]:
     return run
 
 
+@contextmanager
+def _alone_on(folder: Path, held: Lease | None, name: str, step: str) -> Iterator[None]:
+    """Hold the locks of a lineage: on this machine, and where there are several, among all."""
+    abroad = held is not None and step.startswith(_ABROAD)
+    with alone_on(name, folder), held.alone_on(name) if held and abroad else nullcontext():
+        yield
+
+
+def _run_id() -> str:
+    from dbos import DBOS
+
+    return DBOS.workflow_id or ""
+
+
 def _over(run: Any) -> bool:
     return run.status not in ("PENDING", "ENQUEUED", "DELAYED")
 
 
 def _ended(run: Any) -> Ended:
-    args = (run.input or {}).get("args") or [{}]
-    fine = run.status == "SUCCESS"
+    fine = run.status == "SUCCESS" and isinstance(run.output, dict)
     error = None if fine else str(run.error or run.status.lower().replace("_", " "))
     at = datetime.fromtimestamp((run.completed_at or run.updated_at or 0) / 1000, UTC)
-    return Ended(run.workflow_id, args[0], at, run.output if fine else None, error)
+    return Ended(run.workflow_id, ticket_in(run.input), at, run.output if fine else None, error)
 
 
 @contextmanager

@@ -8,14 +8,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from certforecast.clock import Clock, system_clock
-from certforecast.errors import ExecutionError, SignatureError
-from certforecast.execution.alone import alone_on
+from certforecast.errors import CertForecastError, ExecutionError, SignatureError
 from certforecast.execution.breakers import Breakers
 from certforecast.execution.durable import Durable, Ended, durable
+from certforecast.execution.gate import Alone, Body, GatedStep
 from certforecast.execution.harvest import Harvest
 from certforecast.execution.line import Line
 from certforecast.execution.parts import outcome_of, parts_of
-from certforecast.execution.permission import check_approved, check_permitted
+from certforecast.execution.permission import check_allowed, check_approved, check_permitted
 from certforecast.execution.preflight import preflight
 from certforecast.execution.rates import rate_of
 from certforecast.execution.record import held_out_rows
@@ -118,9 +118,11 @@ class Executor:
             plan.check_fresh(self._clock())
             return [self._dry(action) for action in actions]
         with durable(self._settings, self.body(on_step)) as runs:
-            harvest = Harvest(runs, self._history, self._settings.executor.actor)
+            harvest = Harvest(runs, self._history, self._settings)
             self._finish(runs)
             harvest.complaint()  # what it says now it says at the end, too
+            if (stop := runs.gate.stop) is not None:
+                raise ExecutionError(f"{stop}: 'certforecast resume' lets it go on", code="stopped")
             check_approved(plan, approvals, self._settings, self._clock())
             self._record_held_out(plan)
             results = self._carry_through(plan, actions, runs, harvest, on_end or (lambda _: None))
@@ -128,7 +130,7 @@ class Executor:
                 results = [_unrecorded(result, complaint) for result in results]
         return results
 
-    def body(self, on_step: OnStep | None = None) -> Callable[..., dict[str, Any]]:
+    def body(self, on_step: OnStep | None = None) -> Body:
         """Give what carries out a ticket, for :func:`certforecast.execution.durable.durable`."""
         return partial(self._carry_out, on_step)
 
@@ -139,8 +141,11 @@ class Executor:
             self._history.append(batch, source="executor")
 
     def _finish(self, runs: Durable) -> None:
-        """Wait until what earlier processes left unfinished is done."""
-        while runs.unfinished() and runs.gate.stop is None:
+        """Wait until what earlier processes left unfinished is done.
+
+        While everything is stopped, until what they left half-way on a server is proven or put back.
+        """
+        while runs.unfinished() if runs.gate.stop is None else runs.moving():
             runs.check()
             runs.take_over()
             time.sleep(_LOOK_EVERY_S)
@@ -168,6 +173,8 @@ class Executor:
         by_run = {run_id(plan, action.id): action for action in ours}
         for run in runs.ended(by_run):  # when this plan was carried out before
             note(_result_of(by_run.pop(run.run_id), run))
+        for left in runs.left.keys() & by_run.keys():
+            note(_result(by_run.pop(left), "failed", runs.left[left]))
         line = self._line(list(by_run.values()), runs)
         for known in runs.known(by_run):
             line.resume(by_run[known].id)
@@ -208,8 +215,10 @@ class Executor:
         rest = timedelta(minutes=limits.rest_minutes)
         breakers = Breakers(limits.max_failures, limits.max_failures_in_all, rest)
         for run in runs.ended_since(self._clock() - rest):
-            with suppress(KeyError, ValueError):  # of a version that is not understood here
-                action = Action.model_validate(run.ticket["action"])
+            with suppress(
+                CertForecastError, ValueError
+            ):  # of a version that is not understood here, or forged
+                action = open_ticket(run.ticket, self._settings)
                 outcome = outcome_of(action, _result_of(action, run), self._settings)
                 if outcome is not None:
                     breakers.note(outcome, proves=False)  # every run has its own canaries
@@ -239,7 +248,7 @@ class Executor:
         return None
 
     def _carry_out(
-        self, on_step: OnStep | None, ticket: dict[str, Any], checkpoint: Callable[..., dict[str, Any]]
+        self, on_step: OnStep | None, ticket: dict[str, Any], checkpoint: GatedStep, alone: Alone
     ) -> dict[str, Any]:
         from dbos import DBOS
 
@@ -251,19 +260,42 @@ class Executor:
             if on_step is not None:
                 with suppress(Exception):  # whoever watches must not end what is watched
                     on_step(action.name, name)
-            check = None
-            if step_of(name)[0] == "order":
-                check = partial(check_in_time, ticket, self._clock())
-            alone = alone_on(action.name, self._settings.home / "locks")
-            return run_step(self._steps, name, action, done, alone=alone, check=check)
+            check = {
+                "order": partial(self._check_order, ticket, action),
+                "install": partial(self._check_install, action, done),
+            }.get(step_of(name)[0])
+            return run_step(self._steps, name, action, done, alone=alone(action.name, name), check=check)
 
-        result = carry_out(action, lambda name, done: checkpoint(name, begin, name, done))
+        def step(name: str, done: Done) -> dict[str, Any]:
+            half_way = None
+            if step_of(name)[0] == "install":
+                half_way = partial(self._steps.half_way, action, done)
+            return checkpoint(name, begin, name, done, half_way=half_way)
+
+        result = carry_out(action, step)
         return result.model_dump(mode="json")
+
+    def _check_order(self, ticket: dict[str, Any], action: Action) -> None:
+        check_in_time(ticket, self._clock())
+        check_allowed(action, self._settings, self._clock())
+
+    def _check_install(self, action: Action, done: Done) -> None:
+        """Refuse an installation that is not allowed any more; what is half-way is ended all the same."""
+        try:
+            check_allowed(action, self._settings, self._clock())
+        except ExecutionError:
+            try:
+                half_way = self._steps.half_way(action, done)
+            except ExecutionError:  # as if a server that cannot be asked might have it
+                half_way = True
+            if not half_way:
+                raise
 
     def _dry(self, action: Action) -> ActionResult:
         if (spared := self._not_ours(action)) is not None:
             return spared
         try:
+            check_allowed(action, self._settings, self._clock())
             ready = preflight(action, self._settings, self._clock)
         except ExecutionError as error:
             return _result(action, "failed", f"would not begin: {error}")

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from certforecast.errors import CertForecastError
 from certforecast.execution.record import rows
+from certforecast.execution.tickets import open_ticket
 from certforecast.execution.workflow import step_of
 from certforecast.history.sources import Batch
-from certforecast.planning.plan import Action
+from certforecast.settings import Settings
 
 if TYPE_CHECKING:
     from certforecast.execution.durable import Durable
@@ -36,14 +37,14 @@ class Harvest:
         Where they are.
     history : History, optional
         Where they go; without it nothing is recorded.
-    actor : str
-        Who the events say did it.
+    settings : Settings
+        Who the events say did it, and whose home folder has the key that actions are signed with.
     """
 
-    def __init__(self, runs: "Durable", history: "History | None", actor: str) -> None:
+    def __init__(self, runs: "Durable", history: "History | None", settings: Settings) -> None:
         self._runs = runs
         self._history = history
-        self._actor = actor
+        self._settings = settings
         self._recorded: set[str] = set()
 
     def gather(self) -> None:
@@ -65,12 +66,10 @@ class Harvest:
                 continue
             taken.add(run.run_id)
             try:
-                action = Action.model_validate(run.ticket.get("action"))
+                action = open_ticket(run.ticket, self._settings)
                 for done in _rounds(self._runs.steps(run.run_id)):
-                    _extend(batch, rows(action, done, self._actor))
-            except (
-                Exception
-            ):  # of a version that is not understood here; the others are recorded all the same
+                    _extend(batch, rows(action, done, self._settings.executor.actor))
+            except Exception:  # not understood here, or forged; the others are recorded all the same
                 _LOG.warning("what run %s did is not recorded", run.run_id, exc_info=True)
         if taken:
             self._history.append(batch, source="executor")

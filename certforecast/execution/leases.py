@@ -5,9 +5,10 @@ import os
 import secrets
 import socket
 import threading
+import time
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from sqlalchemy import Connection, Engine, create_engine, text
@@ -16,15 +17,18 @@ from sqlalchemy.pool import NullPool
 
 from certforecast.errors import ExecutionError
 from certforecast.execution.control import database_url, in_short
+from certforecast.execution.gate import SuspendedError
 from certforecast.settings import Settings
 
 __all__ = ["Lease", "lease"]
 
 _LOG = logging.getLogger(__name__)
 
-#: The first half of the key of every lock: processes that work, and the one that leads.
+#: The first half of the key of every lock: processes that work, the one that leads, lineages.
 _WORKS: Final = 0x6365_7274
 _LEADS: Final = 0x6365_7275
+_LINEAGE: Final = 0x6365_7276
+_PAUSE_S: Final = 0.05
 _EVERY_S: Final = 1.0
 #: A dead network is noticed within some ten seconds, on both sides.
 _ALIVE: Final = {
@@ -75,6 +79,41 @@ class Lease:
                 finally:
                     self._ask("SELECT pg_advisory_unlock(:a, :b)", _WORKS, name)
         return taken
+
+    @contextmanager
+    def alone_on(self, name: str) -> Iterator[None]:
+        """Hold the lock of a lineage, among all processes on this database, for the time of the block.
+
+        It ends with the connection. One that is broken is waited for, so that who is cut off begins nothing.
+        Threads of one process share it.
+
+        Raises
+        ------
+        SuspendedError
+            If this process is to end first.
+        """
+        while not self._lock_lineage(name):
+            if not threading.main_thread().is_alive():
+                raise SuspendedError
+            time.sleep(_PAUSE_S)
+        try:
+            yield
+        finally:
+            with suppress(SQLAlchemyError):  # it ended with its connection
+                self._ask("SELECT pg_advisory_unlock(:a, :b)", _LINEAGE, name)
+
+    def _lock_lineage(self, name: str) -> bool:
+        try:
+            return self._try(_LINEAGE, name)
+        except SQLAlchemyError:  # the lease is being taken anew
+            return False
+
+    def lives(self, process: str) -> bool:
+        """Say whether a process lives, as far as this one may conclude anything from its lock."""
+        if process == self.name or not self._try(_WORKS, process):
+            return True
+        self._ask("SELECT pg_advisory_unlock(:a, :b)", _WORKS, process)
+        return False
 
     def count(self) -> int:
         """Count the processes that live."""

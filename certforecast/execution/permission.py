@@ -5,15 +5,16 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from certforecast.errors import PlanError
+from certforecast.errors import ExecutionError, PlanError
 from certforecast.execution.parts import installers_of
 from certforecast.planning.approvals import Approval, approvers_of
 from certforecast.planning.options import FOR_EXECUTOR
 from certforecast.planning.plan import Action, Plan
+from certforecast.planning.windows import closed, place_of
 from certforecast.settings import Settings
 from certforecast.signing import verifying_key
 
-__all__ = ["check_approved", "check_permitted"]
+__all__ = ["check_allowed", "check_approved", "check_permitted"]
 
 _HARMLESS: Final = re.compile(r"[0-9A-Za-z_-]{1,64}")
 
@@ -40,8 +41,26 @@ def check_permitted(plan: Plan, settings: Settings) -> None:
             raise PlanError(
                 f"plan {plan.id} both acts on {action.name} and holds it out; make the plan again"
             )
-        if action.kind in FOR_EXECUTOR:
-            _check_tools(plan, action, settings)
+        if action.kind in FOR_EXECUTOR and (why := _forbidden(action, settings)) is not None:
+            raise PlanError(f"plan {plan.id}: {why}")
+
+
+def check_allowed(action: Action, settings: Settings, now: datetime) -> None:
+    """Refuse to change anything that the settings do not allow now, whatever they did when it was planned.
+
+    What has expired, and what a CA asks for before it is due, may be changed at any time.
+
+    Raises
+    ------
+    ExecutionError
+        If an issuer or installer may not be used, or its place not be changed now.
+    """
+    why = _forbidden(action, settings)
+    if why is None and now < action.not_after and not action.urgent:
+        why = closed(place_of(action), settings.planning, now)
+        why = why and f"{action.name}: {why}; plan again"
+    if why is not None:
+        raise ExecutionError(why, code="not_allowed")
 
 
 def check_approved(plan: Plan, approvals: Sequence[Approval], settings: Settings, now: datetime) -> None:
@@ -78,7 +97,8 @@ def blast_radius(plan: Plan) -> int:
     return len(changed)
 
 
-def _check_tools(plan: Plan, action: Action, settings: Settings) -> None:
+def _forbidden(action: Action, settings: Settings) -> str | None:
+    """Say which issuer or installer of an action may not be used, or is not there."""
     executor = settings.executor
     issuers = [action.issuer, *getattr(settings.issuers.get(action.issuer or ""), "issuers", ())]
     checked: list[tuple[str, str | None, Any, list[str] | None]] = [
@@ -88,13 +108,11 @@ def _check_tools(plan: Plan, action: Action, settings: Settings) -> None:
         checked.append(("installer", used, settings.installers, executor.allowed_installers))
     for what, name, sections, allowed in checked:
         if allowed is not None and name is not None and name not in allowed:
-            raise PlanError(
-                f"plan {plan.id}: {action.name} names the {what} {name}, which executor.allowed_{what}s does "
-                "not allow"
-            )
+            return f"{action.name} names the {what} {name}, which executor.allowed_{what}s does not allow"
         if name is not None and name not in sections:
             known = ", ".join(sorted(sections)) or "none"
-            raise PlanError(
-                f"plan {plan.id}: {action.name} names the {what} {name}, and the settings have no section "
-                f"[{what}s.{name}] (there are: {known})"
+            return (
+                f"{action.name} names the {what} {name}, and the settings have no section [{what}s.{name}] "
+                f"(there are: {known})"
             )
+    return None

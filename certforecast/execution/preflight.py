@@ -1,21 +1,18 @@
 """What can be known before an order is spent. Nothing here changes anything."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Protocol
 
 from certforecast.clock import Clock
 from certforecast.errors import ExecutionError, InstallationError, VerificationError
 from certforecast.execution.installers import Installer, InstallerSection, make_installer
 from certforecast.execution.issuers import Issuer, open_issuer
-from certforecast.execution.sharing import Sharing
 from certforecast.execution.verification import Served, handshake
 from certforecast.planning.plan import Action, Endpoint
 from certforecast.settings import Settings
 
 __all__ = ["Ready", "open_installers", "open_places", "preflight", "proven_at"]
-
-_FRESH_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +41,7 @@ def preflight(
     clock: Clock,
     *,
     issuer: Issuer | None = None,
-    tests: Sharing[None] | None = None,
+    precheck: Callable[[Installer], None] = lambda installer: installer.precheck(),
 ) -> Ready:
     """Refuse an action that cannot end well.
 
@@ -58,8 +55,8 @@ def preflight(
         Gives the present.
     issuer : Issuer, optional
         Its issuer, if it is open already.
-    tests : Sharing, optional
-        Tests of servers that many actions share.
+    precheck : callable
+        Has an installer refuse what cannot end well.
 
     Raises
     ------
@@ -71,11 +68,9 @@ def preflight(
         raise ExecutionError(f"{action.name} has no names to order a certificate for", code="config")
     issuer = issuer or open_issuer(action.issuer, settings, clock)
     installers = open_installers(action, settings)
-    tests = tests or Sharing()
     for installer in installers:
         installer.check_files()
-        # A test takes seconds where a server has many sites; what breaks since, the test after the swap sees.
-        tests.share(installer.server, installer.precheck, fresh_s=_FRESH_S)
+        precheck(installer)
     endpoints = proven_at(action, settings)
     served = [handshake(endpoint, roots=issuer.roots) for endpoint in endpoints]
     for endpoint, seen in zip(endpoints, served, strict=True):

@@ -7,8 +7,10 @@ from typing import Any
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from certforecast.errors import ExecutionError
+from certforecast.execution.begun import NAME
 from certforecast.execution.control import Stop, control, database_url, in_short
-from certforecast.execution.durable import NAME
+from certforecast.execution.tickets import ticket_in
+from certforecast.execution.upgrading import VERSION, left_over, obstacle
 from certforecast.settings import Settings
 
 __all__ = ["ExecutorStatus", "RunStatus", "executor_status"]
@@ -61,7 +63,7 @@ def executor_status(
     """
     if settings.database_url is None and not (settings.home / "executor.sqlite").exists():
         return ExecutorStatus(at=now, stopped=None, counts={}, runs=())
-    from dbos import DBOSClient
+    from dbos import DBOSClient, DBOSPortableJSONSerializer
     from sqlalchemy.exc import SQLAlchemyError
 
     with control(settings) as notes:
@@ -69,36 +71,35 @@ def executor_status(
         if not notes.has_runs():  # as when everything was stopped before anything was begun
             return ExecutorStatus(at=now, stopped=stop, counts={}, runs=())
     try:
-        client = DBOSClient(system_database_url=database_url(settings))
+        client = DBOSClient(
+            system_database_url=database_url(settings), serializer=DBOSPortableJSONSerializer()
+        )
         try:
             active = client.list_workflows(name=NAME, status=["PENDING", "ENQUEUED"], load_output=False)
             ended = client.list_workflows(name=NAME, completed_after=(now - lately).isoformat())
             steps = {
-                run.workflow_id: _last_step(client, run.workflow_id)
+                run.workflow_id: client.list_workflow_steps(run.workflow_id)
                 for run in active
-                if run.status == "PENDING"
+                if run.status == "PENDING" or run.app_version != VERSION
             }
         finally:
             client.destroy()
     except SQLAlchemyError as error:
         raise ExecutionError(f"the executor's database does not answer: {in_short(error)}") from error
     ended = [run for run in ended if run.status not in ("PENDING", "ENQUEUED")]
-    runs = [_status(run, steps.get(run.workflow_id)) for run in (*active, *ended)]
+    runs = [_status(run, steps.get(run.workflow_id, []), settings) for run in (*active, *ended)]
     return ExecutorStatus(
         at=now, stopped=stop, counts=dict(Counter(run.status for run in runs)), runs=tuple(runs)
     )
 
 
-def _last_step(client: Any, run_id: str) -> str | None:
-    done = client.list_workflow_steps(run_id)
-    return str(done[-1]["function_name"]) if done else None
-
-
-def _status(run: Any, step: str | None) -> RunStatus:
-    ticket = ((run.input or {}).get("args") or [{}])[0]
-    action = ticket.get("action") or {}
-    output = run.output or {}
-    if run.status == "PENDING":
+def _status(run: Any, steps: list[Any], settings: Settings) -> RunStatus:
+    step = str(steps[-1]["function_name"]) if steps else None
+    ticket, output = ticket_in(run.input), run.output if isinstance(run.output, dict) else {}
+    action = ticket["action"] if isinstance(ticket.get("action"), dict) else {}
+    if run.status in ("PENDING", "ENQUEUED") and run.app_version != VERSION:
+        status, detail = "of another version", _foreign(run, ticket, steps, settings)
+    elif run.status == "PENDING":
         status, detail = "under way", f"{step} is done" if step else "it begins"
     elif run.status == "ENQUEUED":
         status, detail = "queued", ""
@@ -115,4 +116,14 @@ def _status(run: Any, step: str | None) -> RunStatus:
         since=datetime.fromtimestamp(moment / 1000, UTC) if moment else None,
         process=run.executor_id if run.status == "PENDING" else None,
         detail=detail,
+    )
+
+
+def _foreign(run: Any, ticket: dict[str, Any], steps: list[Any], settings: Settings) -> str:
+    if (why := obstacle(run.app_version, ticket, steps, settings)) is not None:
+        return left_over(run.app_version, steps, why)
+    at = f"{steps[-1]['function_name']} is done" if steps else "not begun"
+    return (
+        f"begun by version {run.app_version} of the executor, {at}: the next 'certforecast act --execute' or "
+        "a worker ends it, once the process that has it is gone"
     )

@@ -7,7 +7,7 @@ database, so it is JSON and never holds a private key.
 import ssl
 import threading
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import cached_property, partial
 from typing import Any
 
@@ -15,15 +15,16 @@ from certforecast.clock import Clock
 from certforecast.errors import ExecutionError, InstallationError, VerificationError
 from certforecast.execution.checks import check_pair, leaf_fingerprint
 from certforecast.execution.installers import Installer
+from certforecast.execution.installers.versions import FINGERPRINT
 from certforecast.execution.issuers import Issuer, open_issuer
 from certforecast.execution.issuers.failover import issuer_of
 from certforecast.execution.keys import reused_key
+from certforecast.execution.loading import Loading, Pair
 from certforecast.execution.looks import as_look, await_any, look_at
 from certforecast.execution.placing import place
 from certforecast.execution.preflight import open_installers, open_places, preflight, proven_at
-from certforecast.execution.sharing import Sharing
 from certforecast.execution.staging import Staging
-from certforecast.execution.verification import Served, prove
+from certforecast.execution.verification import Served, handshake, prove
 from certforecast.planning.plan import Action, Endpoint
 from certforecast.security.sealing import Sealer
 from certforecast.settings import KeySettings, Settings
@@ -52,7 +53,7 @@ class Steps:
         self.clock = clock
         self._issuers: dict[str, Issuer] = {}
         self._guard = threading.Lock()
-        self._prechecks, self._loads = Sharing[None](), Sharing[str | None]()
+        self._loads = Loading(settings.home / "locks", alone=settings.database_url is None)
 
     def order(self, action: Action, done: Done) -> dict[str, Any]:
         """Try what can be tried without a change; make the key; place the order.
@@ -61,7 +62,7 @@ class Steps:
         """
         del done
         issuer = self._issuer(action)
-        ready = preflight(action, self.settings, self.clock, issuer=issuer, tests=self._prechecks)
+        ready = preflight(action, self.settings, self.clock, issuer=issuer, precheck=self._loads.precheck)
         served = [seen.fingerprint for seen in ready.served]
         if ready.present:
             return {"served": served, "present": action.successor}
@@ -120,9 +121,17 @@ class Steps:
         installers = [installer for installer, _ in places]
         if (strange := self._strange(installers, done)) is not None:
             return {"error": strange, "complaints": [], "touched": 0}
+        try:
+            self._check_staged(action, done)
+        except ExecutionError as wrong:
+            if self.half_way(action, done):
+                raise
+            told = {"message": str(wrong), "code": wrong.code, "cause": "installer"}
+            return {"error": told, "complaints": [], "touched": 0}
         complaints: list[str] = []
+        pairs = [self._pair(number, installer, action, done) for number, installer in enumerate(installers)]
         if len(places) > 1:
-            error = self._switch(installers[:1], action, done, complaints)
+            error = self._switch(pairs[:1], complaints)
             if error is None:
                 try:
                     self._prove(places[0][1], action, done)
@@ -134,10 +143,27 @@ class Steps:
                     }
             if error is not None:
                 return {"error": error, "complaints": complaints, "touched": 1}
-            installers = installers[1:]
-        error = self._switch(installers, action, done, complaints)
+            pairs = pairs[1:]
+        error = self._switch(pairs, complaints)
         failed = {"error": error} if error is not None else {}
         return {**failed, "complaints": complaints, "touched": len(places)}
+
+    def half_way(self, action: Action, done: Done) -> bool:
+        """Say whether an installation that is not checkpointed has reached a server all the same.
+
+        Then its process was killed in the middle, and what is there must be proven or put back.
+
+        Raises
+        ------
+        InstallationError
+            If a server cannot be asked.
+        """
+        if (present := done["order"].get("present")) is not None:
+            roots = self._issuer(action).roots
+            seen = (handshake(endpoint, roots=roots) for endpoint in proven_at(action, self.settings))
+            return any(served.fingerprint == present for served in seen)
+        new = done["stage"]["fingerprint"]
+        return any(installer.current() == new for installer in open_installers(action, self.settings))
 
     def verify(self, action: Action, done: Done) -> dict[str, Any]:
         """Prove on the wire that every endpoint serves the new leaf."""
@@ -159,7 +185,7 @@ class Steps:
         installers = open_installers(action, self.settings)
         touched = installers[: done["install"].get("touched", len(installers))]
         broken = []
-        for installer, before in zip(touched, done["check"]["before"], strict=False):
+        for installer, before in zip(touched, _before(done), strict=False):
             try:
                 if before is not None:
                     installer.restore(before)
@@ -168,7 +194,7 @@ class Steps:
         every_s = self.settings.executor.reload_every_s
         for installer in touched:
             with suppress(InstallationError):  # broken or not, only the wire tells what is served
-                self._loads.share(installer.server, partial(_load, installer), every_s=every_s)
+                self._loads.load(Pair(installer), every_s=every_s)
         if broken:
             raise InstallationError("; ".join(broken))
         old = {*done["check"]["before"], *done["order"]["served"]} - {None}
@@ -217,33 +243,53 @@ class Steps:
         ders = ssl.create_default_context().get_ca_certs(binary_form=True)
         return "".join(map(ssl.DER_cert_to_PEM_cert, ders)).encode("ascii")
 
+    def _check_staged(self, action: Action, done: Done) -> None:
+        """Refuse what is staged unless it is what was ordered, whatever the database says of checks before.
+
+        Raises
+        ------
+        InstallationError
+            If so.
+        """
+        if "present" in done["order"]:
+            return
+        staging = self._staging(action)
+        chain = staging.chain
+        if leaf_fingerprint(chain) != done["stage"]["fingerprint"]:
+            raise InstallationError(f"another certificate is staged than was noted for {action.name}")
+        roots = self._roots_pem(action, done)
+        check_pair(chain, staging.key, names=action.names, roots_pem=roots, now=self.clock())
+
     def _strange(self, installers: Sequence[Installer], done: Done) -> dict[str, Any] | None:
         """Say if somebody else has put a certificate in place since this action began."""
         if "present" in done["order"]:
             return None
         new = done["stage"]["fingerprint"]
-        for installer, before in zip(installers, done["check"]["before"], strict=True):
+        for installer, before in zip(installers, _before(done), strict=True):
             if installer.current() not in (before, new):
                 told = f"{installer.server} has another certificate in place than when this action began"
                 return {"message": f"{told}: left as it is", "code": "superseded", "cause": "installer"}
         return None
 
-    def _switch(
-        self, installers: Sequence[Installer], action: Action, done: Done, complaints: list[str]
-    ) -> dict[str, Any] | None:
+    def _pair(self, number: int, installer: Installer, action: Action, done: Done) -> Pair:
+        """Give what is put in place by an installer of an action; nothing if it is there already."""
+        if "present" in done["order"]:
+            return Pair(installer)
+        staging = self._staging(action)
+        put = partial(installer.swap, staging.chain, staging.key)
+        return Pair(installer, put, before=_before(done)[number])
+
+    def _switch(self, pairs: Sequence[Pair], complaints: list[str]) -> dict[str, Any] | None:
         """Swap, test and reload; give the error, if there is one before the reload.
 
         What waits for the same server is tested and loaded together.
         """
+        every_s = self.settings.executor.reload_every_s
         try:
-            if "present" not in done["order"]:
-                staging = self._staging(action)
-                for installer in installers:
-                    installer.swap(staging.chain, staging.key)
-            every_s = self.settings.executor.reload_every_s
-            told = [
-                self._loads.share(each.server, partial(_load, each), every_s=every_s) for each in installers
-            ]
+            with ExitStack() as stack:
+                for pair in pairs:
+                    stack.enter_context(self._loads.placed(pair))
+                told = [self._loads.load(pair, every_s=every_s) for pair in pairs]
         except InstallationError as error:
             return {"message": str(error), "code": error.code, "cause": "installer"}
         complaints += [complaint for complaint in told if complaint is not None]
@@ -260,17 +306,16 @@ class Steps:
         )
 
 
-def _load(installer: Installer) -> str | None:
-    """Have a server test what is in place, and load it; give what its command says against that.
+def _before(done: Done) -> list[str | None]:
+    """Give what was in place at each installer; it names a folder or an object there.
 
     Raises
     ------
     InstallationError
-        If its test refuses; then it is not told to load anything.
+        If the database holds something else.
     """
-    installer.test()
-    try:
-        installer.reload()
-    except InstallationError as error:
-        return str(error)
-    return None
+    before: list[str | None] = done["check"]["before"]
+    for found in before:
+        if found is not None and not FINGERPRINT.fullmatch(found):
+            raise InstallationError(f"{found!r} is no fingerprint: the executor's database was changed")
+    return before

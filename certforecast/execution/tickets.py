@@ -11,7 +11,7 @@ from certforecast.planning.plan import ACTION_PURPOSE, Action, Plan, ticket_byte
 from certforecast.settings import Settings
 from certforecast.signing import check_seal, verifying_key
 
-__all__ = ["check_in_time", "open_ticket", "run_id", "tickets"]
+__all__ = ["check_in_time", "open_ticket", "run_id", "ticket_in", "tickets"]
 
 
 def run_id(plan: Plan, action_id: str) -> str:
@@ -54,6 +54,13 @@ def open_ticket(ticket: dict[str, Any], settings: Settings) -> Action:
     except SignatureError as error:
         raise SignatureError(f"action {action.id} in the executor's database {error}") from error
     return action
+
+
+def ticket_in(given: Any) -> dict[str, Any]:
+    """Give the ticket in what a run was given, as DBOS lists it; an empty one if that is something else."""
+    args = given.get("args") if isinstance(given, dict) else None
+    ticket = args[0] if isinstance(args, list | tuple) and args else None
+    return ticket if isinstance(ticket, dict) else {}
 
 
 def check_in_time(ticket: dict[str, Any], now: datetime) -> None:

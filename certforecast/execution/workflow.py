@@ -94,15 +94,18 @@ def run_step(
 
     An error becomes part of what is checkpointed: no step raises.
     """
-    started = time.perf_counter()
+    started, begun = time.perf_counter(), check is None
     try:
         with alone or nullcontext():
             if check is not None:
                 check()
+            begun = True
             result = getattr(steps, step_of(name)[0])(action, done)
     except ExecutionError as error:
         cause = next((cause for kind, cause in _CAUSES if isinstance(error, kind)), "unexpected")
         result = {"error": {"message": str(error), "code": error.code, "cause": cause}}
+        if not begun:
+            result["touched"] = 0  # there is nothing to put back
     except Exception as error:  # whatever it is, what was changed must be put back
         _LOG.exception("%s: step %s", action.name, name)
         result = {
@@ -142,7 +145,7 @@ def _status(action: Action, done: Done) -> tuple[Status, str]:
     reason = f"{failed[0]}: {done[failed[0]]['error']['message']}"
     if complaints := done.get("install", {}).get("complaints"):
         reason += f" ({'; '.join(complaints)})"
-    if done[failed[0]]["error"]["code"] in ("expired", "superseded"):
+    if done[failed[0]]["error"]["code"] in ("expired", "not_allowed", "superseded"):
         return "skipped", done[failed[0]]["error"]["message"]
     if "rollback" not in done:
         return "failed", f"{reason}; no file was changed"

@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 #: Version of the plan's schema; a plan of a newer version is refused.
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 #: For the executor: ``renew`` orders and installs a new certificate, ``install`` serves one that is issued
 #: already, ``reissue`` renews at another authority. For people: ``fix`` mends the cause in `Action.check`,
@@ -96,6 +96,8 @@ class Action(_Model):
     cost: float
     hours: float = Field(0.0, ge=0, description="of a person")
     owner: str | None = None
+    environment: str | None = Field(None, description="as the inventory says")
+    urgent: bool = Field(False, description="the CA asks before it would be due: at any time is good")
     check: str | None = Field(None, description="for fix: the check or attempt that failed, and how")
     deadline: AwareDatetime | None = Field(None, description="when the loss begins: the expiry, or now")
     latest_start: AwareDatetime | None = Field(

@@ -15,7 +15,7 @@ from certforecast.planning.plan import Action, Timetable
 from certforecast.planning.schedule import solve
 from certforecast.planning.schedule.filling import Rooms
 from certforecast.planning.timetable import levels, problem
-from certforecast.planning.windows import Place, Slots
+from certforecast.planning.windows import Place, Slots, place_of
 from certforecast.renewals.ari import Asked
 from certforecast.settings import PlanningSettings, Settings
 
@@ -158,6 +158,8 @@ def _placed(
     changes: dict[str, Any] = {
         "start": start,
         "deadline": max(draft.deadline, now),
+        "environment": draft.environment,
+        "urgent": draft.urgent,
         "latest_start": max(_latest(draft, planning), now),
     }
     until = now + timedelta(hours=settings.executor.plan_valid_hours)
@@ -264,9 +266,8 @@ def _authority(action: Action, settings: Settings) -> tuple[str | None, str | No
 def _place(draft: Draft, settings: Settings) -> Place:
     planning = settings.planning
     by_host = any(each.host is not None for each in (*planning.windows, *planning.freezes))
-    action = draft.action
-    names = (*action.names, *(endpoint.host for endpoint in action.endpoints)) if by_host else ()
-    return action.owner, draft.environment, names
+    owner, _, names = place_of(draft.action)
+    return owner, draft.environment, names if by_host else ()
 
 
 def _tokens(certificates: "pd.DataFrame", now: datetime) -> dict[tuple[str, str, str], float]:

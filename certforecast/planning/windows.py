@@ -12,7 +12,9 @@ from certforecast.settings import FreezeSettings, PlanningSettings, WindowSettin
 if TYPE_CHECKING:
     from dateutil import rrule
 
-__all__ = ["Place", "Slots", "first_moment", "working_hours"]
+    from certforecast.planning.plan import Action
+
+__all__ = ["Place", "Slots", "closed", "first_moment", "place_of", "working_hours"]
 
 #: A working day, local time.
 _OPENS, _CLOSES = time(8), time(18)
@@ -131,6 +133,31 @@ def first_moment(
         if frozen is None:
             return now
         now = frozen.end.astimezone(UTC)
+    return None
+
+
+def place_of(action: "Action") -> Place:
+    """Give who and where an action is."""
+    return action.owner, action.environment, (*action.names, *(each.host for each in action.endpoints))
+
+
+def closed(place: Place, planning: PlanningSettings, now: datetime) -> str | None:
+    """Say why a place may not be changed now; None if it may.
+
+    Raises
+    ------
+    InputError
+        If a window's recurrence or the time zone is not understood.
+    """
+    for freeze in planning.freezes:
+        if _about(freeze, place) and freeze.start <= now < freeze.end:
+            return f"nothing may be changed there until {freeze.end:%Y-%m-%d %H:%M %Z} (planning.freezes)"
+    windows = [window for window in planning.windows if _about(window, place)]
+    zone = _zone(planning.timezone)
+    if windows and not any(
+        begin <= now < end for window in windows for begin, end in _openings(window, now, now, zone)
+    ):
+        return "it may be changed in its windows only (planning.windows)"
     return None
 
 

@@ -59,7 +59,7 @@ def test_the_schema_in_the_docs_is_the_one_in_the_code() -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"schema_version": 4}, r"schema version 4.*upgrade certforecast"),
+        ({"schema_version": 5}, r"schema version 5.*upgrade certforecast"),
         ({"expires_at": "soon"}, r"expires_at: "),
         ({"expires_at": "2026-10-01T00:00:00"}, r"expires_at: .*timezone"),
         ({"mood": "good"}, r"mood: Extra inputs"),

@@ -7,12 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from certforecast.errors import ExecutionError
 from certforecast.execution import Executor
 from certforecast.execution.control import control
 from certforecast.execution.status import executor_status
-from tests.system.site import Site
+from certforecast.execution.worker import work
+from certforecast.history import History
+from tests.system.half_way import leave_half_way
+from tests.system.postgres import postgres
+from tests.system.site import Prober, Site
 
 pytestmark = pytest.mark.system
 
@@ -89,3 +94,72 @@ def test_a_stop_from_another_thread_is_heeded_within_a_second(tmp_path: Path) ->
         thread.join(20)
         assert result.status == "stopped"
         assert max(steps) < stopped[0] + 1.0
+
+
+@pytest.mark.parametrize("step", ["check", "install", "verify"])
+def test_what_was_killed_half_way_is_proven_though_all_is_stopped(tmp_path: Path, step: str) -> None:
+    """And what began nothing stands still, though it is first in the line and takes the only place."""
+    with Site(tmp_path).served() as site, Site(tmp_path, "first.other.test").served() as first:
+        # An installer each: the first action at one goes alone.
+        installers = {name: site.settings().installers["files"] for name in ("files", "another")}
+        settings = site.settings(installers=installers, executor={"workers": 2})
+        plan = site.plan(first.action(installer="another"), site.action())
+        leave_half_way(plan, settings, tmp_path, site.name, step)
+        issued, swapped = site.issued(), site.in_place()
+        assert (swapped == site.before) == (step == "check")
+        with control(settings) as notes:
+            notes.stop("ops", datetime.now(UTC), "a drill")
+            with notes.engine.begin() as connection:  # as if another process had set it
+                assert connection.execute(text("UPDATE queues SET worker_concurrency = 1")).rowcount
+        later = list[tuple[str, str]]()
+        with (
+            History(settings.store_path) as history,
+            Prober(site.endpoint, site.roots) as prober,
+            pytest.raises(ExecutionError, match="'certforecast resume' lets it go on"),
+        ):
+            Executor(settings, history).run(plan, execute=True, on_step=lambda *told: later.append(told))
+        assert site.look().fingerprint == swapped, "proven, or untouched if nothing was in place yet"
+        assert prober.refused == []
+        assert site.issued() == issued
+        assert first.look().fingerprint == first.before
+        if step == "check":
+            assert later == []
+        else:
+            assert later[-2:] == [(site.name, "verify"), (site.name, "clear")]
+            with History(settings.store_path) as history:
+                assert "verified" in set(history.tables().events.to_pandas()["kind"])
+        with control(settings) as notes:
+            notes.resume()
+        results = Executor(settings).run(plan, execute=True)
+        assert [result.status for result in results] == ["verified", "verified"]
+
+
+def test_what_was_killed_half_way_is_put_back_though_all_is_stopped(tmp_path: Path) -> None:
+    with Site(tmp_path, deaf=True).served() as site:
+        settings, plan = site.settings(executor={"verify_timeout_s": 0.5}), site.plan(site.action())
+        leave_half_way(plan, settings, tmp_path, site.name)
+        assert site.in_place() != site.before
+        with control(settings) as notes:
+            notes.stop("ops", datetime.now(UTC))
+        with pytest.raises(ExecutionError, match="'certforecast resume' lets it go on"):
+            Executor(settings).run(plan, execute=True)
+        assert site.in_place() == site.look().fingerprint == site.before
+
+
+def test_a_worker_proves_what_another_left_half_way_though_all_is_stopped(tmp_path: Path) -> None:
+    with postgres() as server, Site(tmp_path).served() as site:
+        settings, plan = site.settings(database_url=server.url), site.plan(site.action())
+        leave_half_way(plan, settings, tmp_path, site.name)
+        with control(settings) as notes:
+            notes.stop("ops", datetime.now(UTC))
+        ended, steps = threading.Event(), list[str]()
+
+        def on_step(_: str, step: str) -> None:
+            steps.append(step)
+            if step == "clear":
+                ended.set()
+
+        threading.Timer(60, ended.set).start()
+        work(settings, ended, on_step=on_step)
+        assert steps == ["install", "verify", "clear"]
+        assert site.look().fingerprint == site.in_place() != site.before

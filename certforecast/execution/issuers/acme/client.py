@@ -148,10 +148,25 @@ class Client(client.ClientV2):
         return "renewalInfo" in self.directory.to_partial_json()
 
     def order(self, url: str, csr: bytes) -> tuple[messages.OrderResource, requests.Response]:
-        """Fetch an order, and the answer it came in."""
+        """Fetch an order, and the answer it came in.
+
+        Raises
+        ------
+        IssuanceError
+            If it lies at another server than the directory names: nothing is sent there.
+        """
+        if urlsplit(url).netloc not in self._servers:
+            raise IssuanceError(f"{url} is no order of this server: make a new plan", code="config")
         response = self._post_as_get(url)
         body = messages.Order.from_json(response.json())
         return messages.OrderResource(body=body, uri=url, csr_pem=csr, authorizations=[]), response
+
+    @property
+    def _servers(self) -> set[str]:
+        """Hosts and ports of what the directory and the account name."""
+        account = self.net.account
+        named = [*self.directory.to_partial_json().values(), account.uri if account is not None else None]
+        return {urlsplit(url).netloc for url in named if isinstance(url, str)}
 
     def authorization(self, url: str) -> tuple[messages.AuthorizationResource, requests.Response]:
         """Fetch an authorization, and the answer it came in."""
