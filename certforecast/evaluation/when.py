@@ -10,7 +10,7 @@ from certforecast.evaluation.resampling import Lineages, interval, ratio
 from certforecast.evaluation.result import HORIZONS, SCORED, BacktestResult, chance, require_outcome
 from certforecast.evaluation.survival import coverage, mean_over_time, weighted_misses
 from certforecast.models.durations import CENSORED
-from certforecast.models.training import landmark_weights
+from certforecast.models.weighing import votes
 from certforecast.renewals import OUTCOMES
 
 __all__ = ["coverage_by_group", "timing"]
@@ -98,17 +98,17 @@ def coverage_by_group(
     table = table[table["outcome"].isin(_RENEWED)]
     if table.empty:
         raise InputError("no renewal of the backtest came before its expiry: there is nothing to cover")
-    votes = landmark_weights(table)
+    once = pd.Series(votes(table), table.index)
     within = (table["low"] <= table["duration"]) & (table["duration"] <= table["high"])
     codes, values = pd.factorize(table["value"])
-    inside = (codes[:, None] == np.arange(len(values))) * votes.to_numpy()[:, None]
+    inside = (codes[:, None] == np.arange(len(values))) * once.to_numpy()[:, None]
     lineages = Lineages(table["lineage"])
     drawn = ratio(lineages.totals(inside * within.to_numpy()[:, None]), lineages.totals(inside))
     records = []
     for number, value in enumerate(values):
         rows = table[codes == number]
         low, high = interval(drawn[:, number])
-        share = coverage(rows["low"], rows["high"], rows["duration"], votes[rows.index])
+        share = coverage(rows["low"], rows["high"], rows["duration"], once[rows.index])
         records.append(
             {
                 "group": group or "all",

@@ -164,7 +164,7 @@ class OutcomeClassifier(ClassifierMixin, ProbabilityColumns, BaseEstimator):  # 
         y : array-like of shape (n_rows,)
             Outcomes.
         sample_weight : array-like of shape (n_rows,), optional
-            For example one over the number of rows of the renewal.
+            As given by :func:`certforecast.models.weighing.landmark_weights`.
 
         Raises
         ------

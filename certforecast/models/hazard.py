@@ -124,7 +124,7 @@ class RenewalHazard(RegressorMixin, TransformerMixin, BaseEstimator):  # type: i
             alone stand for rows that all ended, in one way. With ``entry``, a row is seen from that day ahead
             on only: see :func:`certforecast.models.interventions.at_risk`.
         sample_weight : array-like of shape (n_rows,), optional
-            For example one over the number of rows of the renewal.
+            As given by :func:`certforecast.models.weighing.landmark_weights`.
 
         Raises
         ------

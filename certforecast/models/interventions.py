@@ -1,16 +1,14 @@
 """What our own actions hide: weights under which the renewals left alone stand for those acted upon."""
 
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from certforecast.policy import RenewalPolicy
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
     import pandas as pd
 
-__all__ = ["WEIGHT_LIMIT", "at_risk", "estimated_weights", "intervention_weights", "settling", "votes"]
+__all__ = ["WEIGHT_LIMIT", "at_risk", "estimated_weights", "intervention_weights", "settling"]
 
 #: No renewal stands for more than so many: a little bias, for much less variance.
 WEIGHT_LIMIT: Final = 50.0
@@ -28,12 +26,14 @@ def settling(frame: "pd.DataFrame", policy: RenewalPolicy) -> "pd.DataFrame":
 
     Returns
     -------
-    DataFrame of shape (n_rows, 3)
-        ``as_of``, ``settled`` (null while the outcome is open) and ``fingerprint``.
+    DataFrame of shape (n_rows, 3 or 4)
+        ``as_of``, ``settled`` (null while the outcome is open), ``fingerprint``, and ``validity_days`` if the
+        frame tells.
     """
     over = frame["not_after"] + timedelta(days=policy.grace_days)
     settled = over.where(over > frame["resolved_at"], frame["resolved_at"])
-    return frame[["as_of", "fingerprint"]].assign(settled=settled)
+    told = [name for name in ("as_of", "fingerprint", "validity_days") if name in frame]
+    return frame[told].assign(settled=settled)
 
 
 def intervention_weights(frame: "pd.DataFrame", policy: RenewalPolicy) -> "pd.Series[float]":
@@ -167,22 +167,3 @@ def estimated_weights(
     logs = pd.Series(left, index=ordered.index)[::-1].groupby(ordered["fingerprint"][::-1]).cumsum()
     weights: pd.Series[float] = logs.map(np.exp).clip(1.0 / limit, limit).reindex(frame.index)
     return weights.where(~frame["intervention"])
-
-
-def votes(landmarks: "pd.DataFrame") -> "npt.NDArray[np.float64]":
-    """Give each renewal one vote, or as many as its ``weight`` says if there is one, spread over its rows.
-
-    Parameters
-    ----------
-    landmarks : DataFrame
-        With ``fingerprint``.
-
-    Returns
-    -------
-    ndarray of float, shape (n_rows,)
-    """
-    import numpy as np
-
-    names = landmarks["fingerprint"]
-    once: Any = 1.0 / names.groupby(names.to_numpy()).transform("size").to_numpy(dtype=np.float64)
-    return np.asarray(once * landmarks["weight"].to_numpy() if "weight" in landmarks else once)

@@ -17,10 +17,10 @@ from sklearn.utils.validation import (  # noqa: TID253
 from certforecast.errors import ModelError
 from certforecast.models.baselines import RULES, PriorRate
 from certforecast.models.classifier import LEAN, SLIP_COLUMN, OutcomeClassifier, outcome_frame
-from certforecast.models.interventions import votes
 from certforecast.models.recalibration import Recalibrated, TemperatureScaling
 from certforecast.models.told import LEAST, TOLD, Told, told
 from certforecast.models.transforming import ProbabilityColumns
+from certforecast.models.weighing import counts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -156,12 +156,13 @@ class OutcomePool(ClassifierMixin, ProbabilityColumns, BaseEstimator):  # type: 
         y : array-like of shape (n_rows,)
             Outcomes.
         sample_weight : array-like of shape (n_rows,), optional
-            For example one over the number of rows of the renewal.
-        landmarks : DataFrame of shape (n_rows, 3 to 6), optional
+            As given by :func:`certforecast.models.weighing.landmark_weights`.
+        landmarks : DataFrame of shape (n_rows, 3 to 7), optional
             ``as_of``; ``settled``, from when on the row's outcome is known whatever it is; ``fingerprint``;
             as given by :func:`certforecast.models.training.settling`. Without it the weights stay what they
-            are before anything was seen. With ``weight``, a renewal counts for so many. With ``event`` and
-            ``duration``, as given by :func:`certforecast.models.durations.durations`, `times` is fitted, too.
+            are before anything was seen. With ``validity_days``, rows of long certificates count for less, as
+            they are many; with ``weight``, a renewal counts for so many. With ``event`` and ``duration``, as
+            given by :func:`certforecast.models.durations.durations`, `times` is fitted, too.
 
         Raises
         ------
@@ -189,7 +190,7 @@ class OutcomePool(ClassifierMixin, ProbabilityColumns, BaseEstimator):  # type: 
         self.prior_ = prior
         self.columns_ = list(frame)
         frame = self._informed(frame)
-        once = weights if landmarks is None else votes(landmarks)
+        once = weights if landmarks is None else counts(landmarks)
         self.models_ = self._fitted(frame, y, weights, once)
         self.weights_, self.judged_ = self._trust(list(self.models_), float(once.sum())), 0
         self.calibration_: TemperatureScaling | None = None
@@ -333,12 +334,12 @@ class OutcomePool(ClassifierMixin, ProbabilityColumns, BaseEstimator):  # type: 
         chances = given[:, np.arange(len(rows)), came]
         # What seemed past its slip point may turn out on time once more is known: nobody foresaw that.
         foreseen = chances.any(axis=0)
-        counts = votes(looks)[foreseen]
+        seen = counts(looks)[foreseen]
         before = np.array(list(self.weights_.values()))
-        found = _mixed(chances[:, foreseen], counts, self.pseudo_renewals * before)
+        found = _mixed(chances[:, foreseen], seen, self.pseudo_renewals * before)
         self.weights_ = dict(zip(self.weights_, map(float, found), strict=True))
         mixture = np.tensordot(found, given[:, foreseen], axes=1)
-        self.calibration_ = TemperatureScaling(_PENALTY).fit(mixture, came[foreseen], counts)
+        self.calibration_ = TemperatureScaling(_PENALTY).fit(mixture, came[foreseen], seen)
         self.judged_ = int(looks["fingerprint"].nunique())
 
     def _folds(

@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_is_fitted  # noqa: TID253
 
 from certforecast.models.classifier import OutcomeClassifier
 from certforecast.models.hazard import EDGES, RenewalHazard
-from certforecast.models.interventions import votes
+from certforecast.models.weighing import counts, votes
 from certforecast.renewals import OUTCOMES
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class RenewalTimes(BaseEstimator):  # type: ignore[misc]
             With ``days_left`` and ``days_to_slip``. May be empty if there is a prior.
         y : DataFrame of shape (n_rows, 2)
             As given by :func:`certforecast.models.durations.durations`.
-        landmarks : DataFrame of shape (n_rows, 3 or 4)
+        landmarks : DataFrame of shape (n_rows, 3 to 5)
             As given by :func:`certforecast.models.training.settling`; with ``weight``, a renewal counts for
             so many.
 
@@ -198,7 +198,7 @@ class RenewalTimes(BaseEstimator):  # type: ignore[misc]
         # Half of the shape comes from here at most: a lighter model than usual does.
         light = OutcomeClassifier("boosted", max_iter=50, random_state=0)
         hazard = RenewalHazard(estimator=light, max_periods=100_000)
-        fitted = (hazard if self.hazard is None else clone(self.hazard)).fit(X, y, votes(landmarks))
+        fitted = (hazard if self.hazard is None else clone(self.hazard)).fit(X, y, counts(landmarks))
         return fitted, 1.0 if self.prior_ is None else _MOST * renewals / (renewals + _HALF_FADED)
 
     def _calibrate(

@@ -10,6 +10,7 @@ from certforecast.clock import as_utc
 from certforecast.errors import ModelError
 from certforecast.features import FEATURES, training_frame
 from certforecast.models.interventions import intervention_weights, settling
+from certforecast.models.weighing import landmark_weights
 from certforecast.policy import RenewalPolicy
 from certforecast.renewals import HasTables
 from certforecast.settings import ModelSettings, Settings
@@ -117,17 +118,6 @@ def trainable(frame: "pd.DataFrame", cutoff: datetime, policy: RenewalPolicy) ->
     known = (frame["outcome"] != "open") & (settling(frame, policy)["settled"] <= cutoff)
     mask: pd.Series[bool] = known & ~frame["intervention"] & (frame["as_of"] < cutoff)
     return mask
-
-
-def landmark_weights(frame: "pd.DataFrame") -> "pd.Series[float]":
-    """Weigh rows so that each renewal counts once: one over its number of rows, with mean 1.
-
-    Returns
-    -------
-    Series of float, shape (n_rows,)
-    """
-    weights = 1.0 / frame.groupby("fingerprint")["fingerprint"].transform("size")
-    return weights / weights.mean()
 
 
 def new_model(settings: ModelSettings, *, timed: bool = False) -> "OutcomePool | OutcomeClassifier":

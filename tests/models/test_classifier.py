@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from certforecast.models import OutcomeClassifier
-from certforecast.models.training import landmark_weights, trainable
+from certforecast.models.training import trainable
 from certforecast.policy import RenewalPolicy
 from tests.timeline import day
 
@@ -105,9 +105,3 @@ def test_a_row_is_learned_from_only_when_any_outcome_would_be_known() -> None:
     assert trainable(rows, day(119), policy).tolist() == [False] * 6
     # b is open, c might yet fail, d was our own doing, e lies after the cutoff.
     assert trainable(rows, day(120), policy).tolist() == [True, True, False, False, False, False]
-
-
-def test_each_renewal_counts_once() -> None:
-    weights = landmark_weights(landmark_rows())
-    assert weights.mean() == pytest.approx(1.0)
-    assert weights[0] + weights[1] == pytest.approx(weights[2])

@@ -17,7 +17,6 @@ from certforecast.models.interventions import (
     at_risk,
     estimated_weights,
     intervention_weights,
-    votes,
 )
 from certforecast.models.training import fit_forecaster
 from certforecast.policy import RenewalPolicy
@@ -151,12 +150,6 @@ def test_without_a_hold_out_all_weights_are_one_and_none_is_boundless() -> None:
     assert len(at_risk(bare, UNTIL)) == (~frame["intervention"]).sum()
     tiny = frame.assign(holdout_share=frame["holdout_share"] * 1e-6)
     assert intervention_weights(tiny, POLICY).max() == WEIGHT_LIMIT
-
-
-def test_votes_are_one_a_renewal_or_as_many_as_its_weight() -> None:
-    landmarks = pd.DataFrame({"fingerprint": ["a", "b", "a"], "weight": [3.0, 1.0, 3.0]})
-    assert votes(landmarks).tolist() == [1.5, 1.0, 1.5]
-    assert votes(landmarks[["fingerprint"]]).tolist() == [0.5, 1.0, 0.5]
 
 
 def test_estimated_weights_help_where_acting_was_a_matter_of_chance() -> None:

@@ -97,7 +97,7 @@ class SurvivalRival(BaseEstimator, ABC):  # type: ignore[misc]
         y : array-like of shape (n_rows,)
             Outcomes. They are not looked at: `durations` say as much.
         sample_weight : array-like of shape (n_rows,), optional
-            For example one over the number of rows of the renewal.
+            As given by :func:`certforecast.models.weighing.landmark_weights`.
         durations : DataFrame of shape (n_rows, 2)
             As given by :func:`certforecast.models.durations.durations`.
 
