@@ -5,6 +5,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# One more than there are cores: many tests wait for servers.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(os.cpu_count() + 1)')
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .PHONY: demo test install lint docs campaign system-packages clean
@@ -14,7 +16,8 @@ demo: install
 	$(BIN)/certforecast demo
 
 test: $(VENV)/.test $(VENV)/acme2certifier/.done system-packages lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not campaign" --numprocesses auto --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not campaign" --numprocesses $(WORKERS) \
+		--dist loadfile --no-loadscope-reorder
 
 install: $(VENV)/.install
 

@@ -52,7 +52,8 @@ def test_the_whole_road(shell: Shell, home: Path, monkeypatch: pytest.MonkeyPatc
 
     wide = shell.json("features", "--as-of", END)
     assert set(FEATURES) <= set(wide[0])
-    assert all(name in shell("features", "--as-of", END) for name in ("lag_trend", "crowding"))
+    told = shell("features", "--as-of", END)
+    assert all(name in told for name in ("lag_trend", "crowding"))
     one = wide[0]["fingerprint"]
     explained = shell.json("features", "--as-of", END, "--explain", one[:12])
     assert explained["fingerprint"] == one
