@@ -28,7 +28,7 @@ from execution_tools import Certbot, Lego, ManyLegos, Ours, Tool, challenges, se
 from tests.system.pebble import pebble
 
 #: A tool that takes seconds for a renewal is measured on fewer.
-QUICK = {Ours: 40, Certbot: 4, Lego: 3, ManyLegos: 16}
+QUICK = {Ours: 40, Certbot: 2, Lego: 2, ManyLegos: 16}
 
 
 def main() -> None:
