@@ -51,7 +51,8 @@ from certforecast.history.sources.options import make_source
 from certforecast.models import RULES, OutcomeClassifier, OutcomePool, landmarks
 from certforecast.models.rivals import RIVALS
 from certforecast.models.timing import RenewalTimes
-from certforecast.models.training import landmark_weights, trainable
+from certforecast.models.training import trainable
+from certforecast.models.weighing import landmark_weights
 from certforecast.policy import RenewalPolicy
 from certforecast.simulation import Fleet, Rates
 from certforecast.simulation.frames import fleet_frame

@@ -34,7 +34,8 @@ from certforecast.features import FEATURES
 from certforecast.models import OutcomeClassifier
 from certforecast.models.classifier import LEAN
 from certforecast.models.interventions import estimated_weights
-from certforecast.models.training import fit_rows, landmark_weights
+from certforecast.models.training import fit_rows
+from certforecast.models.weighing import landmark_weights
 from certforecast.planning.holdout import drawn
 from certforecast.policy import RenewalPolicy
 

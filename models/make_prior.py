@@ -21,7 +21,8 @@ from certforecast.features import FEATURES
 from certforecast.models import OutcomeClassifier, RenewalHazard
 from certforecast.models.durations import durations
 from certforecast.models.saved import save_model
-from certforecast.models.training import landmark_weights, trainable
+from certforecast.models.training import trainable
+from certforecast.models.weighing import landmark_weights
 from certforecast.policy import RenewalPolicy
 from certforecast.simulation import Fleet, Rates
 from certforecast.simulation.frames import fleet_frame

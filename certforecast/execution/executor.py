@@ -198,6 +198,11 @@ class Executor:
                 note(result)
             if time.monotonic() > next_look:
                 runs.take_over()
+                for left in runs.left.keys() & {run_id(plan, each) for each in line.running}:
+                    action = by_run[left]
+                    result = _result(action, "failed", runs.left[left])
+                    line.ended(action.id, outcome_of(action, result, self._settings))
+                    note(result)
                 line.room = self._room(runs)
                 next_look = time.monotonic() + _TAKE_OVER_EVERY_S
             if time.monotonic() > next_record:

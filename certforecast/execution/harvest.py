@@ -8,7 +8,10 @@ import logging
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from certforecast.errors import CertForecastError
+from sqlalchemy.exc import SQLAlchemyError
+
+from certforecast.errors import CertForecastError, ExecutionError
+from certforecast.execution.control import in_short
 from certforecast.execution.record import rows
 from certforecast.execution.tickets import open_ticket
 from certforecast.execution.workflow import step_of
@@ -69,6 +72,8 @@ class Harvest:
                 action = open_ticket(run.ticket, self._settings)
                 for done in _rounds(self._runs.steps(run.run_id)):
                     _extend(batch, rows(action, done, self._settings.executor.actor))
+            except SQLAlchemyError as error:  # then the next harvest begins there
+                raise ExecutionError(f"what was done is not recorded yet: {in_short(error)}") from error
             except Exception:  # not understood here, or forged; the others are recorded all the same
                 _LOG.warning("what run %s did is not recorded", run.run_id, exc_info=True)
         if taken:

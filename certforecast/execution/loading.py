@@ -53,6 +53,7 @@ class Pair:
         self.installer = installer
         self.refused: InstallationError | None = None
         self.placed = False
+        self.loaded = False
         self.before = before
         self._put = put
 
@@ -142,6 +143,7 @@ class Loading:
         told, installer = None, pair.installer
         if pair.refused is None:
             told = self._loads.share(installer.server, partial(self._load, installer), every_s=every_s)
+            pair.loaded = True
         if pair.refused is not None:
             raise pair.refused
         return told
@@ -168,7 +170,7 @@ class Loading:
             with self._locked(installer.server, fcntl.LOCK_EX):
                 with self._changed:
                     pairs = [pair for pair in self._pending[installer.server] if _counts(pair)]
-                _each(pairs, Pair.take)
+                pairs = _each(pairs, Pair.take)  # what cannot be taken out is not to be put in again
                 if (told := _refusal(installer)) is None:
                     return _admit(installer, pairs)
             if (pause := next(pauses, None)) is None:
@@ -203,9 +205,12 @@ def _admit(installer: Installer, pairs: Sequence[Pair]) -> None:
         return
     if (error := _refusal(installer)) is None:
         return
-    _each(placed, Pair.take)
-    if len(placed) == 1:
-        placed[0].refused = error
+    out = _each(placed, Pair.take)
+    if len(placed) == 1 or len(out) < len(
+        placed
+    ):  # with one that stays in, nothing can be told of the others
+        for pair in placed:
+            pair.refused = pair.refused or error
         return
     half = len(placed) // 2
     _admit(installer, placed[:half])
@@ -233,4 +238,4 @@ def _refusal(installer: Installer) -> InstallationError | None:
 
 
 def _counts(pair: Pair) -> bool:
-    return pair.placed and pair.refused is None and pair.before is not None
+    return pair.placed and not pair.loaded and pair.refused is None and pair.before is not None

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from certforecast.errors import ExecutionError, PlanError
+from certforecast.errors import ExecutionError, InputError, PlanError
 from certforecast.execution.parts import installers_of
 from certforecast.planning.approvals import Approval, approvers_of
 from certforecast.planning.options import FOR_EXECUTOR
@@ -57,7 +57,10 @@ def check_allowed(action: Action, settings: Settings, now: datetime) -> None:
     """
     why = _forbidden(action, settings)
     if why is None and now < action.not_after and not action.urgent:
-        why = closed(place_of(action), settings.planning, now)
+        try:
+            why = closed(place_of(action), settings.planning, now)
+        except InputError as error:
+            why = str(error)
         why = why and f"{action.name}: {why}; plan again"
     if why is not None:
         raise ExecutionError(why, code="not_allowed")

@@ -290,6 +290,9 @@ class Steps:
                 for pair in pairs:
                     stack.enter_context(self._loads.placed(pair))
                 told = [self._loads.load(pair, every_s=every_s) for pair in pairs]
+            for pair in pairs:
+                if pair.refused is not None:  # taken out while the others were loaded
+                    raise pair.refused
         except InstallationError as error:
             return {"message": str(error), "code": error.code, "cause": "installer"}
         complaints += [complaint for complaint in told if complaint is not None]

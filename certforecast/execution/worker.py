@@ -46,7 +46,7 @@ def work(
     SignatureError
         If the home folder has no key to check actions with.
     ExecutionError
-        If the database is no PostgreSQL or does not answer.
+        If the database is no PostgreSQL or does not answer, or did not take what was done.
     """
     verifying_key(settings.home)  # without it every action would be refused, one after another
     executor = Executor(settings, clock=clock)
@@ -54,4 +54,5 @@ def work(
         if on_ready is not None:
             on_ready()
         while not ended.wait(_TAKE_OVER_EVERY_S):
+            runs.check()  # who ends here is taken over by the others
             runs.take_over()

@@ -27,7 +27,6 @@ __all__ = [
     "data_fingerprint",
     "fit_forecaster",
     "fit_rows",
-    "landmark_weights",
     "landmarks",
     "new_model",
     "settling",

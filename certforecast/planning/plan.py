@@ -248,6 +248,8 @@ class Plan(_Model):
             raise PlanError(
                 f"plan {source} does not fit the schema: {where}: {first['msg']}{more}; {_AGAIN}"
             ) from error
+        if plan.seal is not None and version != SCHEMA_VERSION:
+            raise PlanError(f"plan {source} has schema version {version}, an older one: {_AGAIN}")
         if plan.seal is not None and written != plan._document():
             raise SignatureError(f"plan {source} was changed after it was signed; {_AGAIN}")
         return plan

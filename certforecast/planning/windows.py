@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime, time, timedelta
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -19,6 +20,10 @@ __all__ = ["Place", "Slots", "closed", "first_moment", "place_of", "working_hour
 #: A working day, local time.
 _OPENS, _CLOSES = time(8), time(18)
 _WORKING_DAY = timedelta(hours=_CLOSES.hour - _OPENS.hour)
+
+#: A recurrence that names no start counts from here, whenever it is asked: a Monday, and a first of January.
+_EPOCH = datetime(2001, 1, 1)  # noqa: DTZ001 (local time is meant)
+_DAY = timedelta(days=1)
 
 #: Who and where a job is: owner, environment, and the names and endpoints it touches.
 Place = tuple[str | None, str | None, tuple[str, ...]]
@@ -203,23 +208,25 @@ def _openings(
     window: WindowSettings, start: datetime, end: datetime, zone: ZoneInfo
 ) -> list[tuple[datetime, datetime]]:
     """Give when a window is open between two moments."""
-    from dateutil.rrule import rrulestr
-
     length = timedelta(hours=window.hours)
-    # A recurrence that names no start counts from a midnight before; local time is meant.
-    anchor = (start.astimezone(zone) - length - timedelta(days=1)).replace(tzinfo=None)
     try:
-        rule: rrule.rrule | rrule.rruleset = rrulestr(
-            window.rrule, dtstart=anchor.replace(hour=0, minute=0, second=0, microsecond=0)
-        )
+        rule = _rule(window.rrule)
     except (ValueError, KeyError, AttributeError) as error:
         raise InputError(
             f"planning.windows: {window.rrule!r} is no recurrence (RFC 5545, section 3.3.10): {error}; "
             "write it like FREQ=WEEKLY;BYDAY=TU,TH;BYHOUR=2;BYMINUTE=0"
         ) from error
-    last = end.astimezone(zone).replace(tzinfo=None)
-    opens = [moment.replace(tzinfo=zone).astimezone(UTC) for moment in rule.between(anchor, last, inc=True)]
+    first, last = (at.astimezone(zone).replace(tzinfo=None) for at in (start - length - _DAY, end))
+    opens = [moment.replace(tzinfo=zone).astimezone(UTC) for moment in rule.between(first, last, inc=True)]
     return [(begin, begin + length) for begin in opens]
+
+
+@lru_cache(maxsize=64)
+def _rule(text: str) -> "rrule.rrule | rrule.rruleset":
+    """Read a recurrence in local time; it remembers what it has counted."""
+    from dateutil.rrule import rrulestr
+
+    return rrulestr(text, dtstart=_EPOCH, cache=True)
 
 
 def _zone(name: str) -> ZoneInfo:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from certforecast.errors import PlanError
 from certforecast.planning import Action, Endpoint, Plan, Probabilities
-from certforecast.planning.plan import action_id
+from certforecast.planning.plan import SCHEMA_VERSION, action_id
 
 NOW = datetime(2026, 10, 1, tzinfo=UTC)
 
@@ -96,3 +96,13 @@ def test_an_id_says_which_action_it_is() -> None:
     others.add(action_id("renew", "ab", NOW + timedelta(seconds=1)))
     assert action_id("renew", "ab", NOW) not in others
     assert len(others) == 3
+
+
+def test_a_signed_plan_of_an_older_schema_is_called_older_and_not_changed(tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+    plan(action(), schema_version=SCHEMA_VERSION - 1).signed(tmp_path).write(path)
+    written = json.loads(path.read_text())
+    del written["actions"][0]["urgent"]
+    path.write_text(json.dumps(written))
+    with pytest.raises(PlanError, match="schema version 3, an older one: make it again"):
+        Plan.read(path)

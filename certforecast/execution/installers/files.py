@@ -38,7 +38,7 @@ class FilesInstaller(PairInstaller):
     @property
     def server(self) -> str:
         """What one reload reloads, in words."""
-        return "; ".join(self.describe_reload())
+        return "; ".join(self.describe_reload()) or self.settings.certificate
 
     def precheck(self) -> None:
         """Refuse files that cannot be switched, and a reload that cannot work.

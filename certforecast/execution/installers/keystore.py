@@ -91,7 +91,7 @@ class KeystoreInstaller:
     @property
     def server(self) -> str:
         """What one reload reloads, in words."""
-        return "; ".join(self._reload.describe())
+        return "; ".join(self._reload.describe()) or str(self.path)
 
     def current(self) -> str | None:
         """Give the fingerprint of the entry's leaf; None if there is none."""
