@@ -97,7 +97,7 @@ class Effort:
     halved: bool = False
 
 
-QUICK = Effort(lineages=50, every_days=ASYMPTOTE_DAYS, draws=20, cutoffs=1, asymptote=0, halved=True)
+QUICK = Effort(lineages=40, every_days=63.0, draws=10, cutoffs=1, asymptote=0, halved=True)
 QUICK_RIVALS = (*RULES, "logistic")
 
 
