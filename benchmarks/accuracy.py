@@ -113,13 +113,16 @@ def main() -> None:
     given = parser.parse_args()
     effort = QUICK if given.quick else Effort()
     if given.asymptote is not None:
-        effort = replace(effort, asymptote=given.asymptote)
+        effort = replace(effort, asymptote=given.asymptote, halved=False)
     models = dict(MODELS)
     if given.quick:
         models = {name: MODELS[name] for name in (OURS, *QUICK_RIVALS)}
     elif given.rules_only:
-        models = {n: new for n, new in MODELS.items() if n not in RIVALS_HERE or not RIVALS_HERE[n].extra}
-    folders = given.history if given.history is not None else [] if given.quick else real_data()
+        extra = {name for name, rival in RIVALS_HERE.items() if rival.extra}
+        models = {name: new for name, new in MODELS.items() if name not in extra}
+    folders = given.history
+    if folders is None:
+        folders = [] if given.quick else real_data()
     figures: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
         cache, seeds = given.cache or Path(folder), SEEDS[: given.fleets]

@@ -73,7 +73,9 @@ class Harvest:
                 for done in _rounds(self._runs.steps(run.run_id)):
                     _extend(batch, rows(action, done, self._settings.executor.actor))
             except SQLAlchemyError as error:  # then the next harvest begins there
-                raise ExecutionError(f"what was done is not recorded yet: {in_short(error)}") from error
+                raise ExecutionError(
+                    f"what was done is not recorded yet, the next run does: {in_short(error)}"
+                ) from error
             except Exception:  # not understood here, or forged; the others are recorded all the same
                 _LOG.warning("what run %s did is not recorded", run.run_id, exc_info=True)
         if taken:

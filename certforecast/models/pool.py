@@ -20,7 +20,7 @@ from certforecast.models.classifier import LEAN, SLIP_COLUMN, OutcomeClassifier,
 from certforecast.models.recalibration import Recalibrated, TemperatureScaling
 from certforecast.models.told import LEAST, TOLD, Told, told
 from certforecast.models.transforming import ProbabilityColumns
-from certforecast.models.weighing import counts
+from certforecast.models.weighing import learning_weights
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -190,7 +190,7 @@ class OutcomePool(ClassifierMixin, ProbabilityColumns, BaseEstimator):  # type: 
         self.prior_ = prior
         self.columns_ = list(frame)
         frame = self._informed(frame)
-        once = weights if landmarks is None else counts(landmarks)
+        once = weights if landmarks is None else learning_weights(landmarks)
         self.models_ = self._fitted(frame, y, weights, once)
         self.weights_, self.judged_ = self._trust(list(self.models_), float(once.sum())), 0
         self.calibration_: TemperatureScaling | None = None
@@ -334,7 +334,7 @@ class OutcomePool(ClassifierMixin, ProbabilityColumns, BaseEstimator):  # type: 
         chances = given[:, np.arange(len(rows)), came]
         # What seemed past its slip point may turn out on time once more is known: nobody foresaw that.
         foreseen = chances.any(axis=0)
-        seen = counts(looks)[foreseen]
+        seen = learning_weights(looks)[foreseen]
         before = np.array(list(self.weights_.values()))
         found = _mixed(chances[:, foreseen], seen, self.pseudo_renewals * before)
         self.weights_ = dict(zip(self.weights_, map(float, found), strict=True))

@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_is_fitted  # noqa: TID253
 
 from certforecast.models.classifier import OutcomeClassifier
 from certforecast.models.hazard import EDGES, RenewalHazard
-from certforecast.models.weighing import counts, votes
+from certforecast.models.weighing import learning_weights, votes
 from certforecast.renewals import OUTCOMES
 
 if TYPE_CHECKING:
@@ -198,7 +198,9 @@ class RenewalTimes(BaseEstimator):  # type: ignore[misc]
         # Half of the shape comes from here at most: a lighter model than usual does.
         light = OutcomeClassifier("boosted", max_iter=50, random_state=0)
         hazard = RenewalHazard(estimator=light, max_periods=100_000)
-        fitted = (hazard if self.hazard is None else clone(self.hazard)).fit(X, y, counts(landmarks))
+        fitted = (hazard if self.hazard is None else clone(self.hazard)).fit(
+            X, y, learning_weights(landmarks)
+        )
         return fitted, 1.0 if self.prior_ is None else _MOST * renewals / (renewals + _HALF_FADED)
 
     def _calibrate(

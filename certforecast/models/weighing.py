@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
-__all__ = ["counts", "landmark_weights", "votes"]
+__all__ = ["landmark_weights", "learning_weights", "votes"]
 
 
 def landmark_weights(frame: "pd.DataFrame") -> "pd.Series[float]":
@@ -42,7 +42,7 @@ def landmark_weights(frame: "pd.DataFrame") -> "pd.Series[float]":
     return weights / weights.mean()
 
 
-def counts(landmarks: "pd.DataFrame") -> "npt.NDArray[np.float64]":
+def learning_weights(landmarks: "pd.DataFrame") -> "npt.NDArray[np.float64]":
     """Scale :func:`landmark_weights` so that they sum to the number of renewals: as many were seen, not rows.
 
     Parameters

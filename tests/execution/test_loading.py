@@ -1,6 +1,5 @@
 """What waits for a server, with servers that are lists: which pair is blamed, and for what."""
 
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, cast
@@ -51,7 +50,7 @@ def pair(site: Site, new: str) -> Pair:
     def put() -> None:
         site.site.files[site.name] = new
 
-    return Pair(cast("Installer", site), cast("Callable[[], None]", put), before="old")
+    return Pair(cast("Installer", site), put, before="old")
 
 
 def load(loading: Loading, *pairs: Pair) -> list[Any]:

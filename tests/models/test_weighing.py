@@ -10,7 +10,7 @@ from certforecast.features import FEATURES
 from certforecast.models import OutcomePool
 from certforecast.models.classifier import OutcomeClassifier
 from certforecast.models.training import fit_rows
-from certforecast.models.weighing import counts, landmark_weights, votes
+from certforecast.models.weighing import landmark_weights, learning_weights, votes
 from certforecast.policy import RenewalPolicy
 
 
@@ -57,7 +57,7 @@ def test_a_long_lifetime_does_not_count_for_many() -> None:
     assert weights.mean() == pytest.approx(1.0)
     assert weights[0] == pytest.approx(10 * weights.iloc[-1])
     assert weights.groupby(frame["validity_days"]).nunique().tolist() == [1, 1]
-    assert counts(frame).sum() == pytest.approx(400)
+    assert learning_weights(frame).sum() == pytest.approx(400)
 
 
 def test_unknown_lifetimes_count_as_the_middle_one() -> None:
@@ -65,11 +65,11 @@ def test_unknown_lifetimes_count_as_the_middle_one() -> None:
     assert landmark_weights(frame).tolist() == [1.0] * 4
     assert landmark_weights(frame.assign(validity_days=np.nan)).tolist() == [1.0] * 4
     assert landmark_weights(frame[["fingerprint"]]).tolist() == [1.0] * 4
-    assert counts(frame[:0]).tolist() == []
+    assert learning_weights(frame[:0]).tolist() == []
 
 
 def test_counts_and_votes_are_as_many_as_a_renewals_weight() -> None:
     landmarks = pd.DataFrame({"fingerprint": ["a", "b", "a"], "weight": [3.0, 1.0, 3.0]})
     assert votes(landmarks).tolist() == [1.5, 1.0, 1.5]
     assert votes(landmarks[["fingerprint"]]).tolist() == [0.5, 1.0, 0.5]
-    assert counts(landmarks) == pytest.approx([2.0, 2 / 3, 2.0])
+    assert learning_weights(landmarks) == pytest.approx([2.0, 2 / 3, 2.0])

@@ -174,6 +174,18 @@ class Prober(threading.Thread):
         self.join(10)
 
 
+def nginx_section(home: Path, binary: str, config: str = "nginx.conf") -> dict[str, Any]:
+    """Settings of an installer for an nginx that lives in a folder."""
+    return {
+        "kind": "nginx",
+        "certificate": f"{home}/tls/{{name}}/fullchain.pem",
+        "key": f"{home}/tls/{{name}}/privkey.pem",
+        "config": f"{home}/{config}",
+        "prefix": str(home),
+        "binary": binary,
+    }
+
+
 def wait_for(ready: Any, process: "subprocess.Popen[Any]", seconds: float = START_S) -> None:
     """Wait until a child process is ready."""
     deadline = time.monotonic() + seconds

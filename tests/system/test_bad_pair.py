@@ -11,7 +11,7 @@ import pytest
 
 from certforecast.execution import Executor
 from certforecast.planning.plan import Action, Endpoint
-from tests.system.site import Prober, Site
+from tests.system.site import Prober, Site, nginx_section
 
 pytestmark = pytest.mark.system
 
@@ -57,14 +57,7 @@ class Nginx:
             site.endpoint = Endpoint(host="127.0.0.1", port=port, server_name=site.name)
 
     def settings(self) -> Any:
-        section = {
-            "kind": "nginx",
-            "certificate": f"{self.home}/tls/{{name}}/fullchain.pem",
-            "key": f"{self.home}/tls/{{name}}/privkey.pem",
-            "config": str(self.conf),
-            "prefix": str(self.home),
-            "binary": str(self.binary),
-        }
+        section = nginx_section(self.home, str(self.binary))
         # All that is under way meets in one reload; nothing rests for what fails.
         limits = {"max_failures": 99, "max_failures_in_all": 99, "reload_every_s": 1.0, "workers": COUNT}
         return self.sites[0].settings(

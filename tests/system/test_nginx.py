@@ -16,7 +16,7 @@ from certforecast.execution.installers.processes import Process, running
 from certforecast.execution.staging import new_key
 from certforecast.history import History
 from certforecast.planning.plan import Endpoint
-from tests.system.site import Prober, Site
+from tests.system.site import Prober, Site, nginx_section
 
 pytestmark = pytest.mark.system
 
@@ -48,15 +48,7 @@ class NginxSite(Site):
         start([NGINX, "-p", str(home), "-c", str(self.conf), "-e", f"{home}/error.log"], port)
 
     def renew(self, history: History | None = None, binary: str = NGINX) -> ActionResult:
-        section = {
-            "kind": "nginx",
-            "certificate": f"{self.home}/tls/{{name}}/fullchain.pem",
-            "key": f"{self.home}/tls/{{name}}/privkey.pem",
-            "config": str(self.conf),
-            "prefix": str(self.home),
-            "binary": binary,
-        }
-        settings = self.settings(installers={"nginx": section})
+        settings = self.settings(installers={"nginx": nginx_section(self.home, binary)})
         action = self.action(installer="nginx")
         (result,) = Executor(settings, history).run(self.plan(action), execute=True)
         return result

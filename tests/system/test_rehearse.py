@@ -25,6 +25,7 @@ from certforecast.planning import named_rehearsals
 from certforecast.renewals import renewals
 from certforecast.settings import Settings
 from tests.system.pebble import Pebble, pebble
+from tests.system.site import nginx_section
 
 pytestmark = pytest.mark.system
 
@@ -73,14 +74,7 @@ class Fleet:
                 )
             },
             "installers": {
-                "web": {
-                    "kind": "nginx",
-                    "certificate": f"{home}/tls/{{name}}/fullchain.pem",
-                    "key": f"{home}/tls/{{name}}/privkey.pem",
-                    "config": f"{home}/{{name}}.conf",
-                    "prefix": str(home),
-                    "binary": NGINX,
-                }
+                "web": nginx_section(home, NGINX, "{name}.conf"),
             },
             "executor": {"issuer": "acme", "installer": "web"},
             "rehearsal": {
