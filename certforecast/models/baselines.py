@@ -40,13 +40,16 @@ __all__ = [
 #: Weight, in rows, of the overall rate in an issuer's smoothed one. An assumption.
 PRIOR_ROWS = 50.0
 
+#: The outcomes that rules warn of.
+_LATE = ("failed", "slipped")
+
 
 class _Rule(ABC, ClassifierMixin, ProbabilityColumns, BaseEstimator):  # type: ignore[misc]
-    """Ranks by one score, and learns from the past how often each score failed.
+    """Ranks by one score, and learns from the past how often each score failed, and how often it slipped.
 
-    The failure rate is an isotonic function of the score; a thousandth of the score's rank keeps rows
-    apart that it would tie, so that the rule's ranking is its score's. The other outcomes share
-    the rest as they did overall.
+    Both rates are isotonic functions of the score; a thousandth of the score's rank keeps rows apart that
+    they would tie, so that the rule's ranking is its score's for either. The other outcomes share the rest as
+    they did overall.
     """
 
     #: What it reads of `X`, by name; "" for nothing.
@@ -71,12 +74,15 @@ class _Rule(ABC, ClassifierMixin, ProbabilityColumns, BaseEstimator):  # type: i
         weights = _check_sample_weight(sample_weight, X, dtype=np.float64)
         self.classes_ = np.unique(y)
         self.shares_ = np.array([weights[y == name].sum() for name in self.classes_]) / weights.sum()
-        failed = y == "failed"
-        self._learn(X, failed, weights)
+        self._learn(X, y == "failed", weights)
         scores = self.risk(X)
-        self.curve_ = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(
-            scores, failed, sample_weight=weights
-        )
+        self.curves_ = {
+            name: IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(
+                scores, y == name, sample_weight=weights
+            )
+            for name in _LATE
+            if name in self.classes_
+        }
         self.scores_ = np.sort(scores)
         return self
 
@@ -91,15 +97,13 @@ class _Rule(ABC, ClassifierMixin, ProbabilityColumns, BaseEstimator):  # type: i
         X = self._frame(X, reset=False)
         scores = self.risk(X)
         rank = np.searchsorted(self.scores_, scores) / len(self.scores_)
-        p_failed = 0.999 * self.curve_.predict(scores) + 0.001 * rank
-        failed = self.classes_ == "failed"
-        rest = np.where(failed, 0.0, self.shares_)
-        if not failed.any():
-            return cast("npt.NDArray[np.float64]", np.tile(self.shares_, (len(X), 1)))
-        return cast(
-            "npt.NDArray[np.float64]",
-            np.where(failed, p_failed[:, None], (1.0 - p_failed)[:, None] * rest / max(rest.sum(), 1e-12)),
-        )
+        given = np.zeros((len(X), len(self.classes_)))
+        for name, curve in self.curves_.items():
+            given[:, self.classes_ == name] = (0.999 * curve.predict(scores) + 0.001 * rank)[:, None]
+        rest = np.where(np.isin(self.classes_, list(self.curves_)), 0.0, self.shares_)
+        if rest.any():
+            given += np.maximum(1.0 - given.sum(axis=1, keepdims=True), 0.0) * rest / rest.sum()
+        return cast("npt.NDArray[np.float64]", given / given.sum(axis=1, keepdims=True))
 
     def predict(self, X: pd.DataFrame) -> npt.NDArray[Any]:
         """Give the likeliest outcome; shape (n_rows,)."""

@@ -32,10 +32,11 @@ def test_a_rule_ranks_by_its_score_and_learns_its_rate(name: str) -> None:
     rule = RULES[name]().fit(X, y)
     p = rule.proba_frame(X)
     assert np.allclose(p.sum(axis=1), 1.0)
-    assert p["p_failed"].mean() == pytest.approx((y == "failed").mean(), abs=0.01)
     score = pd.Series(rule.risk(X), index=X.index)
     assert score.notna().all()
-    assert p["p_failed"].rank().corr(score.rank()) > 0.999
+    for outcome in ("failed", "slipped"):
+        assert p[f"p_{outcome}"].mean() == pytest.approx((y == outcome).mean(), abs=0.01)
+        assert p[f"p_{outcome}"].rank().corr(score.rank()) > 0.999
 
 
 def test_the_rules_say_what_their_names_say() -> None:
