@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_is_fitted  # noqa: TID253
 
 from certforecast.models.classifier import OutcomeClassifier
 from certforecast.models.hazard import EDGES, RenewalHazard
-from certforecast.models.weighing import learning_weights, votes
+from certforecast.models.weighing import learning_weights
 from certforecast.renewals import OUTCOMES
 
 if TYPE_CHECKING:
@@ -32,9 +32,12 @@ _LEAST_RENEWALS: Final = 30
 _MOST_ROWS: Final = 100_000
 #: Where the training time is split to see how far the forecasts are off.
 _ORIGIN: Final = 0.6
-#: So many renewals are imagined that came just as forecast.
+#: So many renewals are imagined that came just as forecast; in a class of lifetime, as all of them together.
 _PSEUDO_RENEWALS: Final = 20.0
 _LEVELS: Final = np.linspace(0.0, 1.0, 401)
+_IMAGINED: Final = (np.arange(400) + 0.5) / 400
+#: The column of the class of lifetime. What is renewed by hand once a year is foreseen less well.
+_CLASS: Final = "validity_profile"
 
 
 class RenewalTimes(BaseEstimator):  # type: ignore[misc]
@@ -44,7 +47,10 @@ class RenewalTimes(BaseEstimator):  # type: ignore[misc]
     which comes in as renewals do. How the two are off is seen on renewals that came after an early part of
     the training time: the forecast probability of coming no later than it came is uniform where forecasts
     are right. Its observed quantiles correct the levels of intervals: recalibration [1]_, by distributional
-    conformal prediction [2]_, split by time, one vote to each renewal.
+    conformal prediction [2]_, split by time. Each class of lifetime has levels of its own, drawn to those of
+    all together where it has few renewals (Mondrian conformal prediction [3]_, shrunk). As the model in use
+    is trained on more than the one that was corrected, and fleets change, this guarantees nothing: backtests
+    say how often intervals cover.
 
     Parameters
     ----------
@@ -60,6 +66,8 @@ class RenewalTimes(BaseEstimator):  # type: ignore[misc]
         Weight of the own one.
     levels_ : ndarray of shape (401,)
         Observed quantiles of the forecast probabilities, at levels evenly spaced from 0 to 1.
+    levels_by_class_ : dict of str to ndarray of shape (401,)
+        The same by class of lifetime, for those that were seen.
     renewals_ : int
         Renewals that they were observed on.
 
@@ -68,6 +76,8 @@ class RenewalTimes(BaseEstimator):  # type: ignore[misc]
     .. [1] V. Kuleshov, N. Fenner, S. Ermon (2018), Accurate uncertainties for deep learning using calibrated
        regression, ICML.
     .. [2] V. Chernozhukov, K. Wüthrich, Y. Zhu (2021), Distributional conformal prediction, PNAS 118(48).
+    .. [3] V. Vovk, A. Gammerman, G. Shafer (2005), Algorithmic learning in a random world, Springer,
+       chapter 4.
     """
 
     def __init__(self, hazard: RenewalHazard | None = None, *, prior: Any = "shipped") -> None:
@@ -101,6 +111,7 @@ class RenewalTimes(BaseEstimator):  # type: ignore[misc]
         if self.own_ is None and self.prior_ is None:
             raise ValueError("too few renewals to learn from, and no prior")
         self.levels_, self.renewals_ = _LEVELS.copy(), 0
+        self.levels_by_class_: dict[str, Floats] = {}
         if len(X):
             origin = landmarks["as_of"].quantile(_ORIGIN, interpolation="nearest")
             early = (landmarks["settled"] <= origin).to_numpy()
@@ -132,7 +143,7 @@ class RenewalTimes(BaseEstimator):  # type: ignore[misc]
         end = _deadlines(X)[:, None]
         slip = np.clip(X["days_to_slip"].to_numpy(np.float64)[:, None], 0.0, end)
         at = np.column_stack([np.minimum(asked, end), slip, end])
-        renewed = self._share_ended(X, at, self.own_, self.share_, "renewed")
+        renewed, retired = self._shares_ended(X, at, self.own_, self.share_, ("renewed", "retired"))
         # Where the models hold it impossible, any day is as good as another.
         by, by_slip = renewed[:, :-2], renewed[:, -2:-1]
         early = _ratio(by, by_slip, asked, slip)
@@ -141,7 +152,7 @@ class RenewalTimes(BaseEstimator):  # type: ignore[misc]
             "on_time": early,
             "slipped": late,
             "failed": (asked >= end).astype(np.float64),
-            "retired": self._share_ended(X, at, self.own_, self.share_, "retired")[:, :-2],
+            "retired": retired[:, :-2],
         }
         return given[:, :, None] * np.stack([parts[name] for name in OUTCOMES], axis=1)
 
@@ -168,12 +179,13 @@ class RenewalTimes(BaseEstimator):  # type: ignore[misc]
         if not 0 < level < 1:
             raise ValueError(f"level is {level}; give a share between 0 and 1")
         knots = _knots(X)
-        curve = self._share_ended(X, knots, self.own_, self.share_, "renewed")
-        wanted = np.interp([(1 - level) / 2, 0.5, (1 + level) / 2], _LEVELS, self.levels_)
-        columns = zip(("low", "median", "high"), wanted, strict=True)
-        return pd.DataFrame(
-            {name: _at(curve, knots, np.full(len(X), value)) for name, value in columns}, index=X.index
-        )
+        (curve,) = self._shares_ended(X, knots, self.own_, self.share_, ("renewed",))
+        asked = {"low": (1 - level) / 2, "median": 0.5, "high": (1 + level) / 2}
+        wanted = np.tile(np.interp([*asked.values()], _LEVELS, self.levels_), (len(X), 1))
+        for name, levels in self.levels_by_class_.items():
+            wanted[(X[_CLASS] == name).to_numpy(bool)] = np.interp([*asked.values()], _LEVELS, levels)
+        columns = {name: _at(curve, knots, wanted[:, place]) for place, name in enumerate(asked)}
+        return pd.DataFrame(columns, index=X.index)
 
     def __sklearn_tags__(self) -> "Tags":
         tags = super().__sklearn_tags__()
@@ -211,34 +223,56 @@ class RenewalTimes(BaseEstimator):  # type: ignore[misc]
         own: RenewalHazard | None,
         share: float,
     ) -> None:
-        curve = self._share_ended(X, _knots(X), own, share, "renewed")
+        (curve,) = self._shares_ended(X, _knots(X), own, share, ("renewed",))
         said = _at(_knots(X), curve, y["duration"].to_numpy(np.float64))
-        weights = votes(landmarks)
-        imagined = (np.arange(400) + 0.5) / 400
-        values = np.concatenate([said, imagined])
-        mass = np.concatenate([weights, np.full(400, _PSEUDO_RENEWALS / 400)])
-        order = np.argsort(values, kind="stable")
-        reached = np.cumsum(mass[order]) - mass[order] / 2
-        self.levels_ = np.interp(_LEVELS, reached / mass.sum(), values[order], left=0.0, right=1.0)
-        self.levels_[[0, -1]] = 0.0, 1.0
+        weights = learning_weights(landmarks)
+        self.levels_ = _observed(said, weights, _IMAGINED)
+        if _CLASS in X:
+            alike = np.interp(_IMAGINED, _LEVELS, self.levels_)
+            for name, rows in X.reset_index(drop=True).groupby(_CLASS).indices.items():
+                self.levels_by_class_[str(name)] = _observed(said[rows], weights[rows], alike)
         self.renewals_ = int(landmarks["fingerprint"].nunique())
 
-    def _share_ended(
-        self, X: pd.DataFrame, at: Floats, own: RenewalHazard | None, share: float, event: str
-    ) -> Floats:
-        """Say of those that end with an event before the deadline what share has by then; shape of `at`."""
-        shares = {}
-        for name, model in (("own", own), ("prior", self.prior_)):
-            if model is not None and event in model.events_:
-                asked = np.column_stack([at, _deadlines(X)])
-                found = model.predict_cumulative_incidence(X[list(model.feature_names_in_)], asked)
-                by = found[:, list(model.events_).index(event)]
-                shares[name] = _ratio(by[:, :-1], by[:, -1:], at, _deadlines(X)[:, None])
-        if not shares:
-            return np.clip(at / _deadlines(X)[:, None], 0.0, 1.0)
-        if len(shares) == 1:
-            return next(iter(shares.values()))
-        return share * shares["own"] + (1.0 - share) * shares["prior"]
+    def _shares_ended(
+        self, X: pd.DataFrame, at: Floats, own: RenewalHazard | None, share: float, events: "Sequence[str]"
+    ) -> list[Floats]:
+        """Say for each event, of those that end with it before the deadline, what share has by then.
+
+        Each is of the shape of `at`. The models are asked once for all events: that is what takes the time.
+        """
+        deadlines = _deadlines(X)[:, None]
+        told: dict[str, list[tuple[float, Floats]]] = {event: [] for event in events}
+        for weight, model in ((share, own), (1.0 - share, self.prior_)):
+            known = [] if model is None else [event for event in events if event in model.events_]
+            if model is None or not known:
+                continue
+            names = list(model.events_)
+            found = model.predict_cumulative_incidence(
+                X[list(model.feature_names_in_)], np.column_stack([at, deadlines])
+            )
+            for event in known:
+                by = found[:, names.index(event)]
+                told[event].append((weight, _ratio(by[:, :-1], by[:, -1:], at, deadlines)))
+        return [_averaged(parts, np.clip(at / deadlines, 0.0, 1.0)) for parts in told.values()]
+
+
+def _averaged(parts: "Sequence[tuple[float, Floats]]", otherwise: Floats) -> Floats:
+    """Average what was told; one alone counts whatever its weight, and where there is none, the other."""
+    if len(parts) < 2:
+        return parts[0][1] if parts else otherwise
+    (one, ours), (other, theirs) = parts
+    return one * ours + other * theirs
+
+
+def _observed(said: Floats, weights: Floats, imagined: Floats) -> Floats:
+    """Give the quantiles of what was said and of what is imagined, at `_LEVELS`."""
+    values = np.concatenate([said, imagined])
+    mass = np.concatenate([weights, np.full(len(imagined), _PSEUDO_RENEWALS / len(imagined))])
+    order = np.argsort(values, kind="stable")
+    reached = np.cumsum(mass[order]) - mass[order] / 2
+    found = np.interp(_LEVELS, reached / mass.sum(), values[order], left=0.0, right=1.0)
+    found[[0, -1]] = 0.0, 1.0
+    return cast("Floats", found)
 
 
 def _deadlines(X: pd.DataFrame) -> Floats:

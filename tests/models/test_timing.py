@@ -67,6 +67,46 @@ def test_what_came_later_than_forecast_moves_the_intervals() -> None:
     assert corrected.renewals_ > 100
 
 
+def test_each_class_of_lifetime_has_levels_of_its_own_and_few_renewals_those_of_all() -> None:
+    """What is foreseen far off in one class widens its intervals, not those of the others."""
+    X, y, landmarks = drawn()
+    late = X.index % 3 == 0
+    classes = np.where(late, "398 days", "90 days").astype(object)
+    X = X.assign(validity_profile=classes)
+    elsewhere = RenewalHazard().fit(X[["days_left", "days_to_slip", "noise"]], y)
+    shift = np.where(late & (y["event"] == "renewed"), 15.0, 0.0)
+    times = RenewalTimes(RenewalHazard(max_periods=10), prior=elsewhere)
+    times.fit(X, y.assign(duration=y["duration"] + shift), landmarks=landmarks)
+    assert set(times.levels_by_class_) == {"398 days", "90 days"}
+    now = X.head(2).assign(validity_profile=["398 days", "90 days"])
+    medians = times.predict_interval(now)["median"]
+    assert medians.iloc[0] - medians.iloc[1] > 8
+    few = landmarks.index < 500
+    rare = X.assign(validity_profile=np.where(few | ~late, "90 days", "398 days"))
+    times.fit(rare, y, landmarks=landmarks)
+    apart = np.abs(times.levels_by_class_["398 days"] - times.levels_).max()
+    assert apart < np.abs(times.levels_ - np.linspace(0, 1, 401)).max() + 0.1
+    unseen = X.head(1).assign(validity_profile="47 days")
+    low = times.predict_interval(unseen)["low"].iloc[0]
+    times.levels_by_class_ = {}
+    assert low == times.predict_interval(unseen)["low"].iloc[0]
+
+
+def test_intervals_cover_what_is_open_at_a_moment_though_some_are_looked_at_more_often() -> None:
+    """Those looked at often are those that come late: one vote to each renewal would cover too few looks."""
+    X, y, landmarks = drawn(1200)
+    often = (y["duration"] > 30) & (y["event"] == "renewed")
+    rows = np.repeat(np.arange(len(X)), np.where(often, 5, 1))
+    tables = [table.iloc[rows].reset_index(drop=True) for table in (X, y, landmarks)]
+    wrong = y.assign(duration=np.where(y["event"] == "renewed", y["duration"] - 5, y["duration"]))
+    times = RenewalTimes(RenewalHazard(max_periods=10), prior=RenewalHazard().fit(X, wrong))
+    times.fit(tables[0], tables[1], landmarks=tables[2])
+    came = (tables[1]["event"] == "renewed").to_numpy()
+    interval = times.predict_interval(tables[0])[came]
+    covered = coverage(interval["low"], interval["high"], tables[1]["duration"][came])
+    assert covered == pytest.approx(0.9, abs=0.03)
+
+
 def test_incidence_ends_at_the_probabilities_and_keeps_to_its_days(fitted: RenewalTimes) -> None:
     X, _, _ = drawn(5)
     p = np.tile([0.5, 0.2, 0.2, 0.1], (5, 1))
