@@ -87,7 +87,7 @@ def test_a_window_written_wrongly_is_told_whoever_asks_and_however_often(rrule: 
 
 
 def test_a_time_zone_that_is_not_known_is_told() -> None:
-    with pytest.raises(InputError, match="planning.timezone 'Europe/Nowhere' is not known"):
+    with pytest.raises(InputError, match="'Europe/Nowhere' is not known"):
         closed(ANYWHERE, planning("FREQ=DAILY", "Europe/Nowhere"), BEGIN)
 
 
