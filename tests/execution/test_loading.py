@@ -10,9 +10,12 @@ from typing import Any, cast
 
 import pytest
 
+from certforecast.clock import system_clock
 from certforecast.errors import InstallationError
 from certforecast.execution.installers import Installer
 from certforecast.execution.loading import Loading, Pair
+from certforecast.execution.steps import Steps
+from certforecast.settings import Settings
 
 
 class Server:
@@ -95,6 +98,21 @@ def test_where_one_stays_in_nobody_is_put_in_again(loading: Loading) -> None:
     stuck, well = pair(Site(server, "a", stuck=True), "bad"), pair(Site(server, "b"), "new")
     assert load(loading, well, stuck) == ["refused", "the disk is read-only"]
     assert server.files == {"a": "bad", "b": "old"}
+
+
+def test_what_is_taken_out_while_the_others_are_loaded_fails_its_action(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (pair(Site(Server(), name), "new") for name in "ab")
+
+    def load(_: Loading, pair: Pair, *, every_s: float) -> None:
+        del every_s
+        if pair is second:  # another action's load, between the reload of the first and this
+            first.refused = InstallationError("refused", code="config")
+
+    monkeypatch.setattr(Loading, "load", load)
+    error = Steps(Settings(home=tmp_path), system_clock)._switch([first, second], [])
+    assert error == {"message": "refused", "code": "config", "cause": "installer"}
 
 
 class OnDisk:
