@@ -189,10 +189,10 @@ class Durable:
         """
         if self._interrupted.is_set():
             raise KeyboardInterrupt
-        if self.gate.left:
+        if self.gate.unsaved:
             raise ExecutionError(
-                f"the executor's database did not take what was done for {self.gate.left} actions: see that "
-                "it has space and answers, then run the same command again"
+                f"the executor's database did not take what was done for {self.gate.unsaved} actions: see "
+                "that it has space and answers, then run the same command again"
             )
         if self._lease is not None and self._lease.led_by_another:
             raise ExecutionError("another process leads since the database was gone: wait for it to end")

@@ -173,8 +173,6 @@ class Executor:
         by_run = {run_id(plan, action.id): action for action in ours}
         for run in runs.ended(by_run):  # when this plan was carried out before
             note(_result_of(by_run.pop(run.run_id), run))
-        for left in runs.left.keys() & by_run.keys():
-            note(_result(by_run.pop(left), "failed", runs.left[left]))
         line = self._line(list(by_run.values()), runs)
         for known in runs.known(by_run):
             line.resume(by_run[known].id)
@@ -199,10 +197,8 @@ class Executor:
             if time.monotonic() > next_look:
                 runs.take_over()
                 for left in runs.left.keys() & {run_id(plan, each) for each in line.running}:
-                    action = by_run[left]
-                    result = _result(action, "failed", runs.left[left])
-                    line.ended(action.id, outcome_of(action, result, self._settings))
-                    note(result)
+                    line.ended(by_run[left].id, None)  # it tells nothing about what takes part in it
+                    note(_result(by_run[left], "failed", runs.left[left]))
                 line.room = self._room(runs)
                 next_look = time.monotonic() + _TAKE_OVER_EVERY_S
             if time.monotonic() > next_record:

@@ -64,8 +64,8 @@ class Gate:
 
     Attributes
     ----------
-    left : int
-        Actions that were left where they are though nobody wanted them to be.
+    unsaved : int
+        Actions that were left where they are because the database did not take what was done.
     held : set of str
         The runs that wait here.
     """
@@ -75,7 +75,7 @@ class Gate:
         self._closed = threading.Event()
         self._guard = threading.Lock()
         self._under_way = 0
-        self.left = 0
+        self.unsaved = 0
         self.held: set[str] = set()
 
     @property
@@ -153,7 +153,7 @@ class Gate:
                 return body(ticket, step, alone)
             except SuspendedError:
                 if not self._closed.is_set():
-                    self.left += 1
+                    self.unsaved += 1
                 raise
             finally:
                 with self._guard:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from certforecast.errors import CertForecastError, ExecutionError
+from certforecast.errors import CertForecastError
 from certforecast.execution.control import in_short
 from certforecast.execution.record import rows
 from certforecast.execution.tickets import open_ticket
@@ -57,6 +57,8 @@ class Harvest:
         ------
         StoreError
             If the store cannot be written; nothing is lost by that.
+        SQLAlchemyError, ExecutionError
+            If the executor's database cannot be read; nor by that.
         """
         if self._history is None:
             return
@@ -72,10 +74,8 @@ class Harvest:
                 action = open_ticket(run.ticket, self._settings)
                 for done in _rounds(self._runs.steps(run.run_id)):
                     _extend(batch, rows(action, done, self._settings.executor.actor))
-            except SQLAlchemyError as error:  # then the next harvest begins there
-                raise ExecutionError(
-                    f"what was done is not recorded yet, the next run does: {in_short(error)}"
-                ) from error
+            except SQLAlchemyError:  # then the next harvest begins there
+                raise
             except Exception:  # not understood here, or forged; the others are recorded all the same
                 _LOG.warning("what run %s did is not recorded", run.run_id, exc_info=True)
         if taken:
@@ -89,6 +89,8 @@ class Harvest:
             self.gather()
         except CertForecastError as error:
             return str(error)
+        except SQLAlchemyError as error:
+            return f"what was done is not recorded yet, the next run does: {in_short(error)}"
         return None
 
 

@@ -1,5 +1,7 @@
 """When changes may be made: maintenance windows, freezes, and the hours people work."""
 
+import re
+import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime, time, timedelta
 from fnmatch import fnmatchcase
@@ -24,6 +26,9 @@ _WORKING_DAY = timedelta(hours=_CLOSES.hour - _OPENS.hour)
 #: A recurrence that names no start counts from here, whenever it is asked: a Monday, and a first of January.
 _EPOCH = datetime(2001, 1, 1)  # noqa: DTZ001 (local time is meant)
 _DAY = timedelta(days=1)
+#: To count these from then takes minutes, or never ends.
+_ENDLESS = re.compile(r"FREQ=(SECONDLY|MINUTELY)|INTERVAL=0+\b", re.IGNORECASE)
+_COUNTING = threading.Lock()
 
 #: Who and where a job is: owner, environment, and the names and endpoints it touches.
 Place = tuple[str | None, str | None, tuple[str, ...]]
@@ -208,17 +213,30 @@ def _openings(
     window: WindowSettings, start: datetime, end: datetime, zone: ZoneInfo
 ) -> list[tuple[datetime, datetime]]:
     """Give when a window is open between two moments."""
-    length = timedelta(hours=window.hours)
     try:
-        rule = _rule(window.rrule)
-    except (ValueError, KeyError, AttributeError) as error:
+        length = timedelta(hours=window.hours)
+        first, last = (at.astimezone(zone).replace(tzinfo=None) for at in (start - length - _DAY, end))
+        found = _between(window.rrule, first, last)
+    except Exception as error:  # dateutil raises whatever it runs into, and some of it not before it counts
         raise InputError(
             f"planning.windows: {window.rrule!r} is no recurrence (RFC 5545, section 3.3.10): {error}; "
-            "write it like FREQ=WEEKLY;BYDAY=TU,TH;BYHOUR=2;BYMINUTE=0"
+            "write it in local time, like FREQ=WEEKLY;BYDAY=TU,TH;BYHOUR=2;BYMINUTE=0"
         ) from error
-    first, last = (at.astimezone(zone).replace(tzinfo=None) for at in (start - length - _DAY, end))
-    opens = [moment.replace(tzinfo=zone).astimezone(UTC) for moment in rule.between(first, last, inc=True)]
+    opens = [moment.replace(tzinfo=zone).astimezone(UTC) for moment in found]
     return [(begin, begin + length) for begin in opens]
+
+
+def _between(text: str, first: datetime, last: datetime) -> list[datetime]:
+    """Give the moments of a recurrence, in local time; one thread at a time counts.
+
+    A rule that remembers keeps its own lock when it comes to its end or breaks off, and others wait for ever.
+    """
+    with _COUNTING:
+        try:
+            return list(_rule(text).between(first, last, inc=True))
+        except BaseException:
+            _rule.cache_clear()
+            raise
 
 
 @lru_cache(maxsize=64)
@@ -226,6 +244,8 @@ def _rule(text: str) -> "rrule.rrule | rrule.rruleset":
     """Read a recurrence in local time; it remembers what it has counted."""
     from dateutil.rrule import rrulestr
 
+    if _ENDLESS.search(text):
+        raise ValueError("it comes more often than once an hour")
     return rrulestr(text, dtstart=_EPOCH, cache=True)
 
 

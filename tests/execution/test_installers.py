@@ -23,6 +23,7 @@ from certforecast.errors import InstallationError
 from certforecast.execution.checks import check_pair, leaf_fingerprint
 from certforecast.execution.installers import make_installer
 from certforecast.execution.installers.files import FilesInstaller, FilesInstallerSettings
+from certforecast.execution.installers.keystore import KeystoreInstallerSettings
 from certforecast.execution.installers.nginx import NginxInstaller, NginxInstallerSettings
 from certforecast.execution.installers.processes import is_alive, run
 from certforecast.execution.installers.versions import KEPT, Versions, check_owner
@@ -298,6 +299,25 @@ def test_nginx_says_what_it_runs() -> None:
     made = make_installer(section, name="a.test", host="10.0.0.1", port=443)
     assert isinstance(made, NginxInstaller)
     assert made.describe()[2:] == ["run nginx -c /n.conf -p /p -t", "send HUP to nginx's master process"]
+
+
+@pytest.mark.parametrize("kind", ["files", "keystore"])
+def test_what_one_reload_reloads_is_shared_and_what_none_does_is_not(kind: str) -> None:
+    """Else what waits for one would be tested, and blamed, with all the others."""
+
+    def server(name: str, **more: Any) -> str:
+        section: FilesInstallerSettings | KeystoreInstallerSettings
+        if kind == "files":
+            paths = {"certificate": "/tls/{name}/c.pem", "key": "/tls/{name}/k.pem"}
+            section = FilesInstallerSettings(kind="files", **paths, **more)
+        else:
+            section = KeystoreInstallerSettings(kind="keystore", keystore="/tls/{name}.p12", **more)
+        return make_installer(section, name=name, host="10.0.0.1", port=443).server
+
+    assert server("a.test", reload=["reload"]) == server("b.test", reload=["reload"]) == "run reload"
+    assert server("a.test") != server("b.test")
+    assert server("a.test") == server("a.test")
+    assert all(map(server, ("a.test", "b.test")))
 
 
 def test_a_reload_command_that_fails_is_quoted(tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from certforecast.errors import PlanError, SignatureError
-from certforecast.execution.permission import blast_radius, check_approved, check_permitted
+from certforecast.errors import ExecutionError, PlanError, SignatureError
+from certforecast.execution.permission import blast_radius, check_allowed, check_approved, check_permitted
 from certforecast.execution.tickets import open_ticket, tickets
 from certforecast.planning import Plan, approve, read_approvals, write_approval
 from certforecast.settings import Settings
@@ -84,6 +84,28 @@ def test_what_a_plan_may_not_use(
 def test_two_actions_of_one_id_are_refused(tmp_path: Path) -> None:
     with pytest.raises(PlanError, match="is no action's id"):
         check_permitted(plan(ACTION, ACTION).signed(tmp_path), Settings(home=tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("planning", "said"),
+    [
+        (
+            {"windows": [{"rrule": "FREQ=WEEKLY;BYDAY=XX", "hours": 2.0}]},
+            "'FREQ=WEEKLY;BYDAY=XX' is no recurr",
+        ),
+        ({"timezone": "Europe/Nowhere"}, "'Europe/Nowhere' is not known"),
+    ],
+)
+def test_where_windows_are_not_understood_nothing_is_allowed(
+    tmp_path: Path, planning: dict[str, Any], said: str
+) -> None:
+    settings = Settings(home=tmp_path, planning=planning)
+    with pytest.raises(ExecutionError, match=said) as refused:
+        check_allowed(ACTION, settings, NOW)
+    assert refused.value.code == "not_allowed"
+    # What has expired, and what a CA asks for, is changed at any time.
+    check_allowed(ACTION, settings, ACTION.not_after)
+    check_allowed(ACTION.model_copy(update={"urgent": True}), settings, NOW)
 
 
 class TestApprovals:

@@ -1,9 +1,14 @@
 """What planning holds for a window, the executor holds for one, too."""
 
+import sys
+import threading
+import time
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
+from certforecast.errors import InputError
 from certforecast.planning.windows import Slots, closed
 from certforecast.settings import FreezeSettings, PlanningSettings, WindowSettings
 
@@ -55,3 +60,52 @@ def test_a_freeze_closes_an_open_window() -> None:
         update={"freezes": [FreezeSettings(start=BEGIN - timedelta(days=1), end=BEGIN + timedelta(days=1))]}
     )
     assert "planning.freezes" in str(closed(ANYWHERE, frozen, BEGIN.replace(hour=1)))
+
+
+@pytest.mark.parametrize(
+    "rrule",
+    [
+        "",
+        "every Tuesday",
+        "BYDAY=TU",
+        "FREQ=WEEKLY;BYDAY=XX",
+        "FREQ=WEEKLY;BYHOUR=25",
+        "FREQ=YEARLY;BYDAY=99MO",
+        "FREQ=DAILY;INTERVAL=-1",
+        "FREQ=DAILY;INTERVAL=0",
+        "freq=secondly",
+        "DTSTART:20261103T020000Z\nRRULE:FREQ=WEEKLY",
+        "DTSTART;TZID=Europe/Berlin:20261103T020000\nRRULE:FREQ=WEEKLY",
+    ],
+)
+def test_a_window_written_wrongly_is_told_whoever_asks_and_however_often(rrule: str) -> None:
+    for _ in range(2):
+        with pytest.raises(InputError, match=r"^planning.windows: .* is no recurrence"):
+            closed(ANYWHERE, planning(rrule), BEGIN)
+        with pytest.raises(InputError, match=r"^planning.windows: .* is no recurrence"):
+            Slots(BEGIN, planning(rrule))
+
+
+def test_a_time_zone_that_is_not_known_is_told() -> None:
+    with pytest.raises(InputError, match="'Europe/Nowhere' is not known"):
+        closed(ANYWHERE, planning("FREQ=DAILY", "Europe/Nowhere"), BEGIN)
+
+
+def test_many_ask_for_a_window_that_comes_to_an_end() -> None:
+    settings, said = planning("FREQ=DAILY;UNTIL=20260103T000000"), list[Any]()
+
+    def ask() -> None:
+        said.append(closed(ANYWHERE, settings, BEGIN))
+
+    threads = [threading.Thread(target=ask, daemon=True) for _ in range(8)]
+    often = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        for thread in threads:
+            thread.start()
+        deadline = time.monotonic() + 10
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+    finally:
+        sys.setswitchinterval(often)
+    assert said == ["it may be changed in its windows only (planning.windows)"] * 8

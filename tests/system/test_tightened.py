@@ -16,17 +16,25 @@ pytestmark = pytest.mark.system
 NOW = datetime.now(UTC)
 FREEZE = {"host": "*.site.test", "start": NOW - timedelta(hours=1), "end": NOW + timedelta(hours=9)}
 ELSEWHERE = {"rrule": "FREQ=YEARLY;BYMONTH=1;BYMONTHDAY=1;BYHOUR=2", "hours": 0.001}
+UNREADABLE = {"rrule": "FREQ=WEEKLY;BYDAY=XX", "hours": 2.0}
 TIGHTER: list[tuple[dict[str, Any], str]] = [
     ({"executor": {"allowed_installers": []}}, "executor.allowed_installers does not allow"),
     ({"executor": {"allowed_issuers": ["other"]}}, "executor.allowed_issuers does not allow"),
     ({"planning": {"freezes": [FREEZE]}}, "nothing may be changed there until"),
     ({"planning": {"windows": [ELSEWHERE]}}, "in its windows only"),
+    ({"planning": {"windows": [UNREADABLE]}}, "is no recurrence"),
 ]
 
 
 @pytest.mark.parametrize(
     ("tighter", "said", "step"),
-    [(*TIGHTER[0], "order"), (*TIGHTER[1], "check"), (*TIGHTER[2], "check"), (*TIGHTER[3], "order")],
+    [
+        (*TIGHTER[0], "order"),
+        (*TIGHTER[1], "check"),
+        (*TIGHTER[2], "check"),
+        (*TIGHTER[3], "order"),
+        (*TIGHTER[4], "check"),
+    ],
 )
 def test_what_waits_is_held_to_the_settings_of_who_carries_it_out(
     tmp_path: Path, tighter: dict[str, Any], said: str, step: str
@@ -41,12 +49,13 @@ def test_what_waits_is_held_to_the_settings_of_who_carries_it_out(
         refused = events[events["code"] == "not_allowed"]
         assert list(refused["kind"]) == ["order_failed" if step == "order" else "install_failed"]
         assert said in refused["detail"].iloc[0]
+        assert not set(events["kind"]) & {"rolled_back", "verify_failed"}
         assert site.issued() == issued
         assert site.look().fingerprint == site.in_place() == site.before
         assert not list(site.settings().staging_path.iterdir())
 
 
-@pytest.mark.parametrize(("tighter", "said"), TIGHTER[1:3])
+@pytest.mark.parametrize(("tighter", "said"), [*TIGHTER[1:3], TIGHTER[4]])
 def test_what_is_half_way_is_ended_whatever_is_set_now(
     tmp_path: Path, tighter: dict[str, Any], said: str
 ) -> None:

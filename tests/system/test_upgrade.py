@@ -1,5 +1,9 @@
 """What another version of the executor began is taken over where that is safe, and told where it is not."""
 
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -8,6 +12,7 @@ from sqlalchemy import text
 
 from certforecast.execution import Executor, upgrading
 from certforecast.execution.control import control
+from certforecast.execution.leases import lease
 from certforecast.execution.status import executor_status
 from certforecast.execution.worker import work
 from certforecast.settings import Settings
@@ -84,12 +89,39 @@ def test_what_cannot_go_on_is_left_and_told(
         assert site.in_place() == site.look().fingerprint == swapped
 
 
+def end_after(seconds: float, end: Callable[[], object]) -> threading.Timer:
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+    return timer
+
+
+@pytest.mark.parametrize("lives", [False, True])
+def test_what_cannot_go_on_is_not_waited_for_by_its_own_plan(tmp_path: Path, lives: bool) -> None:
+    """Neither where its process was gone before, nor where it goes while this one waits for it."""
+    with postgres() as server, Site(tmp_path).served() as site, ExitStack() as stack:
+        settings = site.settings(database_url=server.url)
+        plan = site.plan(site.action())
+        leave_half_way(plan, settings, tmp_path, site.name)
+        swapped, began = site.in_place(), time.monotonic()
+        alter(settings, AGED)
+        if lives:  # a lease stands for the process of the older version
+            held = ExitStack()
+            alive = held.enter_context(lease(settings, leads=False))
+            alter(settings, f"UPDATE dbos.workflow_status SET executor_id = '{alive.name}'")
+            stack.callback(end_after(4.0, held.close).join)
+        notes = stack.enter_context(control(settings))
+        patience = end_after(45.0, lambda: notes.stop("the test", datetime.now(UTC), "it hangs"))
+        stack.callback(patience.cancel)
+        (result,) = Executor(settings).run(plan, execute=True)
+        assert result.status == "failed", result.detail
+        assert "begun by version 1.9 of the executor, its last step was check, and what it" in result.detail
+        assert (time.monotonic() - began > 4.0) or not lives
+        assert site.in_place() == site.look().fingerprint == swapped
+
+
 @pytest.mark.usefixtures("understood")
 def test_a_worker_takes_over_from_the_dead_of_an_older_version_only(tmp_path: Path) -> None:
-    import threading
-
-    from certforecast.execution.leases import lease
-
     with postgres() as server, Site(tmp_path).served() as site:
         settings, plan = site.settings(database_url=server.url), site.plan(site.action())
         leave_half_way(plan, settings, tmp_path, site.name)
