@@ -179,7 +179,11 @@ def judged_on(model: Any, asked: pd.DataFrame) -> dict[str, float]:
 
 
 def figures_of(results: pd.DataFrame, quarters: int) -> dict[str, float]:
-    """Give the figures of the year before anybody acted and of the last one, with intervals over seeds."""
+    """Give the figures of the year before anybody acted and of the last one, with intervals over seeds.
+
+    Those of one way less another's (``ours_less_dropped_...``) are paired by seed. The judges are the same for
+    all seeds, so none of these intervals says how much other fleets would differ.
+    """
     figures = {}
     before = results[results["quarter"] == NATURAL_QUARTERS - 1]
     after = results[results["quarter"] >= max(quarters - 4, NATURAL_QUARTERS)]
@@ -193,6 +197,14 @@ def figures_of(results: pd.DataFrame, quarters: int) -> dict[str, float]:
             figures[f"{key}_{metric}"] = round(float(by_seed[metric].mean()), 4)
             figures[f"{key}_{metric}_low"] = round(float(low), 4)
             figures[f"{key}_{metric}_high"] = round(float(high), 4)
+    years = after.groupby(["model", "seed"])[METRICS].mean()
+    for other in (DROPPED, NAIVE):
+        paired = years.loc[OURS] - years.loc[other]
+        for metric in METRICS:
+            low, high = paired[metric].quantile([0.05, 0.95])
+            key = f"{OURS}_less_{other}_{metric}"
+            figures[key] = round(float(paired[metric].mean()), 4)
+            figures[f"{key}_low"], figures[f"{key}_high"] = round(float(low), 4), round(float(high), 4)
     return figures
 
 

@@ -2,20 +2,23 @@
 
     python models/make_prior.py [--cache FOLDER] [--fleets 48] [--to FOLDER]
 
-It takes about an hour on two cores, most of it to play the fleets, whose rows the cache keeps; with few
-fleets, written elsewhere, it can be tried whole in minutes. The models
-are the same each time, their signatures are not: the key is made anew, and its public half goes into
-certforecast/models/prior.py. models/README.md is the card.
+It takes half an hour on two cores, most of it to play the fleets, whose rows the cache keeps; with few
+fleets, written elsewhere, it can be tried whole in minutes. The models are the same each time, their
+signatures are not: the key is made anew, and its public half goes into certforecast/models/prior.py.
+models/README.md is the card.
 """
 
 import argparse
 import json
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from joblib import Parallel, delayed  # noqa: TID253 (a script of its own)
+from rich.console import Console
+from rich.progress import track
 
 from certforecast.features import FEATURES
 from certforecast.models import OutcomeClassifier, RenewalHazard
@@ -51,15 +54,24 @@ def main() -> None:
     seeds = SEEDS[: given.fleets]
     with tempfile.TemporaryDirectory() as folder:
         cache = given.cache or Path(folder)
-        whole = played(seeds, cache, WHOLE_DAYS, lambda _: ("everything",))
-        views = played(seeds, cache, VIEWS_DAYS, lambda seed: ("everything", VIEWS[seed % len(VIEWS)]))
+        whole = played([(seed, "everything") for seed in seeds], WHOLE_DAYS, cache)
+        views = played([(seed, VIEWS[seed % len(VIEWS)]) for seed in seeds], VIEWS_DAYS, cache)
+    # Both grids begin at the same moment, so the landmarks of the wider one are among those of the other.
+    seldom = whole[
+        (whole["as_of"] - pd.Timestamp(0, tz="UTC")) % pd.Timedelta(days=VIEWS_DAYS) == pd.Timedelta(0)
+    ]
+    views = pd.concat([seldom, views], ignore_index=True)
     outcomes, other = fitted(whole), fitted(views)
     outcomes.models_ += other.models_
     ended, weights = whole[["event", "duration"]], landmark_weights(whole).to_numpy()
     times = RenewalHazard(max_periods=2_000_000).fit(whole[INPUTS], ended, weights)
-    rows = pd.concat([whole, views], ignore_index=True)
-    renewals = rows.drop_duplicates("fingerprint")["outcome"].value_counts().to_dict()
-    about = {"seeds": list(seeds), "lineages": LINEAGES, "rows": len(rows), "renewals": renewals}
+    renewals = whole.drop_duplicates("fingerprint")["outcome"].value_counts().to_dict()
+    about = {
+        "seeds": list(seeds),
+        "lineages": LINEAGES,
+        "rows": [len(whole), len(views)],
+        "renewals": renewals,
+    }
     key = Ed25519PrivateKey.generate()
     given.to.mkdir(parents=True, exist_ok=True)
     save_model(outcomes, given.to / "prior.skops", about, key=key)
@@ -75,24 +87,32 @@ def fitted(rows: pd.DataFrame) -> OutcomeClassifier:
     return model.fit(rows[INPUTS], y, landmark_weights(rows))
 
 
-def played(
-    seeds: Sequence[int], cache: Path, every_days: float, views: Callable[[int], Sequence[str]]
-) -> pd.DataFrame:
-    """Give the rows of all fleets that may be learned from; in each view renewals have names of their own."""
+def played(views: Sequence[tuple[int, str]], every_days: float, cache: Path) -> pd.DataFrame:
+    """Give the rows of all fleets, each in a view, that may be learned from.
+
+    In each fleet and view renewals have names of their own.
+    """
     cache.mkdir(parents=True, exist_ok=True)
-    frames = []
-    for seed in seeds:
-        for view in views(seed):
-            path = cache / f"{seed}-{view}-{every_days:g}.parquet"
-            if not path.exists():
-                fleet = Fleet(seed, LINEAGES, rates=Rates.varied(seed, SPREAD))
-                fleet_frame(fleet, every_days, view=view).to_parquet(path)
-            frame = pd.read_parquet(path)
-            last = frame["resolved_at"].max()
-            rows = frame[trainable(frame, last, RenewalPolicy())]
-            columns = pd.concat([rows[[*INPUTS, "outcome"]], durations(rows, last.to_pydatetime())], axis=1)
-            frames.append(columns.assign(fingerprint=rows["fingerprint"] + f"-{seed}-{view}"))
-    return pd.concat(frames, ignore_index=True)
+    jobs = [delayed(rows_of)(seed, view, every_days, cache) for seed, view in views]
+    frames = Parallel(n_jobs=-1, return_as="generator")(jobs)
+    told = track(frames, f"every {every_days:g} days", len(jobs), console=Console(stderr=True))
+    return pd.concat(told, ignore_index=True)
+
+
+def rows_of(seed: int, view: str, every_days: float, cache: Path) -> pd.DataFrame:
+    """Play one fleet, unless its rows are kept."""
+    path = cache / f"{seed}-{view}-{every_days:g}.parquet"
+    if not path.exists():
+        fleet = Fleet(seed, LINEAGES, rates=Rates.varied(seed, SPREAD))
+        unfinished = path.with_suffix(".unfinished")
+        fleet_frame(fleet, every_days, view=view).to_parquet(unfinished)
+        unfinished.rename(path)
+    frame = pd.read_parquet(path)
+    last = frame["resolved_at"].max()
+    rows = frame[trainable(frame, last, RenewalPolicy())]
+    ended = durations(rows, last.to_pydatetime())
+    columns = pd.concat([rows[["as_of", *INPUTS, "outcome"]], ended], axis=1)
+    return columns.assign(fingerprint=rows["fingerprint"] + f"-{seed}-{view}")
 
 
 if __name__ == "__main__":

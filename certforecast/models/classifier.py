@@ -71,6 +71,11 @@ MOST_ROWS = 50_000
 #: From how many rows on training uses all cores.
 THREADS_FROM = 100_000
 
+#: From how many rows on numbers are told apart more finely than otherwise: so many bear it, and fewer would
+#: not gain by it.
+FINE_FROM = 300_000
+FINE_LEVELS, COARSE_LEVELS = 255, 64
+
 
 class OutcomeClassifier(ClassifierMixin, ProbabilityColumns, BaseEstimator):  # type: ignore[misc]
     """Probabilities of the outcomes of an open renewal, from its features at one moment.
@@ -268,6 +273,7 @@ class OutcomeClassifier(ClassifierMixin, ProbabilityColumns, BaseEstimator):  # 
         return np.sort(drawn)
 
     def _boosted(self, numbers: list[str], texts: list[str], rows: int) -> Pipeline:
+        levels = Levels(FINE_LEVELS if rows >= FINE_FROM else COARSE_LEVELS, random_state=self.random_state)
         codes = OrdinalEncoder(
             handle_unknown="use_encoded_value", unknown_value=np.nan, max_categories=MAX_CATEGORIES
         )
@@ -277,7 +283,7 @@ class OutcomeClassifier(ClassifierMixin, ProbabilityColumns, BaseEstimator):  # 
                     "columns",
                     ColumnTransformer(
                         [
-                            ("numbers", Levels(random_state=self.random_state), numbers),
+                            ("numbers", levels, numbers),
                             ("texts", codes, texts),
                         ]
                     ),
