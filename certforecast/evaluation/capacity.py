@@ -10,7 +10,14 @@ import pandas as pd
 from certforecast.errors import InputError
 from certforecast.evaluation.metrics import mean, median, places
 from certforecast.evaluation.resampling import Lineages, interval, ratio
-from certforecast.evaluation.result import SCORED, BacktestResult, chance, require_outcome, weights_of
+from certforecast.evaluation.result import (
+    SCORED,
+    BacktestResult,
+    chance,
+    days_to_deadline,
+    require_outcome,
+    weights_of,
+)
 from certforecast.loss import expected_loss
 from certforecast.settings import CostSettings, EffectSettings
 
@@ -225,7 +232,7 @@ def money(
 
 def _by_renewal(table: pd.DataFrame, outcome: str, k: int) -> pd.DataFrame:
     """Say of each renewal whether it came out so, was looked into, was found, and how long before."""
-    lead = table["days_to_slip" if outcome in ("slipped", "late") else "days_left"]
+    lead = days_to_deadline(table, outcome)
     looks = looked_into(chance(table, outcome).where(lead > 0), table["as_of"], table["fingerprint"], k)
     looks &= table["scored"].to_numpy(dtype=bool)
     event = table["outcome"].isin(SCORED[outcome]) & table["scored"]

@@ -25,6 +25,7 @@ __all__ = [
     "as_records",
     "came",
     "chance",
+    "days_to_deadline",
     "pair",
     "require_outcome",
     "weights_of",
@@ -61,6 +62,14 @@ def pair(rows: pd.DataFrame, outcome: str) -> tuple[metrics.Floats, metrics.Floa
         np.asarray(came(rows, outcome), dtype=np.float64),
         np.asarray(chance(rows, outcome), dtype=np.float64),
     )
+
+
+def days_to_deadline(rows: pd.DataFrame, outcome: str) -> "pd.Series[float]":
+    """Give the days until it is too late to change whether an outcome comes about; shape (n_rows,).
+
+    Whether a renewal is late is decided at its slip point, and everything else at the expiry.
+    """
+    return rows["days_to_slip" if outcome in ("slipped", "late") else "days_left"]
 
 
 def weights_of(rows: pd.DataFrame) -> metrics.Floats:
@@ -216,9 +225,11 @@ class BacktestResult:
     def by_horizon(self, outcome: str = "failed", horizons: Sequence[float] = HORIZONS) -> pd.DataFrame:
         """Compare the models on what comes about within some days.
 
-        Asked is whether the outcome comes about by some days after ``as_of``, of renewals whose certificate
-        expires by then: their end lies within the horizon whatever it is, so a forecast of the end is one of
-        the horizon. Of those that expire later nearly none can fail by then, and no model would miss that.
+        Asked is whether the outcome comes about, of renewals for which that is decided within so many days
+        after ``as_of``: whose certificate expires by then or, for ``slipped`` and ``late``, whose slip point
+        comes by then and is not past. So a forecast of the end is one of the horizon. Of those that expire
+        later nearly none can fail by then, and no model would miss that; of those past their slip point nearly
+        all are late that are not retired, and no model would miss that, either.
 
         Parameters
         ----------
@@ -238,8 +249,11 @@ class BacktestResult:
         records = []
         for model in self.models:
             table = self.described(model)
+            ahead = days_to_deadline(table, outcome)
+            if outcome in ("slipped", "late"):
+                ahead = ahead.where(ahead > 0)
             for horizon in horizons:
-                rows = table[table["days_left"] <= horizon]
+                rows = table[ahead <= horizon]
                 found = self._scores(rows, outcome, None)
                 counts = {
                     "rows": len(rows),
