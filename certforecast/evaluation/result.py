@@ -228,8 +228,8 @@ class BacktestResult:
         Asked is whether the outcome comes about, of renewals for which that is decided within so many days
         after ``as_of``: whose certificate expires by then or, for ``slipped`` and ``late``, whose slip point
         comes by then and is not past. So a forecast of the end is one of the horizon. Of those that expire
-        later nearly none can fail by then, and no model would miss that; of those past their slip point nearly
-        all are late that are not retired, and no model would miss that, either.
+        later nearly none can fail by then, and no model would miss that; nor that of those past their slip
+        point nearly all are late that are not retired.
 
         Parameters
         ----------
@@ -352,7 +352,7 @@ class BacktestResult:
         model_a: str,
         model_b: str,
         outcome: str = "failed",
-        measure: Literal["auprc", "log_loss"] = "auprc",
+        measure: Literal["auprc", "log_loss", "ibs"] = "auprc",
     ) -> Difference:
         """Say by how much one model is better than another, and whether beyond noise.
 
@@ -362,11 +362,12 @@ class BacktestResult:
         Parameters
         ----------
         model_a, model_b : str
-            The difference is the AUPRC of `model_a` less that of `model_b`, or the log loss of `model_b` less
-            that of `model_a`, so that it is positive where `model_a` is better.
+            The difference is the AUPRC of `model_a` less that of `model_b`, or the log loss or the integrated
+            Brier score of `model_b` less that of `model_a`, so that it is positive where `model_a` is better.
         outcome : str
             One of ``on_time``, ``slipped``, ``failed``, ``retired``, ``late``.
-        measure : {"auprc", "log_loss"}
+        measure : {"auprc", "log_loss", "ibs"}
+            ``ibs`` is that of :func:`~certforecast.evaluation.timing`, on all rows.
 
         Returns
         -------
@@ -376,10 +377,18 @@ class BacktestResult:
         Raises
         ------
         InputError
-            If a model was not part of the backtest, or there is no such outcome.
+            If a model was not part of the backtest, there is no such outcome, or, for ``ibs``, a model says
+            nothing of when it comes about.
         """
         require_outcome(outcome)
-        better, worse = (_resampled(self.rows_of(model), outcome, measure) for model in (model_a, model_b))
+        if measure == "ibs":
+            from certforecast.evaluation.when import resampled_ibs
+
+            better, worse = (resampled_ibs(self, model, outcome) for model in (model_a, model_b))
+        else:
+            better, worse = (
+                _resampled(self.rows_of(model), outcome, measure) for model in (model_a, model_b)
+            )
         apart = better - worse if measure == "auprc" else worse - better
         low, high = interval(apart)
         known = apart[~np.isnan(apart)]

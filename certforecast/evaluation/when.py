@@ -72,6 +72,25 @@ def timing(result: BacktestResult, outcome: str = "failed") -> pd.DataFrame:
     return pd.DataFrame(records, columns=columns).sort_values("ibs", ignore_index=True, kind="stable")
 
 
+def resampled_ibs(result: BacktestResult, model: str, outcome: str) -> Floats:
+    """Compute the integrated Brier score of a model anew for each resample; shape (n_resamples,).
+
+    Raises
+    ------
+    InputError
+        If the model was not part of the backtest, or says nothing of when the outcome comes about.
+    """
+    result.rows_of(model)
+    incidence = _incidence(result, model, outcome) if result.timing else None
+    if incidence is None:
+        raise InputError(
+            f"{model!r} does not say when {outcome!r} comes about; backtest models that do, such as "
+            "OutcomePool(times=...)"
+        )
+    days = next(iter(result.timing.values())).days
+    return mean_over_time(_brier(result.facts, outcome, incidence, days)[1], days)
+
+
 def coverage_by_group(
     result: BacktestResult, group: Group | None = None, model: str | None = None
 ) -> pd.DataFrame:
