@@ -32,6 +32,7 @@ from certforecast.evaluation import (
 )
 from certforecast.evaluation.capacity import _by_renewal, found_by_looks
 from certforecast.evaluation.metrics import calibration_bins, mean, median
+from certforecast.evaluation.plots import _wilson
 from certforecast.evaluation.reliability import _imagined, floor_of_calibration_error
 from certforecast.evaluation.resampling import RESAMPLES, Lineages, interval
 from certforecast.settings import CostSettings, EffectSettings
@@ -189,9 +190,12 @@ def test_every_measure_is_that_of_rows_repeated_as_often_as_they_stand_for(held)
     np.testing.assert_allclose(bins["forecast"], expected["p_failed"])
     np.testing.assert_allclose(bins["observed"], expected["y"])
     assert bins["rows"].sum() == len(rows)
-    # Fewer that stand for many are less sure than as many lineages.
-    alone = ReliabilityDisplay.from_backtest(without_weights(held), bins=6).bins["rough"]
-    assert (bins["high"] - bins["low"]).mean() > (alone["high"] - alone["low"]).mean()
+    # Those that stand for many are less sure than as many lineages.
+    whole = ReliabilityDisplay.from_backtest(held, bins=1).bins["rough"].iloc[0]
+    weight = rows["weight"]
+    lineages = rows["lineage"].nunique() * weight.sum() ** 2 / (len(rows) * (weight**2).sum())
+    assert lineages < 0.8 * rows["lineage"].nunique()
+    assert (whole["low"], whole["high"]) == pytest.approx(_wilson(np.mean(y), lineages))
 
 
 def without_weights(result: BacktestResult) -> BacktestResult:
