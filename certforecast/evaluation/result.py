@@ -26,8 +26,10 @@ __all__ = [
     "came",
     "chance",
     "days_to_deadline",
+    "drawn_scores",
     "pair",
     "require_outcome",
+    "told_apart",
     "weights_of",
 ]
 
@@ -381,18 +383,8 @@ class BacktestResult:
             nothing of when it comes about.
         """
         require_outcome(outcome)
-        if measure == "ibs":
-            from certforecast.evaluation.when import resampled_ibs
-
-            better, worse = (resampled_ibs(self, model, outcome) for model in (model_a, model_b))
-        else:
-            better, worse = (
-                _resampled(self.rows_of(model), outcome, measure) for model in (model_a, model_b)
-            )
-        apart = better - worse if measure == "auprc" else worse - better
-        low, high = interval(apart)
-        known = apart[~np.isnan(apart)]
-        return Difference(float(known.mean()) if len(known) else np.nan, low, high)
+        better, worse = (drawn_scores(self, model, outcome, measure) for model in (model_a, model_b))
+        return told_apart(better, worse, measure)
 
     def best_rule(self, outcome: str, rules: Sequence[str]) -> str:
         """Say which of some models has the best AUPRC; the first of equal ones.
@@ -513,6 +505,23 @@ def _with_intervals(found: Mapping[str, float], drawn: Mapping[str, metrics.Floa
         low, high = interval(drawn[name])
         record |= {name: figure, f"{name}_low": low, f"{name}_high": high}
     return record
+
+
+def drawn_scores(result: BacktestResult, model: str, outcome: str, measure: str) -> metrics.Floats:
+    """Score a model anew on each resample, by a measure of :meth:`BacktestResult.difference`."""
+    if measure == "ibs":
+        from certforecast.evaluation.when import resampled_ibs
+
+        return resampled_ibs(result, model, outcome)
+    return _resampled(result.rows_of(model), outcome, measure)
+
+
+def told_apart(better: metrics.Floats, worse: metrics.Floats, measure: str) -> Difference:
+    """Say by how much the first scores are better than the second, draw by draw."""
+    apart = better - worse if measure == "auprc" else worse - better
+    low, high = interval(apart)
+    known = apart[~np.isnan(apart)]
+    return Difference(float(known.mean()) if len(known) else np.nan, low, high)
 
 
 def _resampled(rows: pd.DataFrame, outcome: str, measure: str) -> metrics.Floats:

@@ -60,7 +60,7 @@ def test_a_difference_in_the_integrated_brier_score_is_paired(timed, result) -> 
     with pytest.raises(InputError, match="'danger' does not say when"):
         result.difference("danger", "constant", measure="ibs")
     with pytest.raises(InputError, match="'oracle' was not part"):
-        timed.difference("timed", "oracle", measure="ibs")
+        timed.difference("timed", "oracle", "late", "ibs")
 
 
 def test_coverage_gives_each_renewal_one_vote(timed) -> None:
