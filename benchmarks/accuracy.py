@@ -15,8 +15,9 @@ figures say little about the models.
 
 ``ibs`` is the integrated Brier score over 90 days of the probability that the outcome has come about;
 ``coverage_90`` the share of renewals within their 90 % interval; ``calibration_error_floor`` what forecasts
-that are right would show on the same rows. Differences (``..._gain``) are to the best rival, with their 90 %
-interval by resampling lineages.
+that are right would show on the same rows. Differences (``..._gain``) are to the best rival by that measure,
+above 0 where ours is better, with their 90 % interval by resampling lineages, alike for both; the tables show
+that interval beside every model.
 """
 
 import argparse
@@ -38,12 +39,14 @@ from rich.table import Table
 
 from certforecast.evaluation import (
     BacktestResult,
+    Difference,
     backtest,
     calibration,
     coverage_by_group,
     default_cutoffs,
     timing,
 )
+from certforecast.evaluation.report import differences
 from certforecast.features import FEATURES, training_frame
 from certforecast.history import History
 from certforecast.history.sources.auto import recognise
@@ -221,37 +224,51 @@ def measured(name: str, result: BacktestResult) -> dict[str, float]:
     figures = {}
     for outcome in OUTCOMES:
         scores = result.summary(outcome).set_index("model")
+        leads = differences(result, OURS, outcome).set_index("model")
         brier = timing(result, outcome).set_index("model")["ibs"]
         calibrated = calibration(result, outcome).set_index("model")
-        table = Table("model", "AUPRC", "log loss", "calibration error", "IBS", title=f"{name}, {outcome}")
+        headings = ("AUPRC", "log loss", "calibration error", "IBS", "lead in AUPRC", "lead in log loss")
+        table = Table("model", *headings, title=f"{name}, {outcome}")
         for model, row in scores.iterrows():
             ibs = brier.get(model, np.nan)
-            shown = (row["auprc"], row["log_loss"], row["calibration_error"], ibs)
-            table.add_row(str(model), *(f"{value:.4f}" for value in shown))
-        Console().print(table)
+            shown = [f"{row[key]:.4f}" for key in ("auprc", "log_loss", "calibration_error")]
+            apart = ["", ""]
+            if model != OURS:
+                lead = leads.loc[model]
+                apart = [
+                    f"{lead[f'{key}_low']:+.3f} to {lead[f'{key}_high']:+.3f}"
+                    for key in ("auprc", "log_loss")
+                ]
+            table.add_row(str(model), *shown, f"{ibs:.4f}", *apart)
+        Console(width=max(Console().width, 120)).print(table)  # a row a line, also in a file
         compared = [name for name in MODELS if name in scores.index and name not in (OURS, LOCAL)]
         ours, best = scores.loc[OURS, "auprc"], scores.loc[list(RULES), "auprc"].max()
         rival_loss = scores.loc[compared, "log_loss"].idxmin()
         rival_area = scores.loc[compared, "auprc"].fillna(-1.0).idxmax()
-        area = result.difference(OURS, rival_area, outcome)
-        loss = result.difference(OURS, rival_loss, outcome, "log_loss")
+        in_time = brier.drop([OURS, LOCAL, TRUTH, *ASYMPTOTES], errors="ignore")
+        when = Difference(np.nan, np.nan, np.nan)
+        if len(in_time):
+            when = result.difference(OURS, str(in_time.idxmin()), outcome, "ibs")
         found = {
             "auprc": ours,
             "auprc_best_rule": best,
             "auprc_best_rival": scores.loc[rival_area, "auprc"],
-            "auprc_gain": area.mean,
-            "auprc_gain_low": area.low,
-            "auprc_gain_high": area.high,
+            "auprc_gain": ours - scores.loc[rival_area, "auprc"],
+            "auprc_gain_low": leads.loc[rival_area, "auprc_low"],
+            "auprc_gain_high": leads.loc[rival_area, "auprc_high"],
             "log_loss": scores.loc[OURS, "log_loss"],
             "log_loss_best_rival": scores.loc[rival_loss, "log_loss"],
-            "log_loss_gain": loss.mean,
-            "log_loss_gain_low": loss.low,
-            "log_loss_gain_high": loss.high,
+            "log_loss_gain": scores.loc[rival_loss, "log_loss"] - scores.loc[OURS, "log_loss"],
+            "log_loss_gain_low": leads.loc[rival_loss, "log_loss_low"],
+            "log_loss_gain_high": leads.loc[rival_loss, "log_loss_high"],
             "calibration_error": scores.loc[OURS, "calibration_error"],
             "calibration_error_floor": calibrated.loc[OURS, "floor"],
             "calibration_error_debiased": calibrated.loc[OURS, "debiased"],
             "ibs": brier[OURS],
-            "ibs_best_rival": brier.drop([OURS, LOCAL, TRUTH, *ASYMPTOTES], errors="ignore").min(),
+            "ibs_best_rival": in_time.min(),
+            "ibs_gain": in_time.min() - brier[OURS],
+            "ibs_gain_low": when.low,
+            "ibs_gain_high": when.high,
             "coverage_90": covered,
         }
         if TRUTH in scores.index:

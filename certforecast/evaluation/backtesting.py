@@ -12,6 +12,7 @@ from certforecast.errors import InputError, ModelError, SchemaError
 from certforecast.evaluation.result import PROBABILITIES, BacktestResult, Timing
 from certforecast.features import FEATURES
 from certforecast.models.durations import CENSORED, durations
+from certforecast.models.interventions import intervention_weights
 from certforecast.models.training import fit_rows, settling, trainable
 from certforecast.policy import RenewalPolicy
 
@@ -68,6 +69,11 @@ def backtest(
     cutoff. The same rule, applied when the last outcome of `frame` became known, says which rows are
     scored: those whose outcome would be known by then whatever it is. To score every row that happens to
     be resolved would leave out the late failures of the last months and keep their on-time neighbours.
+
+    What was changed by an action of ours is not scored. Those that were held out from it count for the others
+    in every measure, by the weights that training takes, too
+    (:func:`certforecast.models.interventions.intervention_weights`). Where nothing was held out, only the
+    safer rest is scored, and :attr:`BacktestResult.caveat` says so.
 
     Parameters
     ----------
@@ -126,7 +132,7 @@ def backtest(
                 if says_when(model):
                     timed[name] = _timing(model, window[inputs])
                 progress(number + done / len(models))
-        labels = window[[*_KEY, "lineage", "outcome", "scored"]].assign(cutoff=start)
+        labels = window[[*_KEY, "lineage", "outcome", "weight", "scored"]].assign(cutoff=start)
         tables += [
             pd.concat([labels.assign(model=name), forecast[PROBABILITIES]], axis=1)
             for name, forecast in forecasts.items()
@@ -137,7 +143,7 @@ def backtest(
         progress(number + 1)
     table = pd.concat(tables, ignore_index=True)
     columns = ["cutoff", *_KEY, "lineage", "model", *PROBABILITIES]
-    predictions = table.loc[table["scored"], [*columns, "outcome"]].reset_index(drop=True)
+    predictions = table.loc[table["scored"], [*columns, "outcome", "weight"]].reset_index(drop=True)
     unscored = table.loc[~table["scored"], columns].reset_index(drop=True)
     return BacktestResult(
         predictions,
@@ -200,9 +206,15 @@ def _last_known(frame: pd.DataFrame) -> datetime:
 def _rows_to_forecast(
     frame: pd.DataFrame, start: datetime, policy: RenewalPolicy, given: Mapping[str, pd.DataFrame]
 ) -> pd.DataFrame:
-    """Take every row at the moments at which something is scored; ``scored`` says which rows are."""
+    """Take every row at the moments at which something is scored; ``scored`` says which rows are.
+
+    ``weight`` says for how many each stands. Of those still open all that is known by now counts.
+    """
     known = _last_known(frame)
-    rows = frame.assign(scored=trainable(frame, known, policy))[frame["as_of"] >= start]
+    so_far = frame.assign(resolved_at=frame["resolved_at"].fillna(known))
+    rows = frame.assign(scored=trainable(frame, known, policy), weight=intervention_weights(so_far, policy))[
+        frame["as_of"] >= start
+    ]
     if not rows["scored"].any():
         raise ModelError(
             f"nothing to score: no renewal of {start:%Y-%m-%d} or later has its outcome known and its grace "
@@ -226,9 +238,14 @@ def _timing(model: Any, X: pd.DataFrame) -> Timing:
 
 def _facts(rows: pd.DataFrame, known: datetime, policy: RenewalPolicy) -> pd.DataFrame:
     """Tell what there is to tell of each row beside its forecasts."""
-    facts = rows[[*_KEY, "lineage", "outcome", "scored"]].assign(
-        **{name: rows.get(column, np.nan) for name, column in _FACTS.items()}
+    facts = rows[[*_KEY, "lineage", "outcome", "scored", "weight"]].assign(
+        **{name: rows.get(column, np.nan) for name, column in _FACTS.items()},
+        acted=rows["intervention"].astype(bool),
+        held_days=np.nan,
     )
+    if "held_out_at" in rows:
+        held_out_at = rows["held_out_at"].where(rows["weight"] > 1)
+        facts["held_days"] = (held_out_at - rows["as_of"]).dt.total_seconds() / 86_400
     if "in_service_at" in rows:
         # Until then all is known, of what ended in any way: what is open is censored, whatever will end it.
         seen = (known - timedelta(days=policy.grace_days) - rows["as_of"]).dt.total_seconds() / 86_400

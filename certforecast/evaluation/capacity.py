@@ -8,15 +8,23 @@ import numpy.typing as npt
 import pandas as pd
 
 from certforecast.errors import InputError
-from certforecast.evaluation.metrics import places
+from certforecast.evaluation.metrics import mean, median, places
 from certforecast.evaluation.resampling import Lineages, interval, ratio
-from certforecast.evaluation.result import SCORED, BacktestResult, chance, require_outcome
+from certforecast.evaluation.result import (
+    SCORED,
+    BacktestResult,
+    chance,
+    days_to_deadline,
+    require_outcome,
+    weights_of,
+)
 from certforecast.loss import expected_loss
 from certforecast.settings import CostSettings, EffectSettings
 
 __all__ = ["at_capacity", "found_by_looks", "looked_into", "money"]
 
 Flags = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
 
 #: Days of warning that leave time to act within working hours. An assumption.
 ENOUGH_DAYS: Final = 7.0
@@ -61,6 +69,9 @@ def at_capacity(result: BacktestResult, outcome: str = "failed", k: int | None =
     into before it was too late: its expiry, or, for ``slipped`` and ``late``, its slip point. (``caught`` in
     :meth:`BacktestResult.summary` takes the first `k` of each moment whether looked into before or not.)
 
+    Numbers of renewals are of those that were seen; in shares and medians, held-out renewals count for those
+    that they stand for.
+
     Parameters
     ----------
     result : BacktestResult
@@ -83,23 +94,21 @@ def at_capacity(result: BacktestResult, outcome: str = "failed", k: int | None =
     records = []
     for model in result.models:
         each = _by_renewal(result.described(model, every=True), outcome, result.k if k is None else k)
-        lineages = Lineages(each["lineage"])
-        came_about, taken = lineages.totals(each["event"]), lineages.totals(each["look"])
-        found = lineages.totals(each["found"])
         enough = each["found"] & (each["warning"] >= ENOUGH_DAYS)
+        alarms = each["look"] & ~each["event"]
         number = int(each["event"].sum())
         figures = {
-            "caught": (_share(each["found"].sum(), number), ratio(found, came_about)),
-            "precision": (_share(each["found"].sum(), each["look"].sum()), ratio(found, taken)),
-            "in_time": (_share(enough.sum(), number), ratio(lineages.totals(enough), came_about)),
-            "false_alarms": (int((each["look"] & ~each["event"]).sum()), taken - found),
+            "caught": _by_weight(each, each["found"], each["event"]),
+            "precision": _by_weight(each, each["found"], each["look"]),
+            "in_time": _by_weight(each, enough, each["event"]),
+            "false_alarms": (int(alarms.sum()), Lineages(each["lineage"]).totals(alarms)),
         }
         record = {
             "model": model,
             "came": number,
             "looks": int(each["look"].sum()),
             "found": int(each["found"].sum()),
-            "warning_days": float(each.loc[each["event"], "warning"].median()) if number else np.nan,
+            "warning_days": median(each.loc[each["event"], "warning"], each.loc[each["event"], "weight"]),
         }
         for name, (figure, drawn) in figures.items():
             low, high = interval(drawn)
@@ -131,7 +140,8 @@ def found_by_looks(
         table = result.described(model, every=True)
         for k in looks:
             each = _by_renewal(table, outcome, k)
-            share = _share(each["found"].sum(), each["event"].sum())
+            event = each["event"]
+            share = mean(each.loc[event, "found"], each.loc[event, "weight"])
             records.append({"model": model, "looks": k, "caught": share})
     return pd.DataFrame.from_records(records)
 
@@ -148,7 +158,8 @@ def money(
 
     Every model and rule ranks by the loss it expects, by the same costs and the same criticality of hosts. A
     look averts the share ``effects.escalate`` of what the renewal came to cost: of an outage if it failed,
-    of unplanned work if it slipped, unless the slip point had passed.
+    of unplanned work if it slipped, unless the slip point had passed. Held-out renewals count for those that
+    they stand for, in all sums of money; looks are counted as they are.
 
     Parameters
     ----------
@@ -183,7 +194,8 @@ def money(
     known = first["scored"].to_numpy(dtype=bool)
     slipped = (first["outcome"] == "slipped").astype(float).where(known, 0.0)
     failed = (first["outcome"] == "failed").astype(float).where(known, 0.0)
-    came_to = _loss(first, slipped, failed, costs)
+    weight = pd.Series(weights_of(first), first.index)
+    came_to = weight * _loss(first, slipped, failed, costs)
     loss = float(came_to.groupby(first["fingerprint"]).max().sum())
     avertible = effects.escalate * came_to
     lineages = Lineages(first["lineage"])
@@ -209,7 +221,7 @@ def money(
                 "averted_high": high,
                 "share": _share(gains[model], effects.escalate * loss),
                 "paying_looks": int(paying.sum()),
-                "net": float(avertible[paying].sum()) - costs.escalate * int(paying.sum()),
+                "net": float(avertible[paying].sum() - costs.escalate * weight[paying].sum()),
             }
         )
     for model, record in zip(tables, records, strict=True):
@@ -220,7 +232,7 @@ def money(
 
 def _by_renewal(table: pd.DataFrame, outcome: str, k: int) -> pd.DataFrame:
     """Say of each renewal whether it came out so, was looked into, was found, and how long before."""
-    lead = table["days_to_slip" if outcome in ("slipped", "late") else "days_left"]
+    lead = days_to_deadline(table, outcome)
     looks = looked_into(chance(table, outcome).where(lead > 0), table["as_of"], table["fingerprint"], k)
     looks &= table["scored"].to_numpy(dtype=bool)
     event = table["outcome"].isin(SCORED[outcome]) & table["scored"]
@@ -230,11 +242,22 @@ def _by_renewal(table: pd.DataFrame, outcome: str, k: int) -> pd.DataFrame:
             "look": looks,
             "found": event & looks,
             "warning": lead.where(event & looks, 0.0),
+            "weight": weights_of(table),
         }
     )
     names = table["fingerprint"]
     each: pd.DataFrame = rows.groupby(names).max().join(table.groupby(names)["lineage"].first())
     return each
+
+
+def _by_weight(each: pd.DataFrame, part: "pd.Series[bool]", whole: "pd.Series[bool]") -> tuple[float, Floats]:
+    """Give the share of some renewals among others, and that of every resample."""
+    weight = each["weight"]
+    lineages = Lineages(each["lineage"], weight.to_numpy())
+    return (
+        _share(weight[part].sum(), weight[whole].sum()),
+        ratio(lineages.totals(part), lineages.totals(whole)),
+    )
 
 
 def _loss(

@@ -1,10 +1,11 @@
 """Measures of forecasts. Each gives NaN, not an exception, where the rows say nothing about it.
 
 `y` is 1 where the outcome in question came about and 0 elsewhere; `p` is the probability forecast for it.
+`weights`, of shape (n,), say for how many each row stands; without them, for one.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,6 +22,8 @@ __all__ = [
     "caught_at_k",
     "caught_by_rank",
     "log_loss",
+    "mean",
+    "median",
     "places",
     "ranks_by_moment",
 ]
@@ -32,7 +35,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
-def auprc(y: ArrayLike, p: ArrayLike) -> float:
+def auprc(y: ArrayLike, p: ArrayLike, weights: ArrayLike | None = None) -> float:
     """Area under the precision-recall curve, as average precision; the base rate for a constant `p`.
 
     Parameters
@@ -41,6 +44,8 @@ def auprc(y: ArrayLike, p: ArrayLike) -> float:
         What came about.
     p : array-like of float, shape (n,)
         Probabilities; only their order matters.
+    weights : array-like of float, shape (n,), optional
+        For how many each row stands.
 
     Returns
     -------
@@ -50,24 +55,30 @@ def auprc(y: ArrayLike, p: ArrayLike) -> float:
     from sklearn.metrics import average_precision_score
 
     came, forecast = _pair(y, p)
-    return float(average_precision_score(came, forecast)) if came.any() else np.nan
+    if not came.any():
+        return np.nan
+    return float(average_precision_score(came, forecast, sample_weight=_weights(weights, came)))
 
 
-def auroc(y: ArrayLike, p: ArrayLike) -> float:
+def auroc(y: ArrayLike, p: ArrayLike, weights: ArrayLike | None = None) -> float:
     """Area under the ROC curve; NaN unless `y` holds both classes."""
     from sklearn.metrics import roc_auc_score
 
     came, forecast = _pair(y, p)
-    return float(roc_auc_score(came, forecast)) if 0 < came.sum() < len(came) else np.nan
+    if not 0 < came.sum() < len(came):
+        return np.nan
+    return float(roc_auc_score(came, forecast, sample_weight=_weights(weights, came)))
 
 
-def brier(y: ArrayLike, p: ArrayLike) -> float:
+def brier(y: ArrayLike, p: ArrayLike, weights: ArrayLike | None = None) -> float:
     """Mean squared difference of forecast and what came about (Brier 1950); 0 is perfect."""
     came, forecast = _pair(y, p)
-    return float(np.mean((forecast - came) ** 2)) if len(came) else np.nan
+    return mean((forecast - came) ** 2, weights)
 
 
-def brier_multiclass(outcome: ArrayLike, probabilities: ArrayLike, labels: Sequence[str]) -> float:
+def brier_multiclass(
+    outcome: ArrayLike, probabilities: ArrayLike, labels: Sequence[str], weights: ArrayLike | None = None
+) -> float:
     """Squared difference summed over the classes, averaged over the rows; between 0 and 2.
 
     Parameters
@@ -78,13 +89,17 @@ def brier_multiclass(outcome: ArrayLike, probabilities: ArrayLike, labels: Seque
         A column for each label.
     labels : sequence of str
         The classes, in the order of the columns.
+    weights : array-like of float, shape (n,), optional
+        For how many each row stands.
     """
     came = np.asarray(outcome)[:, None] == np.asarray(labels)
     forecast = np.asarray(probabilities, dtype=np.float64)
-    return float(np.mean(np.sum((forecast - came) ** 2, axis=1))) if len(came) else np.nan
+    return mean(np.sum((forecast - came) ** 2, axis=1), weights)
 
 
-def log_loss(outcome: ArrayLike, probabilities: ArrayLike, labels: Sequence[str]) -> float:
+def log_loss(
+    outcome: ArrayLike, probabilities: ArrayLike, labels: Sequence[str], weights: ArrayLike | None = None
+) -> float:
     """Mean negative log of the probability given to what came about, in nats.
 
     Probabilities are kept 2.2e-16 off 0 and 1, so that one bold miss weighs much and not infinitely.
@@ -95,28 +110,48 @@ def log_loss(outcome: ArrayLike, probabilities: ArrayLike, labels: Sequence[str]
         return np.nan
     least = np.finfo(np.float64).eps
     forecast = np.clip(np.asarray(probabilities, dtype=np.float64), least, 1 - least)
-    return float(-np.mean(np.log(forecast[came])))
+    return -mean(np.log(forecast[came]), weights)
 
 
-def calibration_bins(p: ArrayLike, bins: int = BINS) -> Ints:
+def mean(values: ArrayLike, weights: ArrayLike | None = None) -> float:
+    """Average of values of shape (n,), by weight; NaN if there is none."""
+    numbers = np.asarray(values, dtype=np.float64)
+    return float(np.average(numbers, weights=_weights(weights, numbers))) if len(numbers) else np.nan
+
+
+def median(values: ArrayLike, weights: ArrayLike | None = None) -> float:
+    """Give the value with half of the weight below and half above it; between two of them, their middle."""
+    numbers = np.asarray(values, dtype=np.float64)
+    if not len(numbers):
+        return np.nan
+    order = np.argsort(numbers, kind="stable")
+    below = np.cumsum(_weights(weights, numbers)[order])
+    low, high = (np.searchsorted(below, below[-1] / 2, side) for side in ("left", "right"))
+    return float((numbers[order[low]] + numbers[order[min(high, len(order) - 1)]]) / 2)
+
+
+def calibration_bins(p: ArrayLike, bins: int = BINS, weights: ArrayLike | None = None) -> Ints:
     """Sort forecasts into bins of about equal mass.
 
     Equal forecasts share a bin, so the order of the rows has no say; a bin may thus be larger than the
-    others, or empty.
+    others, or empty. Mass is counted by weight.
 
     Returns
     -------
     ndarray of int, shape (n,)
         The bin of each row, from 0 to ``bins - 1``.
     """
-    from scipy.stats import rankdata
-
     forecast = np.asarray(p, dtype=np.float64)
-    middle = (rankdata(forecast) - 0.5) / max(len(forecast), 1)
-    return np.asarray(middle * bins, dtype=np.int64)
+    stands_for = _weights(weights, forecast)
+    _, which = np.unique(forecast, return_inverse=True)
+    mass = np.bincount(which, weights=stands_for)
+    middle = (np.cumsum(mass) - mass / 2)[which] / max(stands_for.sum(), np.finfo(np.float64).tiny)
+    return np.minimum(np.asarray(middle * bins, dtype=np.int64), bins - 1)
 
 
-def calibration_error(y: ArrayLike, p: ArrayLike, bins: int = BINS) -> float:
+def calibration_error(
+    y: ArrayLike, p: ArrayLike, bins: int = BINS, weights: ArrayLike | None = None
+) -> float:
     """Expected calibration error: mean distance of the observed share from the forecast, by bins.
 
     The bins have equal mass, as rare outcomes put nearly all rows into the first of equally wide ones
@@ -125,8 +160,11 @@ def calibration_error(y: ArrayLike, p: ArrayLike, bins: int = BINS) -> float:
     came, forecast = _pair(y, p)
     if not len(came):
         return np.nan
-    excess = np.bincount(calibration_bins(forecast, bins), weights=forecast - came, minlength=bins)
-    return float(np.abs(excess).sum() / len(came))
+    stands_for = _weights(weights, came)
+    excess = np.bincount(
+        calibration_bins(forecast, bins, stands_for), weights=stands_for * (forecast - came), minlength=bins
+    )
+    return float(np.abs(excess).sum() / stands_for.sum())
 
 
 def ranks_by_moment(p: ArrayLike, moments: ArrayLike, ids: ArrayLike) -> Ints:
@@ -150,7 +188,14 @@ def places(values: ArrayLike) -> Ints:
     return np.asarray(pd.factorize(pd.Series(values), sort=True)[0], dtype=np.int64)
 
 
-def caught_at_k(y: ArrayLike, p: ArrayLike, moments: ArrayLike, ids: ArrayLike, k: int) -> float:
+def caught_at_k(
+    y: ArrayLike,
+    p: ArrayLike,
+    moments: ArrayLike,
+    ids: ArrayLike,
+    k: int,
+    weights: ArrayLike | None = None,
+) -> float:
     """Share of failures that someone who looks into `k` renewals at each moment would have come across.
 
     At each moment the `k` rows with the highest `p` are taken (ties by id). A renewal with ``y`` = 1 is
@@ -166,22 +211,31 @@ def caught_at_k(y: ArrayLike, p: ArrayLike, moments: ArrayLike, ids: ArrayLike, 
         When the row was forecast, and which renewal it is about.
     k : int
         Capacity at each moment.
+    weights : array-like of float, shape (n,), optional
+        For how many each renewal stands, the same on all of its rows.
 
     Returns
     -------
     float
         Caught renewals over all that failed; NaN if none did.
     """
-    return caught_by_rank(y, ranks_by_moment(p, moments, ids), ids, k)
+    return caught_by_rank(y, ranks_by_moment(p, moments, ids), ids, k, weights)
 
 
-def caught_by_rank(y: ArrayLike, ranks: ArrayLike, ids: ArrayLike, k: int) -> float:
+def caught_by_rank(
+    y: ArrayLike, ranks: ArrayLike, ids: ArrayLike, k: int, weights: ArrayLike | None = None
+) -> float:
     """Do as :func:`caught_at_k` with the rank of each row at its moment, from 1."""
     failed, labels = np.asarray(y) == 1, np.asarray(ids)
     if not failed.any():
         return np.nan
     caught = failed & (np.asarray(ranks) <= k)
-    return len(np.unique(labels[caught])) / len(np.unique(labels[failed]))
+    stands_for = _weights(weights, labels)
+
+    def count(rows: NDArray[np.bool_]) -> float:
+        return float(stands_for[rows][np.unique(labels[rows], return_index=True)[1]].sum())
+
+    return count(caught) / count(failed)
 
 
 def auprc_resampled(y: ArrayLike, p: ArrayLike, weights: Iterable[Floats]) -> Floats:
@@ -195,7 +249,7 @@ def auprc_resampled(y: ArrayLike, p: ArrayLike, weights: Iterable[Floats]) -> Fl
     y, p : array-like, shape (n,)
         As for :func:`auprc`.
     weights : iterable of ndarray, shape (n_some, n)
-        How often each row was drawn, some resamples at a time.
+        How often each row was drawn, times for how many it stands; some resamples at a time.
 
     Returns
     -------
@@ -251,6 +305,10 @@ def _areas_of_roc(taken: Floats, hits: Floats) -> Floats:
     pairs = hits[:, -1] * alarms[:, -1]
     found: Floats = np.divide(areas, pairs, out=np.full(len(areas), np.nan), where=pairs > 0)
     return found
+
+
+def _weights(weights: ArrayLike | None, rows: NDArray[Any]) -> Floats:
+    return np.ones(len(rows)) if weights is None else np.asarray(weights, dtype=np.float64)
 
 
 def _pair(y: ArrayLike, p: ArrayLike) -> tuple[Floats, Floats]:

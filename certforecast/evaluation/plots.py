@@ -10,7 +10,7 @@ from certforecast.displays import COLOURS, GREY, Display
 from certforecast.errors import InputError
 from certforecast.evaluation import metrics
 from certforecast.evaluation.metrics import Floats
-from certforecast.evaluation.result import BacktestResult, came, chance
+from certforecast.evaluation.result import BacktestResult, came, chance, weights_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -67,9 +67,10 @@ class PrecisionRecallDisplay(Display):
         curves = {}
         for model in areas:
             y, p = _pairs(result, model, outcome)
-            precision, recall, _ = precision_recall_curve(y, p)
+            weights = weights_of(result.rows_of(model))
+            precision, recall, _ = precision_recall_curve(y, p, sample_weight=weights)
             curves[model] = precision, recall
-        return cls(curves, areas, float(y.mean()), outcome)
+        return cls(curves, areas, metrics.mean(y, weights), outcome)
 
     def plot(self, ax: "Axes | None" = None) -> Self:
         """Draw, on new axes if none are given."""
@@ -143,7 +144,7 @@ class ReliabilityDisplay(Display):
         """Bin the forecasts of some models (default the one with the best AUPRC).
 
         The intervals are those of Wilson (1927) with the number of lineages in a bin for the number of
-        trials, as the rows of one lineage go together.
+        trials, as the rows of one lineage go together; fewer where some rows stand for many (Kish 1965).
 
         Raises
         ------
@@ -153,14 +154,17 @@ class ReliabilityDisplay(Display):
         tables, forecasts = {}, {}
         for model in models or [str(result.summary(outcome)["model"].iloc[0])]:
             y, p = _pairs(result, model, outcome)
+            scored = result.rows_of(model)
+            w = weights_of(scored)
             rows = pd.DataFrame(
-                {"y": y, "p": p, "lineage": result.rows_of(model)["lineage"].to_numpy()}
-            ).groupby(metrics.calibration_bins(p, bins))
+                {"y": w * y, "p": w * p, "w": w, "w2": w**2, "lineage": scored["lineage"].to_numpy()}
+            ).groupby(metrics.calibration_bins(p, bins, w))
+            sums, size = rows[["y", "p", "w", "w2"]].sum(), rows.size()
             table = pd.DataFrame(
-                {"forecast": rows["p"].mean(), "observed": rows["y"].mean(), "rows": rows.size()}
+                {"forecast": sums["p"] / sums["w"], "observed": sums["y"] / sums["w"], "rows": size}
             )
-            lineages = rows["lineage"].nunique().to_numpy()
-            low, high = _wilson(table["observed"].to_numpy(), np.asarray(lineages, dtype=np.float64))
+            trials = rows["lineage"].nunique() * sums["w"] ** 2 / (size * sums["w2"])
+            low, high = _wilson(table["observed"].to_numpy(), trials.to_numpy(dtype=np.float64))
             tables[model] = table.assign(low=low, high=high).reset_index(drop=True)
             forecasts[model] = p
         return cls(tables, forecasts, outcome)
@@ -246,9 +250,11 @@ class CaughtDisplay(Display):
         caught = {}
         for model in models or result.models:
             y, _ = _pairs(result, model, outcome)
-            renewals = result.rows_of(model).loc[y, "fingerprint"]
-            best = result.ranks_of(model, outcome)[y].groupby(renewals).min().to_numpy()
-            caught[model] = (best <= capacity[:, None]).mean(axis=1)
+            failed = result.rows_of(model)[y]
+            best = result.ranks_of(model, outcome)[y].groupby(failed["fingerprint"]).min()
+            weights = pd.Series(weights_of(failed), failed["fingerprint"]).groupby(level=0).first()
+            within = best.to_numpy() <= capacity[:, None]
+            caught[model] = np.average(within, axis=1, weights=weights[best.index])
         return cls(capacity, caught, result.k, outcome)
 
     def plot(self, ax: "Axes | None" = None) -> Self:

@@ -15,6 +15,7 @@ from certforecast.evaluation.result import (
     calibration_errors,
     pair,
     require_outcome,
+    weights_of,
 )
 
 __all__ = ["GROUPS", "Group", "calibration", "calibration_by_group", "floor_of_calibration_error"]
@@ -60,15 +61,16 @@ def calibration(result: BacktestResult, outcome: str = "failed") -> pd.DataFrame
     for model in result.models:
         rows = result.rows_of(model)
         y, p = pair(rows, outcome)
-        error = metrics.calibration_error(y, p)
-        drawn = calibration_errors(y, p, Lineages(rows["lineage"]))
+        weights = weights_of(rows)
+        error = metrics.calibration_error(y, p, weights=weights)
+        drawn = calibration_errors(y, p, Lineages(rows["lineage"], weights), weights)
         low, high = interval(2 * error - drawn)
-        floors = floor_of_calibration_error(p, rows["fingerprint"])
+        floors = floor_of_calibration_error(p, rows["fingerprint"], weights=weights)
         records.append(
             {
                 "model": model,
-                "forecast": float(p.mean()),
-                "observed": float(y.mean()),
+                "forecast": metrics.mean(p, weights),
+                "observed": metrics.mean(y, weights),
                 "error": error,
                 "debiased": max(0.0, 2 * error - float(drawn.mean())),
                 "low": max(0.0, low),
@@ -82,7 +84,9 @@ def calibration(result: BacktestResult, outcome: str = "failed") -> pd.DataFrame
     return pd.DataFrame.from_records(records)
 
 
-def floor_of_calibration_error(p: Floats, renewals: "pd.Series[str]", draws: int = RESAMPLES) -> Floats:
+def floor_of_calibration_error(
+    p: Floats, renewals: "pd.Series[str]", draws: int = RESAMPLES, weights: Floats | None = None
+) -> Floats:
     """Simulate the calibration errors of forecasts that are right.
 
     Each renewal draws one number between 0 and 1, and the outcome comes about on those of its rows whose
@@ -96,16 +100,23 @@ def floor_of_calibration_error(p: Floats, renewals: "pd.Series[str]", draws: int
     renewals : Series of str, shape (n_rows,)
         Which renewal each row is about.
     draws : int
+    weights : ndarray of shape (n_rows,), optional
+        For how many each renewal stands. Few that stand for many make the floor higher.
 
     Returns
     -------
     ndarray of shape (draws,)
     """
-    bins = metrics.calibration_bins(p)
-    forecast = np.bincount(bins, weights=p, minlength=metrics.BINS)
+    stands_for = np.ones(len(p)) if weights is None else weights
+    bins = metrics.calibration_bins(p, weights=stands_for)
+
+    def by_bin(rows: Floats) -> Floats:
+        return np.asarray(np.bincount(bins, weights=stands_for * rows, minlength=metrics.BINS))
+
+    forecast, whole = by_bin(p), stands_for.sum()
     return np.array(
         [
-            float(np.abs(np.bincount(bins[came_about], minlength=metrics.BINS) - forecast).sum() / len(p))
+            float(np.abs(by_bin(came_about.astype(np.float64)) - forecast).sum() / whole)
             for came_about in _imagined(p, renewals, draws)
         ]
     )
@@ -150,16 +161,15 @@ def calibration_by_group(
     require_outcome(outcome)
     table = grouped(result, group, model)
     y, p = pair(table, outcome)
+    weights = weights_of(table)
     codes, values = pd.factorize(table["value"])
-    lineages = Lineages(table["lineage"])
+    lineages = Lineages(table["lineage"], weights)
     inside = codes[:, None] == np.arange(len(values))
     drawn = ratio(lineages.totals(inside * (y - p)[:, None]), lineages.totals(inside))
-    sizes, sums = inside.sum(axis=0), inside.T @ p
+    votes = inside * weights[:, None]
+    sizes, sums = votes.sum(axis=0), inside.T @ (weights * p)
     noise = np.stack(
-        [
-            (inside[right].sum(axis=0) - sums) / sizes
-            for right in _imagined(p, table["fingerprint"], RESAMPLES)
-        ]
+        [(votes[right].sum(axis=0) - sums) / sizes for right in _imagined(p, table["fingerprint"], RESAMPLES)]
     )
     records = []
     for number, value in enumerate(values):
@@ -172,9 +182,9 @@ def calibration_by_group(
                 "rows": len(rows),
                 "renewals": rows["fingerprint"].nunique(),
                 "lineages": rows["lineage"].nunique(),
-                "forecast": float(p[inside[:, number]].mean()),
-                "observed": float(y[inside[:, number]].mean()),
-                "difference": float((y - p)[inside[:, number]].mean()),
+                "forecast": metrics.mean(p[inside[:, number]], weights[inside[:, number]]),
+                "observed": metrics.mean(y[inside[:, number]], weights[inside[:, number]]),
+                "difference": metrics.mean((y - p)[inside[:, number]], weights[inside[:, number]]),
                 "low": low,
                 "high": high,
                 "noise_low": interval(noise[:, number])[0],

@@ -6,7 +6,7 @@ import pandas as pd
 
 from certforecast.evaluation.capacity import at_capacity, found_by_looks, money
 from certforecast.evaluation.reliability import GROUPS, calibration, calibration_by_group
-from certforecast.evaluation.result import SCORED, BacktestResult, as_records
+from certforecast.evaluation.result import SCORED, BacktestResult, as_records, drawn_scores, told_apart
 from certforecast.evaluation.when import coverage_by_group, timing
 from certforecast.settings import CostSettings, EffectSettings
 
@@ -80,12 +80,14 @@ def differences(result: BacktestResult, ours: str, outcome: str) -> pd.DataFrame
         ``model``, the other one; ``auprc`` and ``log_loss``, positive where `ours` is better, each with
         ``..._low`` and ``..._high``.
     """
+    measures = ("auprc", "log_loss")
+    first = {measure: drawn_scores(result, ours, outcome, measure) for measure in measures}
     rows = []
     for other in result.models:
         if other != ours:
             row: dict[str, Any] = {"model": other}
-            for measure in ("auprc", "log_loss"):
-                gain = result.difference(ours, other, outcome, measure)
+            for measure, drawn in first.items():
+                gain = told_apart(drawn, drawn_scores(result, other, outcome, measure), measure)
                 row |= {measure: gain.mean, f"{measure}_low": gain.low, f"{measure}_high": gain.high}
             rows.append(row)
     return pd.DataFrame(rows)

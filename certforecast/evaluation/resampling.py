@@ -32,14 +32,17 @@ class Lineages:
     ----------
     lineage : Series of str, shape (n_rows,)
         The lineage of each row.
+    weights : ndarray of float, shape (n_rows,), optional
+        For how many each row stands, whenever it is drawn. Default: for one.
     """
 
-    def __init__(self, lineage: "pd.Series[str]") -> None:
+    def __init__(self, lineage: "pd.Series[str]", weights: Floats | None = None) -> None:
         self._codes, names = pd.factorize(lineage, sort=True)
+        self._weights = np.ones(len(lineage)) if weights is None else np.asarray(weights, np.float64)
         self._count = len(names)
 
     def totals(self, values: Any) -> Floats:
-        """Sum over the rows of each resample.
+        """Sum over the rows of each resample, by weight.
 
         Parameters
         ----------
@@ -51,15 +54,15 @@ class Lineages:
         """
         table = np.asarray(values, dtype=np.float64)
         sums = np.zeros((self._count, *table.shape[1:]))
-        np.add.at(sums, self._codes, table)
+        np.add.at(sums, self._codes, (table.T * self._weights).T)
         return np.asarray(_drawn(self._count) @ sums)
 
     def weights(self) -> Iterator[Floats]:
-        """Give how often each row was drawn, some resamples at a time; shape (n_some, n_rows)."""
+        """Give how often each row was drawn, times its weight, some resamples at a time; (n_some, n_rows)."""
         drawn = _drawn(self._count)
         at_once = max(1, _CELLS // max(len(self._codes), 1))
         for start in range(0, RESAMPLES, at_once):
-            yield drawn[start : start + at_once, self._codes].astype(np.float64)
+            yield drawn[start : start + at_once, self._codes] * self._weights
 
 
 def interval(figures: Floats) -> tuple[float, float]:

@@ -25,8 +25,12 @@ __all__ = [
     "as_records",
     "came",
     "chance",
+    "days_to_deadline",
+    "drawn_scores",
     "pair",
     "require_outcome",
+    "told_apart",
+    "weights_of",
 ]
 
 #: The columns of forecasts.
@@ -60,6 +64,21 @@ def pair(rows: pd.DataFrame, outcome: str) -> tuple[metrics.Floats, metrics.Floa
         np.asarray(came(rows, outcome), dtype=np.float64),
         np.asarray(chance(rows, outcome), dtype=np.float64),
     )
+
+
+def days_to_deadline(rows: pd.DataFrame, outcome: str) -> "pd.Series[float]":
+    """Give the days until it is too late to change whether an outcome comes about; shape (n_rows,).
+
+    Whether a renewal is late is decided at its slip point, and everything else at the expiry.
+    """
+    return rows["days_to_slip" if outcome in ("slipped", "late") else "days_left"]
+
+
+def weights_of(rows: pd.DataFrame) -> metrics.Floats:
+    """Give for how many renewals each row stands: 1, unless it says otherwise; shape (n_rows,)."""
+    if "weight" not in rows:
+        return np.ones(len(rows))
+    return np.asarray(rows["weight"], dtype=np.float64)
 
 
 class Difference(NamedTuple):
@@ -115,24 +134,28 @@ class BacktestResult:
 
     Attributes
     ----------
-    predictions : DataFrame of shape (n_models * n_rows, 10)
+    predictions : DataFrame of shape (n_models * n_rows, 11)
         ``cutoff`` (when the model was trained), ``as_of``, ``fingerprint``, ``lineage``, ``model``,
-        ``p_on_time``, ``p_slipped``, ``p_failed``, ``p_retired``, ``outcome``. All models have the same rows.
+        ``p_on_time``, ``p_slipped``, ``p_failed``, ``p_retired``, ``outcome``; ``weight``, for how many
+        renewals a row stands in every measure: 1, and more if it was held out from our actions
+        (:func:`certforecast.models.interventions.intervention_weights`). All models have the same rows.
     unscored : DataFrame of shape (n_models * n_other_rows, 9)
-        The same without ``outcome``: the other renewals open at those moments, whose outcome cannot be known
-        yet. They take places among the first k, and count in nothing else.
+        The same without ``outcome`` and ``weight``: the other renewals open at those moments, whose outcome
+        cannot be known yet, or was changed by an action of ours. They take places among the first k, and
+        count in nothing else.
     cutoffs : tuple of datetime
         When models were trained.
     k : int
         Renewals that can be looked into at each moment.
     policy : RenewalPolicy
         By which outcomes count as known.
-    facts : DataFrame of shape (n_rows + n_other_rows, 14)
+    facts : DataFrame of shape (n_rows + n_other_rows, 17)
         Of every row, scored or not, once: ``as_of``, ``fingerprint``, ``lineage``, ``outcome``, ``scored``,
         ``not_after``, ``days_left``, ``days_to_slip``, ``owner``, ``criticality``, ``issuer``, ``validity``
         (class of lifetime, as the feature ``validity_profile``); ``event`` and ``duration`` as
         :func:`certforecast.models.durations.durations` gives them, censored where what ends could not be
-        known yet whatever it is. What the frame did not tell is null.
+        known yet whatever it is; ``weight``, ``held_days``, the days from ``as_of`` to when it was held out,
+        and ``acted``, whether we acted upon it. What the frame did not tell is null.
     timing : mapping of str to Timing
         Of the models that say when, row by row as `facts`.
     """
@@ -150,6 +173,29 @@ class BacktestResult:
         """The names of what was scored."""
         return list(self.predictions["model"].unique())
 
+    @property
+    def acted_upon(self) -> int:
+        """How many renewals are not scored, as an action of ours changed them."""
+        return (
+            int(self.facts.loc[self.facts["acted"], "fingerprint"].nunique()) if "acted" in self.facts else 0
+        )
+
+    @property
+    def held_out(self) -> int:
+        """How many of the scored renewals were held out, and stand for such as we acted upon."""
+        rows = self.rows_of(self.models[0])
+        return int(rows.loc[weights_of(rows) > 1, "fingerprint"].nunique())
+
+    @property
+    def caveat(self) -> str | None:
+        """What is wrong with every figure, if something is: that nothing stands for what we acted upon."""
+        if not self.acted_upon or self.held_out:
+            return None
+        return (
+            f"{self.acted_upon:,} renewals that we acted upon are not scored, and none was held out to stand "
+            "for them: every figure is of the safer rest"
+        )
+
     def summary(self, outcome: str = "failed") -> pd.DataFrame:
         """Compare the models on one outcome, best AUPRC first.
 
@@ -163,7 +209,8 @@ class BacktestResult:
         DataFrame of shape (n_models, 19)
             ``model``; ``auprc``; ``auroc``; ``brier``; ``log_loss`` of the outcome against all others;
             ``calibration_error``; ``caught`` (:func:`~certforecast.evaluation.caught_at_k` with the `k` of
-            the backtest, ranked among all renewals open at the moment). Each is followed by ``..._low`` and
+            the backtest, ranked among all renewals open at the moment). Held-out renewals count for those
+            that they stand for. Each is followed by ``..._low`` and
             ``..._high``, a 90 % interval by resampling whole lineages, the same for each model; that of the
             calibration error is free of the measure's bias, so it may lie below the error. NaN where the
             outcome did not come about.
@@ -180,9 +227,11 @@ class BacktestResult:
     def by_horizon(self, outcome: str = "failed", horizons: Sequence[float] = HORIZONS) -> pd.DataFrame:
         """Compare the models on what comes about within some days.
 
-        Asked is whether the outcome comes about by some days after ``as_of``, of renewals whose certificate
-        expires by then: their end lies within the horizon whatever it is, so a forecast of the end is one of
-        the horizon. Of those that expire later nearly none can fail by then, and no model would miss that.
+        Asked is whether the outcome comes about, of renewals for which that is decided within so many days
+        after ``as_of``: whose certificate expires by then or, for ``slipped`` and ``late``, whose slip point
+        comes by then and is not past. So a forecast of the end is one of the horizon. Of those that expire
+        later nearly none can fail by then, and no model would miss that; nor that of those past their slip
+        point nearly all are late that are not retired.
 
         Parameters
         ----------
@@ -202,13 +251,16 @@ class BacktestResult:
         records = []
         for model in self.models:
             table = self.described(model)
+            ahead = days_to_deadline(table, outcome)
+            if outcome in ("slipped", "late"):
+                ahead = ahead.where(ahead > 0)
             for horizon in horizons:
-                rows = table[table["days_left"] <= horizon]
+                rows = table[ahead <= horizon]
                 found = self._scores(rows, outcome, None)
                 counts = {
                     "rows": len(rows),
                     "renewals": rows["fingerprint"].nunique(),
-                    "base_rate": float(came(rows, outcome).mean()) if len(rows) else np.nan,
+                    "base_rate": metrics.mean(came(rows, outcome), weights_of(rows)),
                 }
                 drawn = self._resampled(rows, outcome, None)
                 records.append(
@@ -295,14 +347,14 @@ class BacktestResult:
         """Give the area under the precision-recall curve of one model for one outcome."""
         require_outcome(outcome)
         rows = self.rows_of(model)
-        return metrics.auprc(came(rows, outcome), chance(rows, outcome))
+        return metrics.auprc(came(rows, outcome), chance(rows, outcome), weights_of(rows))
 
     def difference(
         self,
         model_a: str,
         model_b: str,
         outcome: str = "failed",
-        measure: Literal["auprc", "log_loss"] = "auprc",
+        measure: Literal["auprc", "log_loss", "ibs"] = "auprc",
     ) -> Difference:
         """Say by how much one model is better than another, and whether beyond noise.
 
@@ -312,11 +364,12 @@ class BacktestResult:
         Parameters
         ----------
         model_a, model_b : str
-            The difference is the AUPRC of `model_a` less that of `model_b`, or the log loss of `model_b` less
-            that of `model_a`, so that it is positive where `model_a` is better.
+            The difference is the AUPRC of `model_a` less that of `model_b`, or the log loss or the integrated
+            Brier score of `model_b` less that of `model_a`, so that it is positive where `model_a` is better.
         outcome : str
             One of ``on_time``, ``slipped``, ``failed``, ``retired``, ``late``.
-        measure : {"auprc", "log_loss"}
+        measure : {"auprc", "log_loss", "ibs"}
+            ``ibs`` is that of :func:`~certforecast.evaluation.timing`, on all rows.
 
         Returns
         -------
@@ -326,14 +379,12 @@ class BacktestResult:
         Raises
         ------
         InputError
-            If a model was not part of the backtest, or there is no such outcome.
+            If a model was not part of the backtest, there is no such outcome, or, for ``ibs``, a model says
+            nothing of when it comes about.
         """
         require_outcome(outcome)
-        better, worse = (_resampled(self.rows_of(model), outcome, measure) for model in (model_a, model_b))
-        apart = better - worse if measure == "auprc" else worse - better
-        low, high = interval(apart)
-        known = apart[~np.isnan(apart)]
-        return Difference(float(known.mean()) if len(known) else np.nan, low, high)
+        better, worse = (drawn_scores(self, model, outcome, measure) for model in (model_a, model_b))
+        return told_apart(better, worse, measure)
 
     def best_rule(self, outcome: str, rules: Sequence[str]) -> str:
         """Say which of some models has the best AUPRC; the first of equal ones.
@@ -348,18 +399,22 @@ class BacktestResult:
         return max(rules, key=lambda rule: np.nan_to_num(self.auprc(rule, outcome), nan=-1.0))
 
     def describe(self) -> str:
-        """Say in one line what was scored."""
+        """Say in one line what was scored, and what is wrong with that."""
         counts = self._counts()
+        caveat = f"; {self.caveat}" if self.caveat else ""
         return (
             f"{counts['rows']:,} rows of {counts['renewals']:,} renewals, of which "
             f"{counts['outcomes']['failed']:,} failed, at {counts['moments']:,} moments after "
-            f"{len(self.cutoffs)} cutoffs"
+            f"{len(self.cutoffs)} cutoffs{caveat}"
         )
 
     def to_dict(self) -> dict[str, Any]:
         """Give counts, settings and the summary for each outcome, ready for JSON; NaN becomes None."""
         return {
             **self._counts(),
+            "acted_upon": self.acted_upon,
+            "held_out": self.held_out,
+            "caveat": self.caveat,
             "cutoffs": [cutoff.isoformat() for cutoff in self.cutoffs],
             "k": self.k,
             "grace_days": self.policy.grace_days,
@@ -367,23 +422,24 @@ class BacktestResult:
         }
 
     def _scores(self, rows: pd.DataFrame, outcome: str, ranks: "pd.Series[int] | None") -> dict[str, float]:
-        y, p = came(rows, outcome), chance(rows, outcome)
+        y, p, weights = came(rows, outcome), chance(rows, outcome), weights_of(rows)
         found = {
-            "auprc": metrics.auprc(y, p),
-            "auroc": metrics.auroc(y, p),
-            "brier": metrics.brier(y, p),
-            "log_loss": float(np.mean(_loss(y, p))) if len(rows) else np.nan,
-            "calibration_error": metrics.calibration_error(y, p),
+            "auprc": metrics.auprc(y, p, weights),
+            "auroc": metrics.auroc(y, p, weights),
+            "brier": metrics.brier(y, p, weights),
+            "log_loss": metrics.mean(_loss(y, p), weights),
+            "calibration_error": metrics.calibration_error(y, p, weights=weights),
         }
         if ranks is not None:
-            found["caught"] = metrics.caught_by_rank(y, ranks, rows["fingerprint"], self.k)
+            found["caught"] = metrics.caught_by_rank(y, ranks, rows["fingerprint"], self.k, weights)
         return found
 
     def _resampled(
         self, rows: pd.DataFrame, outcome: str, ranks: "pd.Series[int] | None"
     ) -> dict[str, metrics.Floats]:
         y, p = pair(rows, outcome)
-        lineages = Lineages(rows["lineage"])
+        weights = weights_of(rows)
+        lineages = Lineages(rows["lineage"], weights)
         number = lineages.totals(np.ones(len(rows)))
         found = {
             "auprc": metrics.auprc_resampled(y, p, lineages.weights()),
@@ -392,7 +448,9 @@ class BacktestResult:
             "log_loss": ratio(lineages.totals(_loss(y, p)), number),
             # Resampling adds the bias of the measure once more: reflected, it is taken out.
             "calibration_error": np.maximum(
-                0.0, 2 * metrics.calibration_error(y, p) - calibration_errors(y, p, lineages)
+                0.0,
+                2 * metrics.calibration_error(y, p, weights=weights)
+                - calibration_errors(y, p, lineages, weights),
             ),
         }
         if ranks is not None:
@@ -428,9 +486,14 @@ def require_outcome(outcome: str) -> None:
         raise InputError(f"{outcome!r} is no outcome; choose one of {', '.join(SCORED)}")
 
 
-def calibration_errors(y: metrics.Floats, p: metrics.Floats, lineages: Lineages) -> metrics.Floats:
-    """Compute the calibration error anew for each resample, in the same bins; shape (n_resamples,)."""
-    bins = metrics.calibration_bins(p)
+def calibration_errors(
+    y: metrics.Floats, p: metrics.Floats, lineages: Lineages, weights: metrics.Floats
+) -> metrics.Floats:
+    """Compute the calibration error anew for each resample, in the same bins; shape (n_resamples,).
+
+    `lineages` are to have the same weights.
+    """
+    bins = metrics.calibration_bins(p, weights=weights)
     excess = np.zeros((len(p), metrics.BINS))
     excess[np.arange(len(p)), bins] = p - y
     return ratio(np.abs(lineages.totals(excess)).sum(axis=1), lineages.totals(np.ones(len(p))))
@@ -444,8 +507,26 @@ def _with_intervals(found: Mapping[str, float], drawn: Mapping[str, metrics.Floa
     return record
 
 
+def drawn_scores(result: BacktestResult, model: str, outcome: str, measure: str) -> metrics.Floats:
+    """Score a model anew on each resample, by a measure of :meth:`BacktestResult.difference`."""
+    if measure == "ibs":
+        from certforecast.evaluation.when import resampled_ibs
+
+        return resampled_ibs(result, model, outcome)
+    return _resampled(result.rows_of(model), outcome, measure)
+
+
+def told_apart(better: metrics.Floats, worse: metrics.Floats, measure: str) -> Difference:
+    """Say by how much the first scores are better than the second, draw by draw."""
+    apart = better - worse if measure == "auprc" else worse - better
+    low, high = interval(apart)
+    known = apart[~np.isnan(apart)]
+    return Difference(float(known.mean()) if len(known) else np.nan, low, high)
+
+
 def _resampled(rows: pd.DataFrame, outcome: str, measure: str) -> metrics.Floats:
-    y, p, lineages = came(rows, outcome), chance(rows, outcome), Lineages(rows["lineage"])
+    y, p = came(rows, outcome), chance(rows, outcome)
+    lineages = Lineages(rows["lineage"], weights_of(rows))
     if measure == "auprc":
         return metrics.auprc_resampled(y, p, lineages.weights())
     whole = lineages.totals(np.ones(len(rows))) * float(y.any())

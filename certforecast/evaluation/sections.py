@@ -77,7 +77,8 @@ def sections(report: Report) -> list[Section]:
         ),
         Section(
             "By horizon",
-            "Of renewals whose certificate expires within so many days: who knows which will come to it? "
+            "Of renewals whose certificate expires within so many days, or, for late ones, whose slip point "
+            "comes within so many days and is not past: who knows which will come to it? "
             "The first line says how many there are, and the share of the rows with the outcome. Few "
             "renewals are still open on the last days, so figures for one day rest on little.",
             tuple(

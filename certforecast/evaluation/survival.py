@@ -23,12 +23,16 @@ def brier_by_time(
     censored: ArrayLike,
     incidence: ArrayLike,
     times: Sequence[float],
+    weights: ArrayLike | None = None,
+    acted: ArrayLike | None = None,
 ) -> Floats:
     """Brier score of a cumulative incidence at some times, weighted by inverse probability of censoring.
 
     At each time a row counts if it is known by then whether it has ended, and more so the likelier it was to
-    be censored before that (Graf et al. 1999; for competing risks Gerds and Schumacher 2006). Censoring is
-    taken to have nothing to do with the features.
+    be censored before that (Graf et al. 1999; for competing risks Gerds and Schumacher 2006). The curve of
+    Kaplan and Meier is one for all rows: censoring is taken to have nothing to do with the features. Where
+    it has, because somebody acted upon the rows that looked worst, say so in `acted`, and give weights that
+    make up for it.
 
     Parameters
     ----------
@@ -41,6 +45,10 @@ def brier_by_time(
         Forecast probability that the event has come by each time.
     times : sequence of float, shape (n_times,)
         In days.
+    weights : array-like of float, shape (n,) or (n, n_times), optional
+        For how many each row stands, at each time.
+    acted : array-like of bool, shape (n,), optional
+        Rows whose censoring the weights make up for, and the curve shall not.
 
     Returns
     -------
@@ -52,10 +60,10 @@ def brier_by_time(
     ValueError
         If the shapes do not fit together.
     """
-    weights, missed = weighted_misses(came, duration, censored, incidence, times)
-    total = weights.sum(axis=0)
+    counted, missed = weighted_misses(came, duration, censored, incidence, times, weights, acted)
+    total = counted.sum(axis=0)
     scored: Floats = np.divide(
-        (weights * missed).sum(axis=0), total, out=np.full(len(total), np.nan), where=total > 0
+        (counted * missed).sum(axis=0), total, out=np.full(len(total), np.nan), where=total > 0
     )
     return scored
 
@@ -66,6 +74,8 @@ def weighted_misses(
     censored: ArrayLike,
     incidence: ArrayLike,
     times: Sequence[float],
+    weights: ArrayLike | None = None,
+    acted: ArrayLike | None = None,
 ) -> tuple[Floats, Floats]:
     """Give what :func:`brier_by_time` averages: weights and squared differences; parameters as there.
 
@@ -77,13 +87,17 @@ def weighted_misses(
     given, asked = np.asarray(incidence, np.float64), np.asarray(times, np.float64)
     if given.shape != (len(ends), len(asked)):
         raise ValueError(f"incidence has shape {given.shape}; ({len(ends)}, {len(asked)}) is needed")
+    by_time = lost if acted is None else lost & ~np.asarray(acted, bool)
     # Just before the end of each row: who ends at the moment of another's censoring was still seen.
-    at_end = censoring_survival(ends, lost, ends, before=True)
-    at_time = censoring_survival(ends, lost, asked)
+    at_end = censoring_survival(ends, by_time, ends, before=True)
+    at_time = censoring_survival(ends, by_time, asked)
     over = ends[:, None] <= asked
     seen = np.where(over & ~lost[:, None], 1.0 / np.maximum(at_end, 1e-12)[:, None], 0.0)
-    weights = np.where(over, seen, 1.0 / np.maximum(at_time, 1e-12))
-    return weights, (given - (over & event[:, None])) ** 2
+    counted = np.where(over, seen, 1.0 / np.maximum(at_time, 1e-12))
+    if weights is not None:
+        stands_for = np.asarray(weights, np.float64)
+        counted = counted * (stands_for[:, None] if stands_for.ndim == 1 else stands_for)
+    return counted, (given - (over & event[:, None])) ** 2
 
 
 def integrated_brier(
@@ -92,9 +106,12 @@ def integrated_brier(
     censored: ArrayLike,
     incidence: ArrayLike,
     times: Sequence[float],
+    weights: ArrayLike | None = None,
+    acted: ArrayLike | None = None,
 ) -> float:
     """Give the mean of :func:`brier_by_time` over the span of `times`, by trapezia; parameters as there."""
-    return float(mean_over_time(brier_by_time(came, duration, censored, incidence, times), times))
+    scores = brier_by_time(came, duration, censored, incidence, times, weights, acted)
+    return float(mean_over_time(scores, times))
 
 
 def mean_over_time(scores: Floats, times: Sequence[float]) -> Floats:

@@ -5,9 +5,17 @@ import numpy.typing as npt
 import pandas as pd
 
 from certforecast.errors import InputError
+from certforecast.evaluation.metrics import median
 from certforecast.evaluation.reliability import Group, grouped
 from certforecast.evaluation.resampling import Lineages, interval, ratio
-from certforecast.evaluation.result import HORIZONS, SCORED, BacktestResult, chance, require_outcome
+from certforecast.evaluation.result import (
+    HORIZONS,
+    SCORED,
+    BacktestResult,
+    chance,
+    require_outcome,
+    weights_of,
+)
 from certforecast.evaluation.survival import coverage, mean_over_time, weighted_misses
 from certforecast.models.durations import CENSORED
 from certforecast.models.weighing import votes
@@ -25,7 +33,9 @@ def timing(result: BacktestResult, outcome: str = "failed") -> pd.DataFrame:
     """Score the forecasts of whether an outcome has come about by each day of the next 90.
 
     All rows count, also those whose outcome is not known yet: they are censored when everything was last
-    known, and inverse weights make up for it (:func:`~certforecast.evaluation.brier_by_time`). A failure
+    known, and inverse weights make up for it (:func:`~certforecast.evaluation.brier_by_time`). What we acted
+    upon is censored then; if some was held out from that, it counts for those like it from that day on, as in
+    :func:`certforecast.models.interventions.at_risk`, and else the same weights have to do. A failure
     comes at the expiry, so every model says when ``failed`` comes about; of other outcomes those only that
     do.
 
@@ -62,6 +72,25 @@ def timing(result: BacktestResult, outcome: str = "failed") -> pd.DataFrame:
     return pd.DataFrame(records, columns=columns).sort_values("ibs", ignore_index=True, kind="stable")
 
 
+def resampled_ibs(result: BacktestResult, model: str, outcome: str) -> Floats:
+    """Compute the integrated Brier score of a model anew for each resample; shape (n_resamples,).
+
+    Raises
+    ------
+    InputError
+        If the model was not part of the backtest, or says nothing of when the outcome comes about.
+    """
+    result.rows_of(model)
+    incidence = _incidence(result, model, outcome) if result.timing else None
+    if incidence is None:
+        raise InputError(
+            f"{model!r} does not say when {outcome!r} comes about; backtest models that do, such as "
+            "OutcomePool(times=...)"
+        )
+    days = next(iter(result.timing.values())).days
+    return mean_over_time(_brier(result.facts, outcome, incidence, days)[1], days)
+
+
 def coverage_by_group(
     result: BacktestResult, group: Group | None = None, model: str | None = None
 ) -> pd.DataFrame:
@@ -80,7 +109,7 @@ def coverage_by_group(
     DataFrame of shape (n_groups, 7)
         ``group``, ``value``, ``renewals``, ``coverage`` with ``coverage_low`` and ``coverage_high``, its 90 %
         interval by resampling lineages, and ``width``, the median width of the intervals in days. Largest
-        first.
+        first. Held-out renewals have the votes of those that they stand for.
 
     Raises
     ------
@@ -117,7 +146,7 @@ def coverage_by_group(
                 "coverage": share,
                 "coverage_low": low,
                 "coverage_high": high,
-                "width": float((rows["high"] - rows["low"]).median()),
+                "width": median(rows["high"] - rows["low"], weights_of(rows)),
             }
         )
     found = pd.DataFrame.from_records(records)
@@ -145,7 +174,22 @@ def _brier(
     rows = facts[seen]
     lost = rows["event"] == CENSORED
     event = rows["outcome"].isin(SCORED[outcome]) & ~lost
-    weights, missed = weighted_misses(event, rows["duration"], lost, incidence[seen], days)
+    stands_for, acted = _stands_for(rows, days)
+    weights, missed = weighted_misses(event, rows["duration"], lost, incidence[seen], days, stands_for, acted)
     scores = ratio((weights * missed).sum(axis=0), weights.sum(axis=0))
     lineages = Lineages(rows["lineage"])
     return scores, ratio(lineages.totals(weights * missed), lineages.totals(weights))
+
+
+def _stands_for(
+    facts: pd.DataFrame, days: tuple[float, ...]
+) -> tuple[Floats | None, npt.NDArray[np.bool_] | None]:
+    """Say for how many each row stands by each day, and whose censoring that makes up for; None if nothing.
+
+    A held-out row stands for itself until it is held out. Then those like it are acted upon, and leave.
+    """
+    if "held_days" not in facts or not (held := facts["held_days"] < facts["duration"]).any():
+        return None, None
+    since = facts["held_days"].where(held, np.inf).to_numpy(np.float64)
+    left_alone = since[:, None] <= np.asarray(days)
+    return np.where(left_alone, weights_of(facts)[:, None], 1.0), facts["acted"].to_numpy(bool)

@@ -30,6 +30,22 @@ def test_each_horizon_is_scored_on_what_expires_within_it(result) -> None:
     pd.testing.assert_frame_equal(everything[shared], whole[shared])
 
 
+@pytest.mark.parametrize("outcome", ["late", "slipped"])
+def test_lateness_is_asked_of_what_is_not_past_its_slip_point(result, outcome) -> None:
+    table = result.by_horizon(outcome, [7, 14]).set_index(["horizon", "model"])
+    rows = result.described("danger")
+    assert (rows["days_to_slip"] <= 0).sum() > 20
+    for horizon in (7, 14):
+        near = rows[(rows["days_to_slip"] > 0) & (rows["days_to_slip"] <= horizon)]
+        found = table.loc[(horizon, "danger")]
+        assert found["rows"] == len(near) > 0
+        y = near["outcome"].isin(["slipped", "failed"] if outcome == "late" else ["slipped"])
+        p = near["p_slipped"] + (near["p_failed"] if outcome == "late" else 0)
+        assert found["base_rate"] == pytest.approx(y.mean())
+        assert found["brier"] == pytest.approx(brier(y, p))
+        assert 0 < found["base_rate"] < 1
+
+
 def test_a_horizon_without_rows_has_no_figures(result) -> None:
     table = result.by_horizon("failed", [-9.0])
     assert (table["rows"] == 0).all()

@@ -6,6 +6,8 @@ import pytest
 from certforecast.errors import InputError
 from certforecast.evaluation import brier_by_time, coverage_by_group, integrated_brier, timing
 from certforecast.evaluation.backtesting import DAYS
+from certforecast.evaluation.resampling import interval
+from certforecast.evaluation.when import resampled_ibs
 
 
 def test_scores_are_those_of_the_measure_on_all_rows(timed) -> None:
@@ -36,6 +38,29 @@ def test_every_model_says_when_a_failure_comes_and_only_some_say_more(timed, res
     assert timing(result).empty
     with pytest.raises(InputError, match="'soon' is no outcome"):
         timing(timed, "soon")
+
+
+def test_a_difference_in_the_integrated_brier_score_is_paired(timed, result) -> None:
+    table = timing(timed, "failed").set_index("model")
+    gain = timed.difference("timed", "constant", measure="ibs")
+    assert gain.low < gain.mean < gain.high
+    assert gain.mean == pytest.approx(table.loc["constant", "ibs"] - table.loc["timed", "ibs"], rel=0.2)
+    assert gain.mean > 0
+    other = timed.difference("constant", "timed", measure="ibs")
+    assert (other.mean, other.low, other.high) == pytest.approx((-gain.mean, -gain.high, -gain.low))
+    assert timed.difference("timed", "timed", "late", "ibs") == (0.0, 0.0, 0.0)
+    # The draws are those of the intervals, the same for both: what is hard for both cancels out.
+    drawn = {model: resampled_ibs(timed, model, "failed") for model in timed.models}
+    for model, row in table.iterrows():
+        assert (row["ibs_low"], row["ibs_high"]) == interval(drawn[model])
+    assert (gain.low, gain.high) == interval(drawn["constant"] - drawn["timed"])
+    assert gain.high - gain.low < (table["ibs_high"] - table["ibs_low"]).sum()
+    with pytest.raises(InputError, match="'constant' does not say when 'late' comes about"):
+        timed.difference("timed", "constant", "late", "ibs")
+    with pytest.raises(InputError, match="'danger' does not say when"):
+        result.difference("danger", "constant", measure="ibs")
+    with pytest.raises(InputError, match="'oracle' was not part"):
+        timed.difference("timed", "oracle", "late", "ibs")
 
 
 def test_coverage_gives_each_renewal_one_vote(timed) -> None:
