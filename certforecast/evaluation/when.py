@@ -18,7 +18,6 @@ from certforecast.evaluation.result import (
 )
 from certforecast.evaluation.survival import coverage, mean_over_time, weighted_misses
 from certforecast.models.durations import CENSORED
-from certforecast.models.weighing import votes
 from certforecast.renewals import OUTCOMES
 
 __all__ = ["coverage_by_group", "timing"]
@@ -94,7 +93,10 @@ def resampled_ibs(result: BacktestResult, model: str, outcome: str) -> Floats:
 def coverage_by_group(
     result: BacktestResult, group: Group | None = None, model: str | None = None
 ) -> pd.DataFrame:
-    """Say how often what was renewed before its expiry was so within its 90 % interval, one vote a renewal.
+    """Say how often what was renewed before its expiry was so within its 90 % interval.
+
+    Every look counts, as elsewhere in a backtest: an interval is shown for what is open at a moment, not for
+    what is over, of which the late ones were looked at more often, and are harder to cover.
 
     Parameters
     ----------
@@ -109,7 +111,7 @@ def coverage_by_group(
     DataFrame of shape (n_groups, 7)
         ``group``, ``value``, ``renewals``, ``coverage`` with ``coverage_low`` and ``coverage_high``, its 90 %
         interval by resampling lineages, and ``width``, the median width of the intervals in days. Largest
-        first. Held-out renewals have the votes of those that they stand for.
+        first. Held-out renewals count for those that they stand for, too.
 
     Raises
     ------
@@ -127,17 +129,16 @@ def coverage_by_group(
     table = table[table["outcome"].isin(_RENEWED)]
     if table.empty:
         raise InputError("no renewal of the backtest came before its expiry: there is nothing to cover")
-    once = pd.Series(votes(table), table.index)
     within = (table["low"] <= table["duration"]) & (table["duration"] <= table["high"])
     codes, values = pd.factorize(table["value"])
-    inside = (codes[:, None] == np.arange(len(values))) * once.to_numpy()[:, None]
+    inside = (codes[:, None] == np.arange(len(values))) * table["weight"].to_numpy()[:, None]
     lineages = Lineages(table["lineage"])
     drawn = ratio(lineages.totals(inside * within.to_numpy()[:, None]), lineages.totals(inside))
     records = []
     for number, value in enumerate(values):
         rows = table[codes == number]
         low, high = interval(drawn[:, number])
-        share = coverage(rows["low"], rows["high"], rows["duration"], once[rows.index])
+        share = coverage(rows["low"], rows["high"], rows["duration"], rows["weight"])
         records.append(
             {
                 "group": group or "all",

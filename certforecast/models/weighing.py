@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
-__all__ = ["landmark_weights", "learning_weights", "votes"]
+__all__ = ["landmark_weights", "learning_weights"]
 
 
 def landmark_weights(frame: "pd.DataFrame") -> "pd.Series[float]":
@@ -59,25 +59,3 @@ def learning_weights(landmarks: "pd.DataFrame") -> "npt.NDArray[np.float64]":
     rows = max(len(landmarks), 1)
     even: Any = landmark_weights(landmarks).to_numpy() * landmarks["fingerprint"].nunique() / rows
     return np.asarray(even * landmarks["weight"].to_numpy() if "weight" in landmarks else even)
-
-
-def votes(landmarks: "pd.DataFrame") -> "npt.NDArray[np.float64]":
-    """Give each renewal one vote, or as many as its ``weight`` says if there is one, spread over its rows.
-
-    For shares of renewals that are over, such as the coverage of intervals. No probability is to be learned
-    under these: see :func:`landmark_weights`.
-
-    Parameters
-    ----------
-    landmarks : DataFrame
-        With ``fingerprint``.
-
-    Returns
-    -------
-    ndarray of float, shape (n_rows,)
-    """
-    import numpy as np
-
-    names = landmarks["fingerprint"]
-    once: Any = 1.0 / names.groupby(names.to_numpy()).transform("size").to_numpy(dtype=np.float64)
-    return np.asarray(once * landmarks["weight"].to_numpy() if "weight" in landmarks else once)

@@ -1,6 +1,5 @@
 """Forecasts of when: scores over time with censoring, and coverage."""
 
-import numpy as np
 import pytest
 
 from certforecast.errors import InputError
@@ -63,19 +62,19 @@ def test_a_difference_in_the_integrated_brier_score_is_paired(timed, result) -> 
         timed.difference("timed", "oracle", "late", "ibs")
 
 
-def test_coverage_gives_each_renewal_one_vote(timed) -> None:
+def test_coverage_counts_every_look(timed) -> None:
     whole = coverage_by_group(timed).iloc[0]
     rows = timed.described("timed").join(timed.timing["timed"].interval)
     rows = rows[rows["outcome"].isin(["on_time", "slipped"])]
     within = rows["duration"].between(rows["low"], rows["high"])
-    assert whole["coverage"] == pytest.approx(within.groupby(rows["fingerprint"]).mean().mean())
+    assert whole["coverage"] == pytest.approx(within.mean())
     assert 0.6 < whole["coverage"] < 0.95
     assert whole["coverage_low"] < whole["coverage"] < whole["coverage_high"]
     assert whole["renewals"] == rows["fingerprint"].nunique()
     for group in ("issuer", "owner", "validity"):
         table = coverage_by_group(timed, group)
         assert table["renewals"].sum() == whole["renewals"]
-        assert np.average(table["coverage"], weights=table["renewals"]) == pytest.approx(whole["coverage"])
+        assert table["coverage"].min() <= whole["coverage"] <= table["coverage"].max()
 
 
 def test_without_intervals_there_is_nothing_to_cover(timed, result) -> None:

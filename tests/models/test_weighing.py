@@ -10,7 +10,7 @@ from certforecast.features import FEATURES
 from certforecast.models import OutcomePool
 from certforecast.models.classifier import OutcomeClassifier
 from certforecast.models.training import fit_rows
-from certforecast.models.weighing import landmark_weights, learning_weights, votes
+from certforecast.models.weighing import landmark_weights, learning_weights
 from certforecast.policy import RenewalPolicy
 
 
@@ -68,8 +68,6 @@ def test_unknown_lifetimes_count_as_the_middle_one() -> None:
     assert learning_weights(frame[:0]).tolist() == []
 
 
-def test_counts_and_votes_are_as_many_as_a_renewals_weight() -> None:
+def test_renewals_count_for_as_many_as_their_weight_says() -> None:
     landmarks = pd.DataFrame({"fingerprint": ["a", "b", "a"], "weight": [3.0, 1.0, 3.0]})
-    assert votes(landmarks).tolist() == [1.5, 1.0, 1.5]
-    assert votes(landmarks[["fingerprint"]]).tolist() == [0.5, 1.0, 0.5]
     assert learning_weights(landmarks) == pytest.approx([2.0, 2 / 3, 2.0])
