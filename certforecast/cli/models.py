@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from certforecast.cli.app import AsOf, Json, app, moment, open_history, settings_of
+from certforecast.cli.app import AsOf, Json, Model, app, moment, open_history, settings_of
 from certforecast.cli.output import print_json, print_table, progress, say, words
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def promote(
 def predict(
     context: typer.Context,
     as_of: AsOf = None,
-    model: Annotated[Path | None, typer.Option(help="Saved model. Default: the one trained last.")] = None,
+    model: Model = None,
     limit: Annotated[int, typer.Option(min=1, help="Rows to show; --json gives all.")] = 20,
     threshold: Annotated[
         float,

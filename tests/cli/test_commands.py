@@ -152,3 +152,11 @@ def test_version_and_help(shell: Shell) -> None:
     for command in re.findall(r"^  ([a-z]+)  ", listing.split("Commands:")[1], flags=re.MULTILINE):
         assert command in listing
         assert "--json" in shell(command, "--help")
+
+
+@pytest.mark.parametrize("command", ["predict", "plan", "rehearse", "load", "what-if", "drill"])
+def test_help_says_that_the_champion_is_the_default_model(shell: Shell, command: str) -> None:
+    told = " ".join(shell(command, "--help").split())
+    assert "--model" in told
+    assert "Default: the champion, models/champion.skops in the home folder." in told
+    assert "trained last" not in told
