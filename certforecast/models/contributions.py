@@ -153,13 +153,11 @@ def _explained(model: Any, X: "pd.DataFrame", goal: "Floats") -> "tuple[float, F
     ends = [path.at(t)[0] @ goal for t in (0.0, 1.0)]
     base = float(ends[0][0])
     _close(told, ends[1] - ends[0] - told.sum(axis=1))
-    given = model.predict_proba(X) @ goal
-    jump = given - ends[1]
+    ended = path.end() @ goal
     if SLIP_COLUMN in columns:
-        past = X[SLIP_COLUMN].to_numpy(dtype=np.float64) < 0
-        told[:, columns[SLIP_COLUMN]] += np.where(past, jump, 0.0)
-        jump = np.where(past, 0.0, jump)
-    if np.abs(jump).max(initial=0.0) > _LEAK:
+        told[:, columns[SLIP_COLUMN]] += ended - ends[1]
+    given = model.predict_proba(X) @ goal
+    if np.abs(base + told.sum(axis=1) - given).max(initial=0.0) > _LEAK:
         raise ModelError(
             f"this {type(model).__name__} cannot be explained: its probabilities come about otherwise than "
             "certforecast.models.paths says"

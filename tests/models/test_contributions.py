@@ -89,8 +89,8 @@ def test_two_outcomes_are_enough() -> None:
 def test_a_layer_over_the_pool_is_explained_as_well(pool: OutcomePool) -> None:
     X, y = rows()
     layer = Recalibrated(pool).fit(X, np.roll(y, 1))
-    layer.scale_, layer.shifts_ = 0.6, np.array([0.8, -0.2, 0.0, -0.6])
-    adds_up(layer, X[X["days_to_slip"] >= 0])
+    layer.scaling_.scale_, layer.scaling_.shifts_ = 0.6, np.array([0.8, -0.2, 0.0, -0.6])
+    adds_up(layer, X)
     prior = FrozenEstimator(OutcomeClassifier("logistic").fit(X, y))
     frozen = OutcomePool({"rates": PriorRate()}, prior=prior).fit(X, y)
     adds_up(frozen, X)
@@ -177,3 +177,26 @@ def test_a_model_that_does_otherwise_than_its_path_says_is_refused() -> None:
     assert isinstance(path_of(Bolder().fit(X, y), X), Margins)
     with pytest.raises(ModelError, match="come about otherwise"):
         explain(Bolder().fit(X, y), X)
+
+
+@pytest.mark.parametrize("days", [-1.0, 5.0])
+def test_a_broken_contribution_is_refused_on_either_side_of_the_slip_point(
+    pool: OutcomePool, days: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    X, y = rows(60)
+    X["days_to_slip"] = days
+    plain = OutcomeClassifier("logistic", lean=False).fit(*rows())
+    layer = Recalibrated(pool).fit(X, y)
+    layer.scaling_.scale_, layer.scaling_.shifts_ = 0.6, np.array([0.8, -0.2, 0.0, -0.6])
+    right = Margins.scores
+
+    def wrong(self: Margins, t: float) -> Any:
+        """Give log-odds that are a little off for each class: not those of the model."""
+        return right(self, t) + 0.01 * np.arange(len(self.base))
+
+    for model in (plain, pool, layer):
+        adds_up(model, X)
+        with monkeypatch.context() as broken:
+            broken.setattr(Margins, "scores", wrong)
+            with pytest.raises(ModelError, match="come about otherwise"):
+                explain(model, X)  # type: ignore[arg-type]
