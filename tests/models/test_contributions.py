@@ -199,4 +199,4 @@ def test_a_broken_contribution_is_refused_on_either_side_of_the_slip_point(
         with monkeypatch.context() as broken:
             broken.setattr(Margins, "scores", wrong)
             with pytest.raises(ModelError, match="come about otherwise"):
-                explain(model, X)  # type: ignore[arg-type]
+                explain(model, X)
