@@ -4,13 +4,16 @@ import errno
 import io
 import json
 import os
+import re
 import stat
+import warnings
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, overload
 
 from certforecast.atomic import write_file
 from certforecast.errors import ModelError, SignatureError
+from certforecast.version import __version__
 
 if TYPE_CHECKING:
     from types import UnionType
@@ -146,7 +149,8 @@ def model_metadata(path: Path | str, *, key: "Ed25519PublicKey | Path | None" = 
     Raises
     ------
     ModelError
-        If the file is missing, is no model, is of a newer version, or is not signed by the key as it stands.
+        If the file is missing, is no model, was made by a newer certforecast, or is not signed by the key as
+        it stands.
     """
     source = Path(path)
     return _about(_verified(source, key), source)
@@ -186,18 +190,25 @@ def load_model(
     Raises
     ------
     ModelError
-        If the file is missing, not signed by the key as it stands, damaged, of a newer version, for features
-        that are not computed here, of another kind, or holds a type that has no place in a model.
+        If the file is missing, not signed by the key as it stands, damaged, made by a newer certforecast, for
+        features that are not computed here, of another kind, or holds a type that has no place in a model.
+
+    Warns
+    -----
+    UserWarning
+        If it was made with another minor version of scikit-learn: forecasts may differ.
     """
     from certforecast.models.classifier import OutcomeClassifier
     from certforecast.models.pool import OutcomePool
 
     source = Path(path)
     data = _verified(source, key)
-    if odd := unknown_features(_about(data, source)["features"]):
+    about = _about(data, source)
+    if odd := unknown_features(about["features"]):
         raise ModelError(
             f"model {source} was trained on other features than this certforecast computes ({odd}): {_AGAIN}"
         )
+    _warn_of_another_sklearn(about, source, f", or {_AGAIN}")
     model = _parsed(data, source, kind or OutcomePool | OutcomeClassifier)
     return cast("OutcomePool | OutcomeClassifier | RenewalHazard", model)
 
@@ -225,17 +236,34 @@ def _strange(dumped: bytes) -> str:
 def load_part(path: Path, key: "Ed25519PublicKey", kind: type) -> Any:
     """Do as :func:`load_model` for a model of some kind that takes some of the features only."""
     data = _verified(path, key)
-    _about(data, path)
+    _warn_of_another_sklearn(_about(data, path), path)
     return _parsed(data, path, kind)
+
+
+def _warn_of_another_sklearn(about: dict[str, Any], source: Path, otherwise: str = "") -> None:
+    import sklearn
+
+    made_with, here = about["versions"].get("scikit-learn"), sklearn.__version__
+    if made_with is not None and _release(made_with)[:2] != _release(here)[:2]:
+        minor = ".".join(map(str, _release(made_with)[:2]))
+        warnings.warn(
+            f"model {source} was made with scikit-learn {made_with}, this is {here}: its forecasts may "
+            f"differ; install scikit-learn {minor}{otherwise}",
+            stacklevel=3,
+        )
 
 
 def _parsed(data: bytes, source: Path, kind: "type | UnionType") -> Any:
     import skops.io
+    from sklearn.exceptions import InconsistentVersionWarning
     from skops.io.exceptions import UntrustedTypesFoundException
 
     try:
-        # Audited whole before anything is made of it.
-        model = skops.io.loads(data, trusted=list(TRUSTED))
+        with warnings.catch_warnings():
+            # It would say so of every part, and of versions that differ in nothing but mends.
+            warnings.simplefilter("ignore", InconsistentVersionWarning)
+            # Audited whole before anything is made of it.
+            model = skops.io.loads(data, trusted=list(TRUSTED))
     except UntrustedTypesFoundException as error:
         raise ModelError(
             f"model {source} holds types that have no place in a model: {_strange(data)}"
@@ -292,14 +320,27 @@ def _about(data: bytes, source: Path) -> dict[str, Any]:
             about: dict[str, Any] = json.loads(archive.read(METADATA))
         version = int(about["format"])
         about["features"] = list(about.get("features", ()))
-    except (zipfile.BadZipFile, KeyError, ValueError, TypeError) as error:
+        about["versions"] = {str(name): str(made) for name, made in about.get("versions", {}).items()}
+    except (zipfile.BadZipFile, AttributeError, KeyError, ValueError, TypeError) as error:
         raise ModelError(f"{source} is not a model file of certforecast ({error}); {_AGAIN}") from error
     if version > FORMAT:
         raise ModelError(
             f"model {source} has format {version}, this certforecast reads up to {FORMAT}: "
             "upgrade certforecast, or train the model again"
         )
+    made_by = about["versions"].get("certforecast", "")
+    if _release(made_by) > _release(__version__):
+        raise ModelError(
+            f"model {source} was made by certforecast {made_by}, this is {__version__}: "
+            "upgrade certforecast, or train the model again"
+        )
     return about
+
+
+def _release(version: str) -> tuple[int, ...]:
+    """Give the numbers of a version, to compare: (1, 2, 0) of 1.2rc1; zeros of what is none."""
+    found = re.match(r"(\d+)(?:\.(\d+))?(?:\.(\d+))?", version)
+    return tuple(int(number or 0) for number in found.groups()) if found else (0, 0, 0)
 
 
 def _signing_key(key: "Ed25519PrivateKey | Path | None", target: Path) -> "Ed25519PrivateKey":

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn
 import skops.io
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import assume, given
@@ -32,6 +33,7 @@ from certforecast.models import (
 )
 from certforecast.models.archive import pack, verify
 from certforecast.signing import SEAL_LENGTH, seal
+from certforecast.version import __version__
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 PUBLIC = KEY.public_key()
@@ -307,6 +309,56 @@ def test_a_newer_layout_is_refused_before_the_model_is_built(
     monkeypatch.setattr(skops.io, "loads", built)
     with pytest.raises(ModelError, match=r"format 3.*upgrade certforecast"):
         load_model(saved, key=PUBLIC)
+
+
+def test_what_a_newer_certforecast_made_is_refused_before_the_model_is_built(
+    saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for older in ("0.0.9", __version__, f"{__version__}rc1"):
+        rewrite(saved, about=lambda about, made=older: about["versions"].update(certforecast=made))
+        load_model(saved, key=PUBLIC)
+    monkeypatch.setattr(skops.io, "loads", lambda *_, **__: pytest.fail("built"))
+    for newer in ("0.1.1", "0.10.0.dev3", "12"):
+        rewrite(saved, about=lambda about, made=newer: about["versions"].update(certforecast=made))
+        said = rf"made by certforecast {newer}, this is {__version__}: upgrade certforecast, or train"
+        for read in (load_model, model_metadata):
+            with pytest.raises(ModelError, match=said):
+                read(saved, key=PUBLIC)
+    rewrite(saved, about=lambda about: about.update(versions=3))
+    with pytest.raises(ModelError, match="is not a model file"):
+        load_model(saved, key=PUBLIC)
+
+
+def test_another_minor_version_of_scikit_learn_is_warned_of_once(
+    saved: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    major, minor, _ = sklearn.__version__.split(".", 2)
+    for alike in (sklearn.__version__, f"{major}.{minor}.99"):
+        rewrite(saved, about=lambda about, made=alike: about["versions"].update({"scikit-learn": made}))
+        load_model(saved, key=PUBLIC)
+    rewrite(saved, about=lambda about: about.pop("versions"))
+    load_model(saved, key=PUBLIC)
+    assert not recwarn.list
+    rewrite(saved, about=lambda about: about.update(versions={"scikit-learn": "1.0.2"}))
+    rewrite(saved, schema=lambda schema: aged(schema))
+    with pytest.warns(UserWarning, match="scikit-learn") as warned:
+        load_model(saved, key=PUBLIC)
+    (told,) = {str(warning.message) for warning in warned}
+    assert (
+        f"was made with scikit-learn 1.0.2, this is {sklearn.__version__}: its forecasts may differ" in told
+    )
+    assert "install scikit-learn 1.0, or train it again" in told
+    assert warned[0].filename == __file__
+
+
+def aged(schema: Any) -> None:
+    """Have every estimator of scikit-learn say that an older version made it."""
+    nodes, before = [schema], f'"{sklearn.__version__}"'
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, dict) and node.get("content") == before:
+            node["content"] = '"1.0.2"'
+        nodes.extend(node.values() if isinstance(node, dict) else node if isinstance(node, list) else ())
 
 
 def test_bytes_too_few_or_too_many_are_refused(content: bytes, saved: Path) -> None:
