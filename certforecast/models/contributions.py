@@ -93,7 +93,8 @@ def explain(
     InputError
         If the outcome is none of these.
     ModelError
-        If it is unknown how a part of the model comes to its probabilities.
+        If the model is not fitted or gives no probabilities of outcomes, as a `RenewalHazard`; or if it is
+        unknown how a part of it comes to its probabilities.
 
     References
     ----------
@@ -105,6 +106,11 @@ def explain(
 
     if outcome not in EXPLAINED:
         raise InputError(f"outcome {outcome!r} is none of {', '.join(EXPLAINED)}")
+    if not hasattr(model, "classes_"):
+        raise ModelError(
+            f"this {type(model).__name__} cannot be explained: it is not fitted, or gives no probabilities "
+            "of outcomes"
+        )
     known = getattr(model, "feature_names_in_", None)
     inputs = X if known is None else X[list(known)]
     goal = np.isin(model.classes_, EXPLAINED[outcome]).astype(np.float64)

@@ -11,7 +11,7 @@ from sklearn.frozen import FrozenEstimator
 from certforecast.errors import InputError, ModelError
 from certforecast.features import FEATURES
 from certforecast.features.topics import TOPICS, topic_of
-from certforecast.models import OutcomeClassifier, OutcomePool, PriorRate, explain
+from certforecast.models import OutcomeClassifier, OutcomePool, PriorRate, RenewalHazard, explain
 from certforecast.models.contributions import EXPLAINED
 from certforecast.models.paths import Margins, Mixture, Path, Rescaled, path_of
 from certforecast.models.pool import PRIOR
@@ -164,6 +164,11 @@ def test_what_cannot_be_explained_is_refused() -> None:
     X, y = example(60)
     with pytest.raises(ModelError, match="DummyClassifier cannot be explained: tell how"):
         explain(DummyClassifier().fit(X, y), X)  # type: ignore[arg-type]
+    for model in (RenewalHazard((30, 90)).fit(X, X["days_left"] + 1), OutcomePool()):
+        with pytest.raises(
+            ModelError, match=r"cannot be explained: it is not fitted, or gives no probabilit"
+        ):
+            explain(model, X)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="'lost' is none of on_time, slipped, failed, retired, late"):
         explain(OutcomeClassifier().fit(X, y), X, "lost")
 

@@ -32,6 +32,7 @@ from certforecast.models import (
     save_model,
 )
 from certforecast.models.archive import pack, verify
+from certforecast.models.saved import _release
 from certforecast.signing import SEAL_LENGTH, seal
 from certforecast.version import __version__
 
@@ -318,7 +319,8 @@ def test_what_a_newer_certforecast_made_is_refused_before_the_model_is_built(
         rewrite(saved, about=lambda about, made=older: about["versions"].update(certforecast=made))
         load_model(saved, key=PUBLIC)
     monkeypatch.setattr(skops.io, "loads", lambda *_, **__: pytest.fail("built"))
-    for newer in ("0.1.1", "0.10.0.dev3", "12"):
+    major, minor, patch = _release(__version__)
+    for newer in (f"{major}.{minor}.{patch + 1}", f"{major}.{minor + 9}.0.dev3", f"{major + 10}"):
         rewrite(saved, about=lambda about, made=newer: about["versions"].update(certforecast=made))
         said = rf"made by certforecast {newer}, this is {__version__}: upgrade certforecast, or train"
         for read in (load_model, model_metadata):
