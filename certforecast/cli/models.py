@@ -58,7 +58,9 @@ def promote(
 ) -> None:
     """Put the model trained last in use if it is better than the one in use.
 
-    Both are backtested, unless they differ in their data alone; the challenger has to win beyond noise.
+    Made as the one in use is, from newer data of the same history, it goes in use at once. From older data,
+    fewer renewals or another history it is refused. Otherwise both are backtested, and it has to win beyond
+    noise.
     """
     from certforecast.errors import InputError
     from certforecast.evaluation import SCORED, Challenge, challenge

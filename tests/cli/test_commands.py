@@ -73,9 +73,9 @@ def test_the_whole_road(shell: Shell, home: Path, monkeypatch: pytest.MonkeyPatc
     again = shell.json("train", "--as-of", END)
     assert Path(again["model"]).name == "challenger.skops"
     assert Path(again["model"]).read_bytes() == Path(trained["model"]).read_bytes()
-    promoted = shell.json("promote", "--as-of", END, "--check")
-    assert (promoted["promoted"], promoted["difference"]) == (True, None)
-    shell("train", "--as-of", END)
+    refused = shell.json("promote", "--as-of", END, "--check", expected=1)
+    assert (refused["promoted"], refused["difference"]) == (False, None)
+    assert "there is nothing new in it" in refused["reason"]
     assert "is the champion now: as demanded" in shell("promote", "--force")
     predicted = shell.json("predict", "--as-of", END)
     assert all(0.0 <= row["p_failed"] <= 1.0 for row in predicted)
