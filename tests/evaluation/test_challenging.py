@@ -27,8 +27,6 @@ from certforecast.models import (
 )
 from certforecast.models.origin import SAMPLE, missing_renewals
 from certforecast.models.prior import shipped_digest
-from certforecast.models.record import Record
-from certforecast.models.tracking import log_training
 from certforecast.settings import ModelSettings, Settings
 from certforecast.simulation import Fleet
 from tests.models.test_saved import landmark_rows
@@ -118,35 +116,44 @@ END = datetime(2026, 2, 1, tzinfo=UTC)
 NEWER = {"as_of": "2026-01-12T03:00:00+00:00"}
 
 
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(home=tmp_path)
+
+
 @pytest.fixture(scope="module")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    return Settings(home=tmp_path_factory.mktemp("home"))
+def models() -> dict[str, OutcomeClassifier]:
+    frame, y = landmark_rows()
+    methods: list[Any] = ["boosted", "logistic"]
+    return {method: OutcomeClassifier(method, max_iter=2).fit(frame, y) for method in methods}
 
 
 @pytest.fixture
-def judged(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Any:
+def judged(settings: Settings, models: dict[str, OutcomeClassifier], monkeypatch: pytest.MonkeyPatch) -> Any:
     """Give what is decided of two models by what their files say; "backtest" if one is needed."""
-    frame, y = landmark_rows()
+    path = settings.challenger_path
+    monkeypatch.setattr(challenging, "_compare", lambda *_: challenging._Verdict(False, "backtest", None))
+    # The registry is left out: it takes its time, and tests/models/test_tracking.py has it.
+    monkeypatch.setattr(challenging, "fetch_model", lambda *_: path)
+    monkeypatch.setattr(
+        challenging, "promote", lambda _: settings.champion_path.write_bytes(path.read_bytes())
+    )
 
-    def made(path: Path, says: dict[str, Any], versions: Mapping[str, str], method: Any = "boosted") -> Any:
-        model = OutcomeClassifier(method, max_iter=2).fit(frame, y)
+    def judge(
+        champion: dict[str, Any],
+        challenger: dict[str, Any],
+        versions: Mapping[str, str] = {},
+        method: str = "boosted",
+    ) -> tuple[bool, str]:
+        save_model(models["boosted"], settings.champion_path, champion, key=settings.home)
         now = record.versions()
         with monkeypatch.context() as other:
             other.setattr(record, "versions", lambda: {**now, **versions})
-            save_model(model, path, says, key=settings.home)
-        return model
-
-    monkeypatch.setattr(challenging, "_compare", lambda *_: challenging._Verdict(False, "backtest", None))
-
-    def judge(
-        champion: dict[str, Any], challenger: dict[str, Any], versions: Mapping[str, str] = {}, **others: Any
-    ) -> tuple[bool, str]:
-        made(settings.champion_path, champion, {})
-        model = made(settings.challenger_path, challenger, versions, **others)
-        nothing = Record({}, {}, {}, "abc")
-        log_training(settings, model, settings.challenger_path, nothing, "challenger")
+            save_model(models[method], path, challenger, key=settings.home)
         with History(None) as history:
             done = challenge(history, END, settings)
+        became = settings.champion_path.read_bytes() == path.read_bytes()
+        assert became is done.promoted or champion == challenger
         return done.promoted, done.reason
 
     return judge
