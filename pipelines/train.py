@@ -1,4 +1,4 @@
-"""Train: learn from the store as it stands, log the run, and put the model in use.
+"""Train: learn from the store as it stands, log the run, put the model in use, or say why it is not.
 
 Weekly, by cron:  0 3 * * 1  cd /srv/certforecast && .venv/bin/python pipelines/train.py certforecast.toml
 """
@@ -17,8 +17,11 @@ def main(config: Path | None) -> None:
     settings, now = load_settings(config), system_clock()
     with History(settings.store_path) as history:
         trained = train(history, now, settings)
-        in_use = trained.path == settings.champion_path or challenge(history, now, settings).promoted
-    print(json.dumps({**trained.summary(), "in_use": in_use}, default=str))
+        in_use, reason = True, "there was no champion"
+        if trained.path != settings.champion_path:
+            done = challenge(history, now, settings)
+            in_use, reason = done.promoted, done.reason
+    print(json.dumps({**trained.summary(), "in_use": in_use, "reason": reason}, default=str))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from certforecast.history import History
     from certforecast.settings import Settings
 
-__all__ = ["AsOf", "Json", "app", "moment", "open_history", "settings_of"]
+__all__ = ["AsOf", "Json", "Model", "app", "moment", "open_history", "settings_of"]
 
 app = typer.Typer(
     help="Forecasts which certificate renewals will slip or fail, ranks what to do, renews, and proves it.",
@@ -29,6 +29,10 @@ AsOf = Annotated[
         help="ISO 8601, UTC; nothing known later is used. Default: now.",
         show_default=False,
     ),
+]
+Model = Annotated[
+    Path | None,
+    typer.Option(help="Saved model. Default: the champion, models/champion.skops in the home folder."),
 ]
 
 

@@ -5,14 +5,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from certforecast.cli.app import AsOf, Json, app, moment, open_history, settings_of
+from certforecast.cli.app import AsOf, Json, Model, app, moment, open_history, settings_of
 from certforecast.cli.output import print_json, print_table, progress, say
 
 if TYPE_CHECKING:
     from certforecast.forecasting import Drill, LoadForecast, WhatIf
     from certforecast.settings import Settings
 
-_Model = Annotated[Path | None, typer.Option(help="Saved model. Default: the one trained last.")]
 _By = Annotated[
     str | None, typer.Option(metavar="GROUP", help="issuer, owner, domain, environment or automation.")
 ]
@@ -38,7 +37,7 @@ def load(
     by: _By = None,
     as_of: AsOf = None,
     level: Annotated[float, typer.Option(min=0.01, max=0.99, help="Of the intervals.")] = 0.9,
-    model: _Model = None,
+    model: Model = None,
     seed: _Seed = 0,
     plot: _Plot = None,
     as_json: Json = False,
@@ -123,7 +122,7 @@ def what_if(
     horizon: Annotated[str, typer.Option(help="How far: 104w, 700d, 3y.")] = "104w",
     by: _By = None,
     as_of: AsOf = None,
-    model: _Model = None,
+    model: Model = None,
     seed: _Seed = 0,
     plot: _Plot = None,
     as_json: Json = False,
@@ -204,7 +203,7 @@ def drill(
         bool, typer.Option("--ari", help="Orders name what they replace (RFC 9773); some limits spare them.")
     ] = False,
     as_of: AsOf = None,
-    model: _Model = None,
+    model: Model = None,
     limit: Annotated[int, typer.Option(min=1, help="Rows to show; --json gives all.")] = 20,
     as_json: Json = False,
     check: Annotated[

@@ -1,11 +1,12 @@
 """Commands around models: train, promote, predict."""
 
+from datetime import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from certforecast.cli.app import AsOf, Json, app, moment, open_history, settings_of
+from certforecast.cli.app import AsOf, Json, Model, app, moment, open_history, settings_of
 from certforecast.cli.output import print_json, print_table, progress, say, words
 
 if TYPE_CHECKING:
@@ -57,7 +58,9 @@ def promote(
 ) -> None:
     """Put the model trained last in use if it is better than the one in use.
 
-    Both are backtested, unless they differ in their data alone; the challenger has to win beyond noise.
+    Made as the one in use is, from newer data of the same history, it goes in use at once. From older data,
+    fewer renewals or another history it is refused. Otherwise both are backtested, and it has to win beyond
+    noise.
     """
     from certforecast.errors import InputError
     from certforecast.evaluation import SCORED, Challenge, challenge
@@ -84,12 +87,21 @@ def promote(
 def predict(
     context: typer.Context,
     as_of: AsOf = None,
-    model: Annotated[Path | None, typer.Option(help="Saved model. Default: the one trained last.")] = None,
+    model: Model = None,
     limit: Annotated[int, typer.Option(min=1, help="Rows to show; --json gives all.")] = 20,
     threshold: Annotated[
         float,
         typer.Option(min=0, max=1, help="For --check: from which P(failed) on."),
     ] = 0.2,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="Say how likely each renewal is to be renewed by then, too: ISO 8601, UTC; a date is its "
+            "beginning. --json also says how likely it is to have failed or been retired.",
+            show_default=False,
+        ),
+    ] = None,
     explain: Annotated[
         str | None,
         typer.Option(
@@ -119,15 +131,23 @@ def predict(
     from certforecast.features import IDENTIFIERS
     from certforecast.models import forecast, load_model
     from certforecast.models.contributions import EXPLAINED
+    from certforecast.models.forecasting import chances_by
     from certforecast.models.narration import explain_forecasts
 
     if outcome not in EXPLAINED:
         raise InputError(f"--outcome {outcome} is none of {', '.join(EXPLAINED)}")
     settings, at = settings_of(context), moment(as_of)
+    until = None if by is None else moment(by, "--by")
+    if until is not None and explain is not None:
+        raise InputError("--by says when, --explain says why: give one of them at a time")
+    if until is not None and until <= at:
+        raise InputError(f"--by {by} does not come after {at:%Y-%m-%d %H:%M} UTC: give a later time")
     with open_history(settings) as history, progress("Forecasting"):
         chosen = load_model(model or settings.champion_path, key=settings.home)
         frame = forecast(history, chosen, at, settings.policy).sort_values("p_failed", ascending=False)
         wanted = frame if as_json else frame.head(limit)
+        if until is not None:
+            wanted = pd.concat([wanted, chances_by(chosen, wanted, until)], axis=1)
         if explain is not None:
             wanted = find_row(frame, explain, f"as of {at:%Y-%m-%d %H:%M} UTC")
         if explain is not None or reasons:
@@ -141,7 +161,9 @@ def predict(
         probabilities = ["p_on_time", "p_slipped", "p_failed", "p_retired"]
         moments = [str(name) for name in frame if str(name).startswith("renewal_")]
         if as_json:
-            print_json(wanted[[*IDENTIFIERS, *probabilities, *moments, *(["reasons"] if reasons else [])]])
+            chances = [name for name in wanted if str(name) in ("renewed_by", "failed_by", "retired_by")]
+            more = [*moments, *chances, *(["reasons"] if reasons else [])]
+            print_json(wanted[[*IDENTIFIERS, *probabilities, *more]])
         else:
             print_table(
                 f"Open renewals as of {at:%Y-%m-%d %H:%M} UTC, likeliest failures first",
@@ -150,6 +172,7 @@ def predict(
                     ("expires", lambda row: f"{row['not_after']:%Y-%m-%d}"),
                     *((name[2:].replace("_", " "), _share(name)) for name in probabilities),
                     *([("to be renewed", _span)] if moments else []),
+                    *([(f"renewed by {_short(until)}", _share("renewed_by"))] if until else []),
                     *([(f"{outcome} because", lambda row: because(row["reasons"]))] if reasons else []),
                 ],
                 wanted.to_dict("records"),
@@ -157,6 +180,11 @@ def predict(
             )
     if check and (frame["p_failed"] >= threshold).any():
         raise typer.Exit(1)
+
+
+def _short(at: "datetime") -> str:
+    """Write a moment without its hour where that is the beginning of the day."""
+    return f"{at:%Y-%m-%d}" if at.time() == time() else f"{at:%Y-%m-%d %H:%M}"
 
 
 def _span(row: "dict[str, datetime]") -> str:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from certforecast.cli.app import AsOf, Json, app, moment, open_history, settings_of
+from certforecast.cli.app import AsOf, Json, Model, app, moment, open_history, settings_of
 from certforecast.cli.output import print_json, print_table, progress, say
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def plan(
     output: Annotated[
         Path | None, typer.Option(help="Plan file. Default: plan.json in the home folder.")
     ] = None,
-    model: Annotated[Path | None, typer.Option(help="Saved model. Default: the one trained last.")] = None,
+    model: Model = None,
     limit: Annotated[int, typer.Option(min=1, help="Actions to show; the file and --json hold all.")] = 20,
     as_json: Json = False,
     check: Annotated[bool, typer.Option("--check", help="Exit with 1 if there is anything to do.")] = False,

@@ -1,12 +1,11 @@
 """The command that rehearses renewals."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from certforecast.cli.app import AsOf, Json, app, moment, open_history, settings_of
+from certforecast.cli.app import AsOf, Json, Model, app, moment, open_history, settings_of
 from certforecast.cli.output import print_json, print_table, progress, say
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ def rehearse(
         bool, typer.Option("--dry-run", help="Only say which would be rehearsed, and why.")
     ] = False,
     as_of: AsOf = None,
-    model: Annotated[Path | None, typer.Option(help="Saved model. Default: the one trained last.")] = None,
+    model: Model = None,
     as_json: Json = False,
     check: Annotated[bool, typer.Option("--check", help="Exit with 1 if anything was found.")] = False,
 ) -> None:

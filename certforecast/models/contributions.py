@@ -93,7 +93,8 @@ def explain(
     InputError
         If the outcome is none of these.
     ModelError
-        If it is unknown how a part of the model comes to its probabilities.
+        If the model is not fitted or gives no probabilities of outcomes, as a `RenewalHazard`; or if it is
+        unknown how a part of it comes to its probabilities.
 
     References
     ----------
@@ -105,6 +106,11 @@ def explain(
 
     if outcome not in EXPLAINED:
         raise InputError(f"outcome {outcome!r} is none of {', '.join(EXPLAINED)}")
+    if not hasattr(model, "classes_"):
+        raise ModelError(
+            f"this {type(model).__name__} cannot be explained: it is not fitted, or gives no probabilities "
+            "of outcomes"
+        )
     known = getattr(model, "feature_names_in_", None)
     inputs = X if known is None else X[list(known)]
     goal = np.isin(model.classes_, EXPLAINED[outcome]).astype(np.float64)
@@ -153,13 +159,11 @@ def _explained(model: Any, X: "pd.DataFrame", goal: "Floats") -> "tuple[float, F
     ends = [path.at(t)[0] @ goal for t in (0.0, 1.0)]
     base = float(ends[0][0])
     _close(told, ends[1] - ends[0] - told.sum(axis=1))
-    given = model.predict_proba(X) @ goal
-    jump = given - ends[1]
+    ended = path.end() @ goal
     if SLIP_COLUMN in columns:
-        past = X[SLIP_COLUMN].to_numpy(dtype=np.float64) < 0
-        told[:, columns[SLIP_COLUMN]] += np.where(past, jump, 0.0)
-        jump = np.where(past, 0.0, jump)
-    if np.abs(jump).max(initial=0.0) > _LEAK:
+        told[:, columns[SLIP_COLUMN]] += ended - ends[1]
+    given = model.predict_proba(X) @ goal
+    if np.abs(base + told.sum(axis=1) - given).max(initial=0.0) > _LEAK:
         raise ModelError(
             f"this {type(model).__name__} cannot be explained: its probabilities come about otherwise than "
             "certforecast.models.paths says"

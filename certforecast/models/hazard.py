@@ -22,6 +22,7 @@ from sklearn.utils.validation import (  # noqa: TID253
 
 from certforecast.models.classifier import OutcomeClassifier, outcome_frame
 from certforecast.models.durations import CENSORED
+from certforecast.models.scoring import negative_brier
 
 if TYPE_CHECKING:
     from sklearn.utils import Tags
@@ -193,6 +194,36 @@ class RenewalHazard(RegressorMixin, TransformerMixin, BaseEstimator):  # type: i
         low, high = ended[rows, after - 1], ended[rows, after]
         share = np.clip((0.5 - low) / np.maximum(high - low, 1e-12), 0.0, 1.0)
         return np.asarray(self.edges_[after - 1] + share * np.diff(self.edges_)[after - 1], dtype=np.float64)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Give the negative integrated Brier score: higher is better, and 0 is perfect.
+
+        At each time, and for each event, it is the squared difference of the cumulative incidence and whether
+        the event has come about by then; summed over the events, and averaged over the days up to the longest
+        duration in `y`. What was censored is made up for by inverse probability weights.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_rows, n_features)
+        y : DataFrame, structured array or array-like of float
+            As for :meth:`fit`. Rows that enter late are left out: that they are seen tells that they had not
+            ended before.
+        sample_weight : array-like of shape (n_rows,), optional
+
+        Returns
+        -------
+        float
+        """
+        check_is_fitted(self)
+        event, duration = _ends(y)
+        weights = _check_sample_weight(sample_weight, duration, dtype=np.float64)
+        kept = _entries(y, duration) == 0
+        if not kept.any():
+            return float("nan")
+        times = np.unique(np.minimum(self.edges_, duration[kept].max()))
+        incidence = self.predict_cumulative_incidence(X, times)
+        parts = (event[kept], duration[kept], times, weights[kept])
+        return negative_brier(incidence[kept], self.events_.astype(str), *parts)
 
     def transform(self, X: Any) -> Floats:
         """Give the cumulative incidences at the ends of the periods, as columns.

@@ -18,13 +18,13 @@ from sklearn.frozen import FrozenEstimator  # noqa: TID253 (what is dispatched o
 
 from certforecast.errors import ModelError
 from certforecast.models.baselines import _Rule
-from certforecast.models.classifier import OutcomeClassifier
+from certforecast.models.classifier import SLIP_COLUMN, OutcomeClassifier
 from certforecast.models.pool import OutcomePool
 from certforecast.models.recalibration import Recalibrated
 from certforecast.models.told import LEAST, TOLD, Told
 from certforecast.models.treeshap import boosted_contributions
 
-__all__ = ["Corrected", "Margins", "Mixture", "Path", "Rescaled", "path_of"]
+__all__ = ["Corrected", "Margins", "Mixture", "Path", "Rescaled", "RuledOut", "path_of"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -48,6 +48,10 @@ class Path(ABC):
         ndarray of shape (n_rows, n_classes)
         Pull
         """
+
+    def end(self) -> Floats:
+        """Give the forecast itself: all contributions are in, and what is past is ruled out."""
+        return self.at(1.0)[0]
 
 
 @dataclass
@@ -100,13 +104,49 @@ class Rescaled(Path):
     def at(self, t: float) -> tuple[Floats, Pull]:
         """Scale and shift the inner log-probabilities."""
         inner, pull = self.inner.at(t)
-        floored = np.maximum(inner, self.least)
-        p = _softmax(self.scale * np.log(floored) + self.shifts)
+        floored, p = self._rescaled(inner)
 
         def back(slopes: Floats) -> list[Floats]:
             return pull(_through_softmax(p, slopes) * self.scale / floored * (inner > self.least))
 
         return p, back
+
+    def end(self) -> Floats:
+        """Scale and shift the inner forecast."""
+        return self._rescaled(self.inner.end())[1]
+
+    def _rescaled(self, inner: Floats) -> tuple[Floats, Floats]:
+        floored = np.maximum(inner, self.least)
+        return floored, _softmax(self.scale * np.log(floored) + self.shifts)
+
+
+class RuledOut(Path):
+    """Probabilities of which one is ruled out in some rows: ``on_time``, past the slip point.
+
+    That is known at once, not by shares: it is left out along the path, and :meth:`end` conditions on it.
+
+    Parameters
+    ----------
+    inner : Path
+    past : ndarray of bool, shape (n_rows,)
+        Where.
+    place : int
+        Of the class that is ruled out.
+    """
+
+    def __init__(self, inner: Path, past: npt.NDArray[np.bool_], place: int) -> None:
+        self.inner, self.past, self.place = inner, past, place
+        self.leaves = inner.leaves
+
+    def at(self, t: float) -> tuple[Floats, Pull]:
+        """Give the inner probabilities as they are."""
+        return self.inner.at(t)
+
+    def end(self) -> Floats:
+        """Condition the inner forecast."""
+        p = self.inner.end().copy()
+        p[self.past, self.place] = 0.0
+        return np.asarray(p / p.sum(axis=1, keepdims=True))
 
 
 class Mixture(Path):
@@ -134,11 +174,17 @@ class Mixture(Path):
         mixed: Floats = np.sum([weight * p for weight, p, _ in walked], axis=0)
         return mixed, lambda slopes: [part for weight, _, pull in walked for part in pull(weight * slopes)]
 
+    def end(self) -> Floats:
+        """Mix the inner forecasts."""
+        mixed = np.zeros(())
+        for weight, path, places in self.members:
+            floored, total = self._floored(path.end(), places)
+            mixed = mixed + weight * floored / total
+        return mixed
+
     def _member(self, path: Path, places: npt.NDArray[np.intp], t: float) -> tuple[Floats, Pull]:
         inner, pull = path.at(t)
-        floored = np.full((len(inner), self.classes), self.least)
-        floored[:, places] = np.maximum(inner, self.least)
-        total = floored.sum(axis=1, keepdims=True)
+        floored, total = self._floored(inner, places)
         p = floored / total
 
         def back(slopes: Floats) -> list[Floats]:
@@ -146,6 +192,11 @@ class Mixture(Path):
             return pull(through[:, places] * (inner > self.least))
 
         return p, back
+
+    def _floored(self, inner: Floats, places: npt.NDArray[np.intp]) -> tuple[Floats, Floats]:
+        floored = np.full((len(inner), self.classes), self.least)
+        floored[:, places] = np.maximum(inner, self.least)
+        return floored, floored.sum(axis=1, keepdims=True)
 
 
 class Corrected(Path):
@@ -172,8 +223,7 @@ class Corrected(Path):
     def at(self, t: float) -> tuple[Floats, Pull]:
         """Add what both say."""
         inner, pull = self.inner.at(t)
-        floored = np.maximum(inner, self.least)
-        p = _softmax(self.own.scores(t) + np.log(floored) @ self.slopes.T)
+        floored, p = self._corrected(inner, t)
 
         def back(slopes: Floats) -> list[Floats]:
             through = _through_softmax(p, slopes)
@@ -181,12 +231,20 @@ class Corrected(Path):
 
         return p, back
 
+    def end(self) -> Floats:
+        """Correct the inner forecast."""
+        return self._corrected(self.inner.end(), 1.0)[1]
+
+    def _corrected(self, inner: Floats, t: float) -> tuple[Floats, Floats]:
+        floored = np.maximum(inner, self.least)
+        return floored, _softmax(self.own.scores(t) + np.log(floored) @ self.slopes.T)
+
 
 @singledispatch
 def path_of(model: Any, X: pd.DataFrame, told: Path | None = None) -> Path:  # noqa: ARG001 (others take them)
     """Give the path of a fitted model for rows.
 
-    Conditioning on what is past (no longer on time) is left out.
+    What is past (no longer on time) is left out along the way and comes in at its :meth:`Path.end`.
 
     Parameters
     ----------
@@ -211,19 +269,21 @@ def _(model: OutcomePool, X: pd.DataFrame, told: Path | None = None) -> Path:
     frame = model._frame(X, reset=False)
     prior = None if model.prior_ is None else path_of(model.prior_, _inputs(model.prior_, frame), told)
     frame = model._informed(frame)
-    members = [
-        (
-            weight,
-            path_of(member, _inputs(member, frame), prior),
-            np.searchsorted(model.classes_, member.classes_),
-        )
-        for name, weight in model.weights_.items()
-        for member in [model.models_[name]]
-    ]
-    mixture = Mixture(members, len(model.classes_), LEAST)
+    classes = model.classes_
+
+    def member_path(member: Any) -> Path:
+        """Give the path of a member for the classes of the pool, what is past ruled out in each."""
+        path = path_of(member, _inputs(member, frame), prior)
+        places = np.searchsorted(classes, member.classes_)
+        return _conditioned(Mixture([(1.0, path, places)], len(classes), LEAST), frame, classes)
+
+    every = np.arange(len(classes))
+    members = [(weight, member_path(model.models_[name]), every) for name, weight in model.weights_.items()]
+    mixture = Mixture(members, len(classes), 0.0)
     if model.calibration_ is None:
         return mixture
-    return Rescaled(mixture, model.calibration_.scale_, model.calibration_.shifts_, LEAST)
+    scaled = Rescaled(mixture, model.calibration_.scale_, model.calibration_.shifts_, LEAST)
+    return _conditioned(scaled, frame, classes)
 
 
 @path_of.register
@@ -245,16 +305,17 @@ def _(model: OutcomeClassifier, X: pd.DataFrame, told: Path | None = None) -> Pa
     frame = model._frame(X, reset=False)
     if told is not None and any(str(name).startswith(TOLD) for name in frame):
         (part,) = model.models_
-        return _corrected(part, frame, told)
+        return _conditioned(_corrected(part, frame, told), frame, model.classes_)
     # The logarithmic pool of softmaxes is the softmax of their mean log-odds.
     parts = [_part(part, frame) for part in model.models_]
     if len(parts) == 1:
-        return parts[0]
+        return _conditioned(parts[0], frame, model.classes_)
     columns = [str(name) for name in frame]
     mixed = np.zeros((len(frame), len(model.classes_), len(columns)))
     for part in parts:
         mixed[:, :, [columns.index(name) for name in part.columns]] += part.parts / len(parts)
-    return Margins(np.mean([part.base for part in parts], axis=0), mixed, columns)
+    margins = Margins(np.mean([part.base for part in parts], axis=0), mixed, columns)
+    return _conditioned(margins, frame, model.classes_)
 
 
 @path_of.register
@@ -274,6 +335,14 @@ def _(model: _Rule, X: pd.DataFrame, told: Path | None = None) -> Path:  # noqa:
 def _inputs(model: Any, frame: pd.DataFrame) -> pd.DataFrame:
     names = getattr(model, "feature_names_in_", None)
     return frame if names is None else frame[list(names)]
+
+
+def _conditioned(path: Path, frame: pd.DataFrame, classes: npt.NDArray[Any]) -> Path:
+    """Rule out ``on_time`` past the slip point, as models do where they see the column and know the class."""
+    if SLIP_COLUMN not in frame or "on_time" not in classes or len(classes) < 2:
+        return path
+    past = frame[SLIP_COLUMN].to_numpy(dtype=np.float64) < 0
+    return RuledOut(path, past, int(np.flatnonzero(classes == "on_time")[0]))
 
 
 def _part(part: Any, frame: pd.DataFrame) -> Margins:

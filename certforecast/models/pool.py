@@ -167,8 +167,11 @@ class OutcomePool(ClassifierMixin, ProbabilityColumns, BaseEstimator):  # type: 
         Raises
         ------
         ValueError
-            If `y` has one class only and there is no prior, or the inputs do not fit together.
+            If `prior` or `pseudo_renewals` is what it may not be, the inputs do not fit together, or `y` has
+            one class only and there is no prior.
         """
+        if not 0 < self.pseudo_renewals < np.inf:
+            raise ValueError(f"pseudo_renewals is {self.pseudo_renewals}; give a number over 0")
         frame = self._frame(X, reset=True)
         y = column_or_1d(y, warn=True)
         if len(y):
@@ -258,10 +261,10 @@ class OutcomePool(ClassifierMixin, ProbabilityColumns, BaseEstimator):  # type: 
         return tags
 
     def _prior(self, frame: pd.DataFrame) -> Any:
-        if self.prior is None:
-            return None
-        if self.prior != "shipped":
+        if self.prior is None or hasattr(self.prior, "classes_"):
             return self.prior
+        if not isinstance(self.prior, str) or self.prior != "shipped":
+            raise ValueError(f"prior is {self.prior!r}; choose 'shipped', None or a fitted classifier")
         from certforecast.models.prior import shipped_prior
 
         prior = shipped_prior()

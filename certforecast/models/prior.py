@@ -1,5 +1,6 @@
 """The shipped models that a fleet without a history of its own starts with."""
 
+import hashlib
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -10,10 +11,12 @@ if TYPE_CHECKING:
     from certforecast.models.classifier import OutcomeClassifier
     from certforecast.models.hazard import RenewalHazard
 
-__all__ = ["SIGNED_BY", "shipped_path", "shipped_prior", "shipped_times"]
+__all__ = ["SIGNED_BY", "shipped_digest", "shipped_path", "shipped_prior", "shipped_times"]
 
 #: Half of the key that signed the files of this version, as hexadecimal digits. The other half is not kept.
 SIGNED_BY: Final = "4620a0a4c433101759299d629399b4df0b35d36e8555310154e52113eb3e27de"
+
+_FILES: Final = ("prior.skops", "times.skops")
 
 
 def shipped_path(name: str) -> Path:
@@ -42,7 +45,7 @@ def shipped_prior() -> "OutcomeClassifier":
     """
     from certforecast.models.classifier import OutcomeClassifier
 
-    return cast("OutcomeClassifier", _shipped("prior.skops", OutcomeClassifier))
+    return cast("OutcomeClassifier", _shipped(_FILES[0], OutcomeClassifier))
 
 
 @cache
@@ -56,7 +59,20 @@ def shipped_times() -> "RenewalHazard":
     """
     from certforecast.models.hazard import RenewalHazard
 
-    return cast("RenewalHazard", _shipped("times.skops", RenewalHazard))
+    return cast("RenewalHazard", _shipped(_FILES[1], RenewalHazard))
+
+
+@cache
+def shipped_digest() -> str:
+    """Hash the files of both shipped models; 16 hexadecimal digits.
+
+    Raises
+    ------
+    ModelError
+        If one is missing.
+    """
+    data = b"".join(hashlib.sha256(shipped_path(name).read_bytes()).digest() for name in _FILES)
+    return hashlib.sha256(data).hexdigest()[:16]
 
 
 def _shipped(name: str, kind: type) -> Any:

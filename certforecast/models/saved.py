@@ -4,13 +4,16 @@ import errno
 import io
 import json
 import os
+import re
 import stat
+import warnings
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, cast, overload
 
 from certforecast.atomic import write_file
 from certforecast.errors import ModelError, SignatureError
+from certforecast.version import __version__
 
 if TYPE_CHECKING:
     from types import UnionType
@@ -35,9 +38,15 @@ RESERVED = ("features", "format", "versions")
 #: Beside what skops trusts by itself, only these types may stand in a model file. The partial is
 #: scikit-learn's own, over `check_array`; skops audits what a partial wraps, so it opens no other door.
 TRUSTED = (
+    "certforecast.models.baselines.DomainLateRate",
+    "certforecast.models.baselines.DomainRate",
     "certforecast.models.baselines.FewestDaysLeft",
     "certforecast.models.baselines.IssuerRate",
+    "certforecast.models.baselines.LineageLateRate",
+    "certforecast.models.baselines.LineageRate",
+    "certforecast.models.baselines.OwnerRate",
     "certforecast.models.baselines.PastDue",
+    "certforecast.models.baselines.PreviousMargin",
     "certforecast.models.baselines.PriorRate",
     "certforecast.models.classifier.OutcomeClassifier",
     "certforecast.models.hazard.RenewalHazard",
@@ -63,14 +72,14 @@ def save_model(
     *,
     key: "Ed25519PrivateKey | Path | None" = None,
 ) -> None:
-    """Save and sign a fitted model, all of it or nothing.
+    """Save and sign a fitted model, all of it or nothing; what :func:`load_model` would refuse is not saved.
 
     The same model, metadata, key and versions of the libraries give the same bytes.
 
     Parameters
     ----------
     model : OutcomePool, OutcomeClassifier or RenewalHazard
-        Fitted.
+        Fitted to a frame with some or all of the features.
     path : path
         For example ``champion.skops``.
     metadata : dict, optional
@@ -82,25 +91,45 @@ def save_model(
     Raises
     ------
     ModelError
-        If the metadata says what it may not, is not json-able, or the key cannot be used.
+        If the model is of another kind, not fitted to the features, or holds a type that has no place in a
+        model; if the metadata says what it may not, or is not json-able; or if the key cannot be used.
     """
     import skops.io
 
     from certforecast.models.archive import pack
+    from certforecast.models.classifier import OutcomeClassifier
+    from certforecast.models.hazard import RenewalHazard
+    from certforecast.models.pool import OutcomePool
     from certforecast.models.record import versions
 
     target = Path(path)
+    if not isinstance(model, OutcomePool | OutcomeClassifier | RenewalHazard):
+        raise ModelError(
+            f"a {type(model).__name__} cannot be saved: OutcomePool, OutcomeClassifier and RenewalHazard can"
+        )
     if taken := sorted(set(metadata or {}) & set(RESERVED)):
         raise ModelError(f"metadata of {target} may not set {', '.join(taken)}: use other names")
+    features = list(getattr(model, "feature_names_in_", []))
+    if odd := unknown_features(features):
+        raise ModelError(
+            f"model {target} cannot be saved: it has to be fitted to a frame whose columns are features "
+            f"(certforecast.FEATURES), and {odd}"
+        )
     about = {
         "format": FORMAT,
-        "features": list(getattr(model, "feature_names_in_", [])),
+        "features": features,
         "versions": versions(),
         **(metadata or {}),
     }
     signer = _signing_key(key, target)
     try:
-        data = pack(skops.io.dumps(model), about, signer)
+        dumped = skops.io.dumps(model)
+        if strange := _strange(dumped):
+            raise ModelError(
+                f"model {target} cannot be saved: it holds types that have no place in a model, so it could "
+                f"not be loaded again: {strange}; see certforecast.models.saved.TRUSTED"
+            )
+        data = pack(dumped, about, signer)
     except (TypeError, ValueError) as error:
         raise ModelError(f"model {target} cannot be saved: {error}") from error
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -120,15 +149,31 @@ def model_metadata(path: Path | str, *, key: "Ed25519PublicKey | Path | None" = 
     Raises
     ------
     ModelError
-        If the file is missing, is no model, is of a newer version, or is not signed by the key as it stands.
+        If the file is missing, is no model, was made by a newer certforecast, or is not signed by the key as
+        it stands.
     """
     source = Path(path)
     return _about(_verified(source, key), source)
 
 
+@overload
 def load_model(
     path: Path | str, *, key: "Ed25519PublicKey | Path | None" = None
-) -> "OutcomePool | OutcomeClassifier":
+) -> "OutcomePool | OutcomeClassifier": ...
+
+
+@overload
+def load_model(
+    path: Path | str, *, key: "Ed25519PublicKey | Path | None" = None, kind: "type[RenewalHazard]"
+) -> "RenewalHazard": ...
+
+
+def load_model(
+    path: Path | str,
+    *,
+    key: "Ed25519PublicKey | Path | None" = None,
+    kind: "type[RenewalHazard] | None" = None,
+) -> "OutcomePool | OutcomeClassifier | RenewalHazard":
     """Load a model that :func:`save_model` wrote.
 
     The signature is checked over every byte before anything in the file is parsed.
@@ -139,52 +184,97 @@ def load_model(
         The model file.
     key : Ed25519PublicKey or Path, optional
         Of who must have signed it, or the home folder that has it. Default: the home folder of the settings.
+    kind : type, optional
+        `RenewalHazard` for one of these. Default: what forecasts outcomes, a pool or a classifier.
 
     Raises
     ------
     ModelError
-        If the file is missing, not signed by the key as it stands, damaged, of a newer version, for other
-        features, or holds a type that has no place in a model.
+        If the file is missing, not signed by the key as it stands, damaged, made by a newer certforecast, for
+        features that are not computed here, of another kind, or holds a type that has no place in a model.
+
+    Warns
+    -----
+    UserWarning
+        If it was made with another minor version of scikit-learn: forecasts may differ.
     """
-    from certforecast.features import FEATURES
     from certforecast.models.classifier import OutcomeClassifier
     from certforecast.models.pool import OutcomePool
 
     source = Path(path)
     data = _verified(source, key)
     about = _about(data, source)
-    if about["features"] != list(FEATURES):
-        odd = sorted(set(about["features"]) ^ set(FEATURES))
+    if odd := unknown_features(about["features"]):
         raise ModelError(
-            f"model {source} was trained on other features than this certforecast computes "
-            f"({', '.join(odd[:5]) or 'in another order'}): {_AGAIN}"
+            f"model {source} was trained on other features than this certforecast computes ({odd}): {_AGAIN}"
         )
-    return cast("OutcomePool | OutcomeClassifier", _parsed(data, source, OutcomePool | OutcomeClassifier))
+    _warn_of_another_sklearn(about, source, f", or {_AGAIN}")
+    model = _parsed(data, source, kind or OutcomePool | OutcomeClassifier)
+    return cast("OutcomePool | OutcomeClassifier | RenewalHazard", model)
+
+
+def unknown_features(features: list[str]) -> str:
+    """Say what is wrong with the features that a model needs; "" if all of them are computed here.
+
+    A model of before a feature was added goes on without it.
+    """
+    from certforecast.features import FEATURES
+
+    if not features:
+        return "no features are named"
+    odd = sorted({str(name) for name in features} - set(FEATURES))
+    return f"{', '.join(odd[:5])}{' and others' if len(odd) > 5 else ''}: no such feature" if odd else ""
+
+
+def _strange(dumped: bytes) -> str:
+    """Name the types in a skops archive that have no place in a model."""
+    import skops.io
+
+    return ", ".join(sorted(set(skops.io.get_untrusted_types(data=dumped)) - set(TRUSTED)))
 
 
 def load_part(path: Path, key: "Ed25519PublicKey", kind: type) -> Any:
     """Do as :func:`load_model` for a model of some kind that takes some of the features only."""
     data = _verified(path, key)
-    _about(data, path)
+    _warn_of_another_sklearn(_about(data, path), path)
     return _parsed(data, path, kind)
+
+
+def _warn_of_another_sklearn(about: dict[str, Any], source: Path, otherwise: str = "") -> None:
+    import sklearn
+
+    made_with, here = about["versions"].get("scikit-learn"), sklearn.__version__
+    if made_with is not None and _release(made_with)[:2] != _release(here)[:2]:
+        minor = ".".join(map(str, _release(made_with)[:2]))
+        warnings.warn(
+            f"model {source} was made with scikit-learn {made_with}, this is {here}: its forecasts may "
+            f"differ; install scikit-learn {minor}{otherwise}",
+            stacklevel=3,
+        )
 
 
 def _parsed(data: bytes, source: Path, kind: "type | UnionType") -> Any:
     import skops.io
+    from sklearn.exceptions import InconsistentVersionWarning
     from skops.io.exceptions import UntrustedTypesFoundException
 
     try:
-        # Audited whole before anything is made of it.
-        model = skops.io.loads(data, trusted=list(TRUSTED))
+        with warnings.catch_warnings():
+            # It would say so of every part, and of versions that differ in nothing but mends.
+            warnings.simplefilter("ignore", InconsistentVersionWarning)
+            # Audited whole before anything is made of it.
+            model = skops.io.loads(data, trusted=list(TRUSTED))
     except UntrustedTypesFoundException as error:
-        strange = sorted(set(skops.io.get_untrusted_types(data=data)) - set(TRUSTED))
         raise ModelError(
-            f"model {source} holds types that have no place in a model: {', '.join(strange)}"
+            f"model {source} holds types that have no place in a model: {_strange(data)}"
         ) from error
     except Exception as error:  # skops raises whatever its parsers raise on what they do not expect
         raise ModelError(f"model {source} is damaged ({type(error).__name__}: {error}); {_AGAIN}") from error
     if not isinstance(model, kind):
-        raise ModelError(f"model {source} holds a {type(model).__name__}, not a forecaster of outcomes")
+        wanted = kind.__name__ if isinstance(kind, type) else "forecaster of outcomes"
+        found = type(model).__name__
+        hint = "; in Python, load_model(..., kind=RenewalHazard) loads it" if found == "RenewalHazard" else ""
+        raise ModelError(f"model {source} holds a {found}, not a {wanted}{hint}")
     return model
 
 
@@ -230,14 +320,27 @@ def _about(data: bytes, source: Path) -> dict[str, Any]:
             about: dict[str, Any] = json.loads(archive.read(METADATA))
         version = int(about["format"])
         about["features"] = list(about.get("features", ()))
-    except (zipfile.BadZipFile, KeyError, ValueError, TypeError) as error:
+        about["versions"] = {str(name): str(made) for name, made in about.get("versions", {}).items()}
+    except (zipfile.BadZipFile, AttributeError, KeyError, ValueError, TypeError) as error:
         raise ModelError(f"{source} is not a model file of certforecast ({error}); {_AGAIN}") from error
     if version > FORMAT:
         raise ModelError(
             f"model {source} has format {version}, this certforecast reads up to {FORMAT}: "
             "upgrade certforecast, or train the model again"
         )
+    made_by = about["versions"].get("certforecast", "")
+    if _release(made_by) > _release(__version__):
+        raise ModelError(
+            f"model {source} was made by certforecast {made_by}, this is {__version__}: "
+            "upgrade certforecast, or train the model again"
+        )
     return about
+
+
+def _release(version: str) -> tuple[int, ...]:
+    """Give the numbers of a version, to compare: (1, 2, 0) of 1.2rc1; zeros of what is none."""
+    found = re.match(r"(\d+)(?:\.(\d+))?(?:\.(\d+))?", version)
+    return tuple(int(number or 0) for number in found.groups()) if found else (0, 0, 0)
 
 
 def _signing_key(key: "Ed25519PrivateKey | Path | None", target: Path) -> "Ed25519PrivateKey":

@@ -40,9 +40,9 @@ class Scorer(PythonModel):
         DataFrame of shape (n_rows, 4)
             ``p_on_time``, ``p_slipped``, ``p_failed``, ``p_retired``.
         """
-        from certforecast.features import FEATURES
+        from certforecast.models.forecasting import inputs_of
 
-        return self._model.proba_frame(model_input[list(FEATURES)])
+        return self._model.proba_frame(inputs_of(self._model, model_input))
 
 
 set_model(Scorer())

@@ -193,8 +193,10 @@ class RenewalTimes(BaseEstimator):  # type: ignore[misc]
         return tags
 
     def _prior(self, X: pd.DataFrame) -> RenewalHazard | None:
-        if self.prior != "shipped":
+        if self.prior is None or hasattr(self.prior, "events_"):
             return cast("RenewalHazard | None", self.prior)
+        if not isinstance(self.prior, str) or self.prior != "shipped":
+            raise ValueError(f"prior is {self.prior!r}; choose 'shipped', None or a fitted RenewalHazard")
         from certforecast.models.prior import shipped_times
 
         prior = shipped_times()

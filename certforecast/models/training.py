@@ -230,6 +230,7 @@ def train(
     ModelError
         If there is too little history.
     """
+    from certforecast.models.origin import origin
     from certforecast.models.record import training_record
     from certforecast.models.saved import save_model
     from certforecast.models.tracking import log_training
@@ -250,12 +251,7 @@ def train(
     fingerprint = data_fingerprint(rows[["as_of", "fingerprint", *FEATURES, "outcome"]])
     outcomes = rows.drop_duplicates("fingerprint")["outcome"].value_counts()
     counts = {str(name): int(count) for name, count in outcomes.items()}
-    save_model(
-        model,
-        target,
-        {"as_of": as_of.isoformat(), "data_fingerprint": fingerprint, "rows": len(rows)},
-        key=settings.home,
-    )
+    save_model(model, target, origin(settings, as_of, fingerprint, model, rows), key=settings.home)
     record = training_record(settings, as_of, fingerprint, model, rows)
     run_id = log_training(settings, model, target, record, role)
     return Trained(
@@ -273,7 +269,7 @@ def train(
 
 def _place(settings: Settings, path: Path | None) -> "tuple[Path, Role | None]":
     """Say where a new model goes, and as what: a champion in use is not pushed aside unasked."""
-    from certforecast.models.saved import model_metadata
+    from certforecast.models.saved import model_metadata, unknown_features
 
     if path is not None and path.absolute() != settings.champion_path.absolute():
         return path, None
@@ -281,6 +277,6 @@ def _place(settings: Settings, path: Path | None) -> "tuple[Path, Role | None]":
         about = model_metadata(settings.champion_path, key=settings.home)
     except ModelError:  # none, or none that this certforecast would load
         return settings.champion_path, "champion"
-    if path is not None or about["features"] != list(FEATURES):
+    if path is not None or unknown_features(about["features"]):
         return settings.champion_path, "champion"
     return settings.challenger_path, "challenger"

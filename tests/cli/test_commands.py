@@ -73,9 +73,9 @@ def test_the_whole_road(shell: Shell, home: Path, monkeypatch: pytest.MonkeyPatc
     again = shell.json("train", "--as-of", END)
     assert Path(again["model"]).name == "challenger.skops"
     assert Path(again["model"]).read_bytes() == Path(trained["model"]).read_bytes()
-    promoted = shell.json("promote", "--as-of", END, "--check")
-    assert (promoted["promoted"], promoted["difference"]) == (True, None)
-    shell("train", "--as-of", END)
+    refused = shell.json("promote", "--as-of", END, "--check", expected=1)
+    assert (refused["promoted"], refused["difference"]) == (False, None)
+    assert "there is nothing new in it" in refused["reason"]
     assert "is the champion now: as demanded" in shell("promote", "--force")
     predicted = shell.json("predict", "--as-of", END)
     assert all(0.0 <= row["p_failed"] <= 1.0 for row in predicted)
@@ -152,3 +152,11 @@ def test_version_and_help(shell: Shell) -> None:
     for command in re.findall(r"^  ([a-z]+)  ", listing.split("Commands:")[1], flags=re.MULTILINE):
         assert command in listing
         assert "--json" in shell(command, "--help")
+
+
+@pytest.mark.parametrize("command", ["predict", "plan", "rehearse", "load", "what-if", "drill"])
+def test_help_says_that_the_champion_is_the_default_model(shell: Shell, command: str) -> None:
+    told = " ".join(shell(command, "--help").split())
+    assert "--model" in told
+    assert "Default: the champion, models/champion.skops in the home folder." in told
+    assert "trained last" not in told

@@ -11,7 +11,7 @@ from sklearn.frozen import FrozenEstimator
 from certforecast.errors import InputError, ModelError
 from certforecast.features import FEATURES
 from certforecast.features.topics import TOPICS, topic_of
-from certforecast.models import OutcomeClassifier, OutcomePool, PriorRate, explain
+from certforecast.models import OutcomeClassifier, OutcomePool, PriorRate, RenewalHazard, explain
 from certforecast.models.contributions import EXPLAINED
 from certforecast.models.paths import Margins, Mixture, Path, Rescaled, path_of
 from certforecast.models.pool import PRIOR
@@ -89,8 +89,8 @@ def test_two_outcomes_are_enough() -> None:
 def test_a_layer_over_the_pool_is_explained_as_well(pool: OutcomePool) -> None:
     X, y = rows()
     layer = Recalibrated(pool).fit(X, np.roll(y, 1))
-    layer.scale_, layer.shifts_ = 0.6, np.array([0.8, -0.2, 0.0, -0.6])
-    adds_up(layer, X[X["days_to_slip"] >= 0])
+    layer.scaling_.scale_, layer.scaling_.shifts_ = 0.6, np.array([0.8, -0.2, 0.0, -0.6])
+    adds_up(layer, X)
     prior = FrozenEstimator(OutcomeClassifier("logistic").fit(X, y))
     frozen = OutcomePool({"rates": PriorRate()}, prior=prior).fit(X, y)
     adds_up(frozen, X)
@@ -164,6 +164,11 @@ def test_what_cannot_be_explained_is_refused() -> None:
     X, y = example(60)
     with pytest.raises(ModelError, match="DummyClassifier cannot be explained: tell how"):
         explain(DummyClassifier().fit(X, y), X)  # type: ignore[arg-type]
+    for model in (RenewalHazard((30, 90)).fit(X, X["days_left"] + 1), OutcomePool()):
+        with pytest.raises(
+            ModelError, match=r"cannot be explained: it is not fitted, or gives no probabilit"
+        ):
+            explain(model, X)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="'lost' is none of on_time, slipped, failed, retired, late"):
         explain(OutcomeClassifier().fit(X, y), X, "lost")
 
@@ -177,3 +182,26 @@ def test_a_model_that_does_otherwise_than_its_path_says_is_refused() -> None:
     assert isinstance(path_of(Bolder().fit(X, y), X), Margins)
     with pytest.raises(ModelError, match="come about otherwise"):
         explain(Bolder().fit(X, y), X)
+
+
+@pytest.mark.parametrize("days", [-1.0, 5.0])
+def test_a_broken_contribution_is_refused_on_either_side_of_the_slip_point(
+    pool: OutcomePool, days: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    X, y = rows(60)
+    X["days_to_slip"] = days
+    plain = OutcomeClassifier("logistic", lean=False).fit(*rows())
+    layer = Recalibrated(pool).fit(X, y)
+    layer.scaling_.scale_, layer.scaling_.shifts_ = 0.6, np.array([0.8, -0.2, 0.0, -0.6])
+    right = Margins.scores
+
+    def wrong(self: Margins, t: float) -> Any:
+        """Give log-odds that are a little off for each class: not those of the model."""
+        return right(self, t) + 0.01 * np.arange(len(self.base))
+
+    for model in (plain, pool, layer):
+        adds_up(model, X)
+        with monkeypatch.context() as broken:
+            broken.setattr(Margins, "scores", wrong)
+            with pytest.raises(ModelError, match="come about otherwise"):
+                explain(model, X)

@@ -18,10 +18,8 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from certforecast.models import (
     RULES,
     FewestDaysLeft,
-    IssuerRate,
     OutcomeClassifier,
     OutcomePool,
-    PastDue,
     PriorRate,
     RenewalHazard,
 )
@@ -57,9 +55,7 @@ EXCEPTIONS: dict[type, dict[str, str]] = {
 
 #: Estimators that take frames only, and why: scikit-learn's checks give arrays, whose columns have no names.
 FRAMES_ONLY: dict[str, BaseEstimator] = {
-    "FewestDaysLeft": FewestDaysLeft(),
-    "PastDue": PastDue(),
-    "IssuerRate": IssuerRate(),
+    **{rule.__name__: rule() for rule in RULES.values()},
     "Recalibrated": Recalibrated(FrozenEstimator(DummyClassifier())),
     "RenewalTimes": RenewalTimes(),
 }

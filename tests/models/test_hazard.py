@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from certforecast.evaluation.survival import integrated_brier
 from certforecast.models.durations import durations
 from certforecast.models.hazard import RenewalHazard
 from tests.timeline import day
@@ -162,3 +163,38 @@ def test_durations_say_what_ended_each_row() -> None:
     assert found["duration"].tolist() == pytest.approx([0.01, 35, 40, 40, 25, 20])
     # Nothing is open after its expiry, whenever that is heard of.
     assert durations(frame, day(300))["duration"].tolist()[4] == 40
+
+
+def test_the_score_is_the_negative_integrated_brier_score_over_all_events(fitted: RenewalHazard) -> None:
+    X, y = drawn(2000, seed=5)
+    times = [*fitted.edges_[:-1], 20.0]  # the longest duration
+    lost = y["event"] == "censored"
+    incidence = fitted.predict_cumulative_incidence(X, times)
+    parts = [
+        integrated_brier(y["event"] == name, y["duration"], lost, incidence[:, place], times)
+        for place, name in enumerate(fitted.events_)
+    ]
+    assert fitted.score(X, y) == pytest.approx(-sum(parts), rel=1e-9)
+    assert -0.5 < fitted.score(X, y) < -0.1
+
+
+def test_the_score_tells_what_was_learned_from_what_was_not(fitted: RenewalHazard) -> None:
+    X, y = drawn(2000, seed=5)
+    assert fitted.score(X, y) > fitted.score(X.assign(kind=1 - X["kind"]), y) + 0.02
+    right = (X["kind"] == 1).astype(float)
+    assert fitted.score(X, y, right) == pytest.approx(fitted.score(X[right == 1], y[right == 1]), abs=0.02)
+    assert fitted.score(X, y, right) != pytest.approx(fitted.score(X, y, 1 - right), abs=0.02)
+    # What enters late is left out; an event that was never learned had no chance.
+    late = y.assign(entry=np.where(np.arange(len(y)) % 2, y["duration"] / 2, 0.0))
+    assert fitted.score(X, late) == pytest.approx(fitted.score(X[::2], y[::2]))
+    assert np.isnan(fitted.score(X, y.assign(entry=y["duration"] / 2)))
+    assert fitted.score(X, y.replace("renewed", "stolen")) < fitted.score(X, y) - 0.3
+
+
+def test_durations_alone_are_scored_as_they_are_fitted() -> None:
+    X, y = drawn(500)
+    model = RenewalHazard((5, 10, 20), deadline=None)
+    model.fit(X, y["duration"])
+    assert -0.25 < model.score(X, y["duration"]) < 0
+    with pytest.raises(ValueError, match="not numbers over 0"):
+        model.score(X, np.zeros(len(X)))

@@ -11,7 +11,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 
 from certforecast.features import FEATURES
-from certforecast.models import OutcomePool
+from certforecast.models import OutcomeClassifier, OutcomePool
 from certforecast.models.pool import PRIOR
 from certforecast.models.prior import shipped_prior
 from certforecast.models.recalibration import Recalibrated
@@ -152,3 +152,17 @@ def test_a_class_the_prior_never_saw_is_left_to_the_others() -> None:
     pool = OutcomePool(prior=prior).fit(X, y, landmarks=timeline(len(X)))
     assert list(pool.classes_) == ["failed", "on_time", "retired", "slipped"]
     assert pool.proba_frame(X)["p_retired"].mean() > 0.1
+
+
+@pytest.mark.parametrize("prior", ["shiped", OutcomeClassifier(), 3])
+def test_a_prior_that_is_none_is_refused_with_what_there_is(prior: Any) -> None:
+    X, y = example(60)
+    with pytest.raises(ValueError, match=r"prior is .*; choose 'shipped', None or a fitted classifier"):
+        OutcomePool(prior=prior).fit(X, y)
+
+
+@pytest.mark.parametrize("number", [0, -1.0, np.nan, np.inf])
+def test_pseudo_renewals_are_a_number_over_0(number: float) -> None:
+    X, y = example(60)
+    with pytest.raises(ValueError, match=r"pseudo_renewals is .*; give a number over 0"):
+        OutcomePool(pseudo_renewals=number).fit(X, y)

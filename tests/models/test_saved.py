@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn
 import skops.io
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import assume, given
@@ -20,9 +21,20 @@ from sklearn.linear_model import LinearRegression
 
 from certforecast.errors import ModelError, SignatureError
 from certforecast.features import FEATURES
-from certforecast.models import OutcomeClassifier, load_model, model_metadata, save_model
+from certforecast.models import (
+    RULES,
+    OutcomeClassifier,
+    OutcomePool,
+    PriorRate,
+    RenewalHazard,
+    load_model,
+    model_metadata,
+    save_model,
+)
 from certforecast.models.archive import pack, verify
+from certforecast.models.saved import _release
 from certforecast.signing import SEAL_LENGTH, seal
+from certforecast.version import __version__
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 PUBLIC = KEY.public_key()
@@ -300,6 +312,57 @@ def test_a_newer_layout_is_refused_before_the_model_is_built(
         load_model(saved, key=PUBLIC)
 
 
+def test_what_a_newer_certforecast_made_is_refused_before_the_model_is_built(
+    saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for older in ("0.0.9", __version__, f"{__version__}rc1"):
+        rewrite(saved, about=lambda about, made=older: about["versions"].update(certforecast=made))
+        load_model(saved, key=PUBLIC)
+    monkeypatch.setattr(skops.io, "loads", lambda *_, **__: pytest.fail("built"))
+    major, minor, patch = _release(__version__)
+    for newer in (f"{major}.{minor}.{patch + 1}", f"{major}.{minor + 9}.0.dev3", f"{major + 10}"):
+        rewrite(saved, about=lambda about, made=newer: about["versions"].update(certforecast=made))
+        said = rf"made by certforecast {newer}, this is {__version__}: upgrade certforecast, or train"
+        for read in (load_model, model_metadata):
+            with pytest.raises(ModelError, match=said):
+                read(saved, key=PUBLIC)
+    rewrite(saved, about=lambda about: about.update(versions=3))
+    with pytest.raises(ModelError, match="is not a model file"):
+        load_model(saved, key=PUBLIC)
+
+
+def test_another_minor_version_of_scikit_learn_is_warned_of_once(
+    saved: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    major, minor, _ = sklearn.__version__.split(".", 2)
+    for alike in (sklearn.__version__, f"{major}.{minor}.99"):
+        rewrite(saved, about=lambda about, made=alike: about["versions"].update({"scikit-learn": made}))
+        load_model(saved, key=PUBLIC)
+    rewrite(saved, about=lambda about: about.pop("versions"))
+    load_model(saved, key=PUBLIC)
+    assert not recwarn.list
+    rewrite(saved, about=lambda about: about.update(versions={"scikit-learn": "1.0.2"}))
+    rewrite(saved, schema=lambda schema: aged(schema))
+    with pytest.warns(UserWarning, match="scikit-learn") as warned:
+        load_model(saved, key=PUBLIC)
+    (told,) = {str(warning.message) for warning in warned}
+    assert (
+        f"was made with scikit-learn 1.0.2, this is {sklearn.__version__}: its forecasts may differ" in told
+    )
+    assert "install scikit-learn 1.0, or train it again" in told
+    assert warned[0].filename == __file__
+
+
+def aged(schema: Any) -> None:
+    """Have every estimator of scikit-learn say that an older version made it."""
+    nodes, before = [schema], f'"{sklearn.__version__}"'
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, dict) and node.get("content") == before:
+            node["content"] = '"1.0.2"'
+        nodes.extend(node.values() if isinstance(node, dict) else node if isinstance(node, list) else ())
+
+
 def test_bytes_too_few_or_too_many_are_refused(content: bytes, saved: Path) -> None:
     longer = (content + b"\n", content + b"\0" * SEAL_LENGTH, b"PK\x03\x04" + content, content + content)
     for changed in (content[:-1], content[: len(content) // 2], content[1:], *longer):
@@ -352,7 +415,67 @@ def test_a_type_that_has_no_place_in_a_model_is_refused(saved: Path) -> None:
 
 def test_something_else_that_skops_trusts_is_no_model(tmp_path: Path) -> None:
     path = tmp_path / "other.skops"
-    save_model(LinearRegression(), path, key=KEY)  # type: ignore[arg-type]
-    rewrite(path, about=lambda about: about.update(features=list(FEATURES)))
-    with pytest.raises(ModelError, match="holds a LinearRegression"):
+    about = {"format": 2, "features": list(FEATURES)}
+    path.write_bytes(pack(skops.io.dumps(LinearRegression()), about, KEY))
+    with pytest.raises(ModelError, match="holds a LinearRegression, not a forecaster of outcomes"):
         load_model(path, key=PUBLIC)
+
+
+def test_a_pool_of_any_rule_comes_back(tmp_path: Path) -> None:
+    frame, y = landmark_rows()
+    pool = OutcomePool({name: rule() for name, rule in RULES.items()}, prior=None).fit(frame, y)
+    save_model(pool, tmp_path / "m.skops", key=KEY)
+    loaded = load_model(tmp_path / "m.skops", key=PUBLIC)
+    assert (loaded.predict_proba(frame) == pool.predict_proba(frame)).all()
+
+
+class Homemade(PriorRate):
+    """A rule of somebody's own."""
+
+
+def test_what_could_not_be_loaded_again_is_not_saved(fitted: Any, tmp_path: Path) -> None:
+    frame, y = landmark_rows()
+    path = tmp_path / "m.skops"
+    homemade = OutcomePool({"rule": Homemade()}, prior=None).fit(frame, y)
+    with pytest.raises(
+        ModelError, match=r"it holds types that have no place in a model.*test_saved\.Homemade"
+    ):
+        save_model(homemade, path, key=KEY)
+    for other in (LinearRegression(), PriorRate().fit(frame, y), fitted):
+        with pytest.raises(ModelError, match=f"a {type(other).__name__} cannot be saved: OutcomePool, "):
+            save_model(other, path, key=KEY)
+    for unfit in (OutcomePool(), OutcomeClassifier(max_iter=3).fit(frame[["days_left"]].to_numpy(), y)):
+        with pytest.raises(ModelError, match="and no features are named"):
+            save_model(unfit, path, key=KEY)
+    odd = OutcomeClassifier(max_iter=3).fit(frame[["days_left"]].assign(moon_phase=0.0), y)
+    with pytest.raises(ModelError, match="and moon_phase: no such feature"):
+        save_model(odd, path, key=KEY)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_hazard_model_comes_back_where_one_is_asked_for(fitted: Any, tmp_path: Path) -> None:
+    frame, y = landmark_rows()
+    frame["days_left"] = 40.0
+    days = pd.DataFrame(
+        {"event": np.where(y == "failed", y, "renewed"), "duration": 1.0 + np.arange(len(y)) % 30}
+    )
+    hazard = RenewalHazard((7, 30), estimator=OutcomeClassifier("boosted", max_iter=3)).fit(frame, days)
+    save_model(hazard, tmp_path / "times.skops", key=KEY)
+    loaded = load_model(tmp_path / "times.skops", key=PUBLIC, kind=RenewalHazard)
+    assert (loaded.transform(frame) == hazard.transform(frame)).all()
+    with pytest.raises(ModelError, match=r"holds a RenewalHazard, not a forecaster.*kind=RenewalHazard"):
+        load_model(tmp_path / "times.skops", key=PUBLIC)
+    save_model(fitted[0], tmp_path / "m.skops", key=KEY)
+    with pytest.raises(ModelError, match="holds a OutcomeClassifier, not a RenewalHazard"):
+        load_model(tmp_path / "m.skops", key=PUBLIC, kind=RenewalHazard)
+
+
+def test_a_model_of_before_a_feature_was_added_is_loaded_in_whatever_order_it_has_them(
+    tmp_path: Path,
+) -> None:
+    frame, y = landmark_rows()
+    before = frame[[*FEATURES][:1:-1]]
+    model = OutcomeClassifier(max_iter=3).fit(before, y)
+    save_model(model, tmp_path / "m.skops", key=KEY)
+    loaded = load_model(tmp_path / "m.skops", key=PUBLIC)
+    assert (loaded.predict_proba(before) == model.predict_proba(before)).all()

@@ -145,3 +145,10 @@ def test_a_pool_without_times_says_so() -> None:
     pool = OutcomePool(prior=None).fit(X, y["event"])
     with pytest.raises(ModelError, match="does not say when"):
         pool.predict_interval(X)
+
+
+@pytest.mark.parametrize("prior", ["shiped", RenewalHazard()])
+def test_a_prior_that_is_none_is_refused_with_what_there_is(prior: object) -> None:
+    X, y, landmarks = drawn(40)
+    with pytest.raises(ValueError, match=r"prior is .*; choose 'shipped', None or a fitted RenewalHazard"):
+        RenewalTimes(prior=prior).fit(X, y, landmarks=landmarks)

@@ -4,6 +4,7 @@ import math
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -114,6 +115,22 @@ def test_an_mlflow_server_scores_with_the_signed_model(
     monkeypatch.setenv("CERTFORECAST_HOME", str(tmp_path / "without a key"))
     with pytest.raises(ModelError, match="there is no key at"):
         mlflow.pyfunc.load_model(str(folder))
+
+
+def test_a_server_goes_on_with_a_model_of_before_a_feature_was_added(
+    fitted: Any, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from certforecast.models.serving import Scorer
+
+    frame = fitted[1]
+    before = frame.drop(columns="rehearsal_failed")
+    model = OutcomeClassifier(max_iter=3).fit(before, ["failed", "on_time"] * (len(frame) // 2))
+    path = settings.models_path / "before.skops"
+    save_model(model, path, key=settings.home)
+    monkeypatch.setenv("CERTFORECAST_HOME", str(settings.home))
+    scorer = Scorer()
+    scorer.load_context(SimpleNamespace(artifacts={"model": str(path)}))
+    assert scorer.predict(frame).equals(model.proba_frame(before))
 
 
 def test_a_backtest_is_logged_with_its_files(settings: Settings, tmp_path: Path) -> None:

@@ -12,8 +12,16 @@ from certforecast import models
 from certforecast.errors import ModelError
 from certforecast.features import FEATURES, IDENTIFIERS
 from certforecast.history import History
-from certforecast.models import OutcomeClassifier, forecast, landmarks, load_model, model_metadata, train
-from certforecast.models.training import data_fingerprint, fit_forecaster
+from certforecast.models import (
+    OutcomeClassifier,
+    forecast,
+    landmarks,
+    load_model,
+    model_metadata,
+    save_model,
+    train,
+)
+from certforecast.models.training import _place, data_fingerprint, fit_forecaster
 from certforecast.policy import RenewalPolicy
 from certforecast.settings import Settings
 from tests.timeline import Timeline, day
@@ -159,3 +167,12 @@ def test_a_store_is_trained_on_saved_and_forecast_from(tmp_path: Path) -> None:
     assert (rows["p_failed"] > 0).all()  # nothing failed here, but the shipped model has seen it elsewhere
     assert none.empty
     assert list(none.columns) == list(rows.columns)
+
+
+def test_a_champion_of_before_a_feature_was_added_is_not_pushed_aside(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    rows = landmark_frame(40)
+    before = rows[[name for name in FEATURES if name != "rehearsal_failed"]]
+    champion = OutcomeClassifier("logistic").fit(before, rows["outcome"])
+    save_model(champion, settings.champion_path, key=tmp_path)
+    assert _place(settings, None) == (settings.challenger_path, "challenger")

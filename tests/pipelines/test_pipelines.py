@@ -47,6 +47,7 @@ def test_train_predict_and_act_follow_one_another(config: Path) -> None:
     home = config.parent
     trained = run("train", str(config))
     assert trained["rows"] > 0
+    assert (trained["in_use"], trained["reason"]) == (True, "there was no champion")
     assert (home / "models" / "champion.skops").is_file()
     assert (home / "mlflow.db").is_file()
     assert run("ari", str(config)) == {"asked": 0, "windows": 0, "early": []}
