@@ -181,8 +181,8 @@ def judged_on(model: Any, asked: pd.DataFrame) -> dict[str, float]:
 def figures_of(results: pd.DataFrame, quarters: int) -> dict[str, float]:
     """Give the figures of the year before anybody acted and of the last one, with intervals over seeds.
 
-    Those of one way less another's (``ours_less_dropped_...``) are paired by seed. The judges are the same for
-    all seeds, so none of these intervals says how much other fleets would differ.
+    Those of one way less another's (``ours_less_dropped_...``) are paired by seed. The judges are the same
+    for all seeds, so none of these intervals says how much other fleets would differ.
     """
     figures = {}
     before = results[results["quarter"] == NATURAL_QUARTERS - 1]
