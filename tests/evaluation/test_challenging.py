@@ -12,6 +12,7 @@ import pytest
 from certforecast.errors import ModelError
 from certforecast.evaluation import Difference, challenge, challenging
 from certforecast.evaluation.result import BacktestResult
+from certforecast.features import training_frame
 from certforecast.history import History
 from certforecast.history.schema import TABLES
 from certforecast.history.sources import Batch
@@ -19,6 +20,7 @@ from certforecast.models import (
     OutcomeClassifier,
     OutcomePool,
     PriorRate,
+    landmarks,
     load_model,
     model_metadata,
     record,
@@ -46,6 +48,13 @@ def test_a_challenger_is_promoted_as_a_refresh_or_for_a_win(
     boosted = settings.model_copy(update={"model": ModelSettings(method="boosted", landmark_every_days=28)})
     before = fleet.end - timedelta(days=60)
     with store(fleet) as history:
+        known = {
+            moment: training_frame(history, landmarks(history, moment, 28), moment, settings.policy)
+            for moment in (before, fleet.end)
+        }
+
+        def taught(moment: datetime, given: Settings = settings) -> Path:
+            return train(history, moment, given, frame=known[moment]).path
 
         def ask() -> tuple[bool, str]:
             done = challenge(history, fleet.end, settings, cutoffs=2)
@@ -55,7 +64,7 @@ def test_a_challenger_is_promoted_as_a_refresh_or_for_a_win(
         def method() -> str:
             return str(load_model(settings.champion_path, key=settings.home).get_params()["method"])
 
-        assert train(history, before, settings).path == settings.champion_path
+        assert taught(before) == settings.champion_path
         with pytest.raises(ModelError, match="there is no challenger"):
             ask()
         first = settings.champion_path.read_bytes()
@@ -64,25 +73,25 @@ def test_a_challenger_is_promoted_as_a_refresh_or_for_a_win(
         assert (about["policy"]["grace_days"], about["landmark_every_days"], about["prior"]) == (30, 28, None)
 
         # The same data, seed and versions: the same bytes, and nothing to gain.
-        assert train(history, before, settings).path == settings.challenger_path
+        assert taught(before) == settings.challenger_path
         assert settings.challenger_path.read_bytes() == first
         promoted, reason = ask()
         assert not promoted
         assert "as of the same moment" in reason
-        train(history, fleet.end, settings)
+        taught(fleet.end)
         assert ask() == (True, "it is made as the champion is, from newer data of the same history")
         assert model_metadata(settings.champion_path, key=settings.home)["as_of"] == fleet.end.isoformat()
 
-        train(history, before, settings)
+        taught(before)
         promoted, reason = ask()
         assert not promoted
         assert "before the champion" in reason
 
-        train(history, fleet.end, boosted)
+        taught(fleet.end, boosted)
         real = challenge(history, fleet.end, settings, cutoffs=2)
         assert real.difference is not None
         assert real.promoted is (real.difference.low > 0)
-        train(history, fleet.end, boosted if method() == "logistic" else settings)
+        taught(fleet.end, boosted if method() == "logistic" else settings)
         was = method()
         monkeypatch.setattr(BacktestResult, "difference", lambda *_: Difference(0.1, -0.01, 0.2))
         promoted, reason = ask()
@@ -97,7 +106,7 @@ def test_a_challenger_is_promoted_as_a_refresh_or_for_a_win(
 
         # A champion that cannot be used any more stands in nobody's way.
         settings.champion_path.write_bytes(first[:-1] + b"!")
-        assert train(history, fleet.end, settings).path == settings.champion_path
+        assert taught(fleet.end) == settings.champion_path
         assert method() == "logistic"
 
 
