@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
+from importlib.util import resolve_name
 from typing import Any
 
 __all__ = ["lazy"]
@@ -15,9 +16,10 @@ def lazy(package: str, homes: Mapping[str, Sequence[str]]) -> Callable[[str], An
     package : str
         Name of the package.
     homes : mapping of str to sequence of str
-        For each module of the package, the names that are public in the package.
+        For each module of the package, the names that are public in the package. With a dot before it, a
+        module of the package around it.
     """
-    modules = {name: f"{package}.{module}" for module, names in homes.items() for name in names}
+    modules = {name: resolve_name(f".{module}", package) for module, names in homes.items() for name in names}
 
     def get(name: str) -> Any:
         if name in modules:

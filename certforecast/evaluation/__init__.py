@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from certforecast.evaluation.report import backtest_report
     from certforecast.evaluation.result import HORIZONS, SCORED, BacktestResult, Difference, Timing
     from certforecast.evaluation.standard import backtest_history
-    from certforecast.evaluation.survival import brier_by_time, coverage, integrated_brier
     from certforecast.evaluation.when import coverage_by_group, timing
+    from certforecast.models.survival import brier_by_time, coverage, integrated_brier
 
 __all__ = [
     "GROUPS",
@@ -95,7 +95,7 @@ __getattr__ = lazy(
         "page": ["write_page"],
         "report": ["backtest_report"],
         "result": ["HORIZONS", "SCORED", "BacktestResult", "Difference", "Timing"],
-        "survival": ["brier_by_time", "coverage", "integrated_brier"],
+        ".models.survival": ["brier_by_time", "coverage", "integrated_brier"],
         "standard": ["backtest_history"],
         "when": ["coverage_by_group", "timing"],
     },

@@ -16,8 +16,8 @@ from certforecast.evaluation.result import (
     require_outcome,
     weights_of,
 )
-from certforecast.evaluation.survival import coverage, mean_over_time, weighted_misses
 from certforecast.models.durations import CENSORED
+from certforecast.models.survival import coverage, mean_over_time, weighted_misses
 from certforecast.renewals import OUTCOMES
 
 __all__ = ["coverage_by_group", "timing"]

@@ -22,7 +22,7 @@ from sklearn.utils.validation import (  # noqa: TID253
 
 from certforecast.models.classifier import OutcomeClassifier, outcome_frame
 from certforecast.models.durations import CENSORED
-from certforecast.models.scoring import negative_brier
+from certforecast.models.survival import integrated_brier
 
 if TYPE_CHECKING:
     from sklearn.utils import Tags
@@ -222,8 +222,16 @@ class RenewalHazard(RegressorMixin, TransformerMixin, BaseEstimator):  # type: i
             return float("nan")
         times = np.unique(np.minimum(self.edges_, duration[kept].max()))
         incidence = self.predict_cumulative_incidence(X, times)
-        parts = (event[kept], duration[kept], times, weights[kept])
-        return negative_brier(incidence[kept], self.events_.astype(str), *parts)
+        event, duration, weights = event[kept], duration[kept], weights[kept]
+        # One that came about and is not among the events seen in training had no chance.
+        given = dict(zip(map(str, self.events_), incidence[kept].swapaxes(0, 1), strict=True))
+        nothing = np.zeros((len(event), len(times)))
+        return -sum(
+            integrated_brier(
+                event == name, duration, event == CENSORED, given.get(name, nothing), times, weights
+            )
+            for name in sorted({*given, *event[event != CENSORED]})
+        )
 
     def transform(self, X: Any) -> Floats:
         """Give the cumulative incidences at the ends of the periods, as columns.

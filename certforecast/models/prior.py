@@ -16,7 +16,7 @@ __all__ = ["SIGNED_BY", "shipped_digest", "shipped_path", "shipped_prior", "ship
 #: Half of the key that signed the files of this version, as hexadecimal digits. The other half is not kept.
 SIGNED_BY: Final = "4620a0a4c433101759299d629399b4df0b35d36e8555310154e52113eb3e27de"
 
-_FILES: Final = ("prior.skops", "times.skops")
+_PRIOR, _TIMES = "prior.skops", "times.skops"
 
 
 def shipped_path(name: str) -> Path:
@@ -45,7 +45,7 @@ def shipped_prior() -> "OutcomeClassifier":
     """
     from certforecast.models.classifier import OutcomeClassifier
 
-    return cast("OutcomeClassifier", _shipped(_FILES[0], OutcomeClassifier))
+    return cast("OutcomeClassifier", _shipped(_PRIOR, OutcomeClassifier))
 
 
 @cache
@@ -59,7 +59,7 @@ def shipped_times() -> "RenewalHazard":
     """
     from certforecast.models.hazard import RenewalHazard
 
-    return cast("RenewalHazard", _shipped(_FILES[1], RenewalHazard))
+    return cast("RenewalHazard", _shipped(_TIMES, RenewalHazard))
 
 
 @cache
@@ -71,7 +71,7 @@ def shipped_digest() -> str:
     ModelError
         If one is missing.
     """
-    data = b"".join(hashlib.sha256(shipped_path(name).read_bytes()).digest() for name in _FILES)
+    data = b"".join(hashlib.sha256(shipped_path(name).read_bytes()).digest() for name in (_PRIOR, _TIMES))
     return hashlib.sha256(data).hexdigest()[:16]
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from certforecast.evaluation.survival import integrated_brier
 from certforecast.models.durations import durations
 from certforecast.models.hazard import RenewalHazard
+from certforecast.models.survival import integrated_brier
 from tests.timeline import day
 
 ROWS = 20_000

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from certforecast.errors import ModelError
-from certforecast.evaluation.survival import coverage
 from certforecast.models import OutcomePool, RenewalHazard
+from certforecast.models.survival import coverage
 from certforecast.models.timing import RenewalTimes
 from certforecast.renewals import OUTCOMES
 

@@ -22,7 +22,7 @@ def brier_by_time(
     duration: ArrayLike,
     censored: ArrayLike,
     incidence: ArrayLike,
-    times: Sequence[float],
+    times: Sequence[float] | Floats,
     weights: ArrayLike | None = None,
     acted: ArrayLike | None = None,
 ) -> Floats:
@@ -73,7 +73,7 @@ def weighted_misses(
     duration: ArrayLike,
     censored: ArrayLike,
     incidence: ArrayLike,
-    times: Sequence[float],
+    times: Sequence[float] | Floats,
     weights: ArrayLike | None = None,
     acted: ArrayLike | None = None,
 ) -> tuple[Floats, Floats]:
@@ -105,7 +105,7 @@ def integrated_brier(
     duration: ArrayLike,
     censored: ArrayLike,
     incidence: ArrayLike,
-    times: Sequence[float],
+    times: Sequence[float] | Floats,
     weights: ArrayLike | None = None,
     acted: ArrayLike | None = None,
 ) -> float:
@@ -114,7 +114,7 @@ def integrated_brier(
     return float(mean_over_time(scores, times))
 
 
-def mean_over_time(scores: Floats, times: Sequence[float]) -> Floats:
+def mean_over_time(scores: Floats, times: Sequence[float] | Floats) -> Floats:
     """Average scores of shape (..., n_times) over the span of `times`, by trapezia."""
     return np.asarray(np.trapezoid(scores, times, axis=-1) / (times[-1] - times[0]))
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from certforecast.evaluation.survival import (
+from certforecast.models.survival import (
     brier_by_time,
     censoring_survival,
     coverage,
