@@ -4,7 +4,7 @@ import json
 import logging
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -16,7 +16,7 @@ from certforecast.errors import ExecutionError
 from certforecast.execution.plain import refuse_pickle
 from certforecast.settings import Settings
 
-__all__ = ["Control", "Stop", "control", "database_url", "in_short"]
+__all__ = ["Control", "Stop", "control", "database_url", "explained", "in_short"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -72,31 +72,24 @@ class Control:
     def has_runs(self) -> bool:
         """Say whether the executor ever used this database."""
         schema = "dbos" if self.engine.dialect.name == "postgresql" else None
-        with self._explained():
+        with explained():
             return inspect(self.engine).has_table("workflow_status", schema=schema)
 
     def read(self, name: str) -> Any:
         """Give a note; None if there is none."""
-        with self._explained(), self.engine.connect() as connection:
+        with explained(), self.engine.connect() as connection:
             found = connection.execute(select(_NOTES.c.value).where(_NOTES.c.name == name)).scalar()
         return None if found is None else json.loads(found)
 
     def write(self, name: str, value: Any) -> None:
         """Put a note in the place of the one of that name."""
         text = json.dumps(value)
-        with self._explained(), self.engine.begin() as connection:
+        with explained(), self.engine.begin() as connection:
             changed = connection.execute(_NOTES.update().where(_NOTES.c.name == name).values(value=text))
             if changed.rowcount:
                 return
             with connection.begin_nested():
                 connection.execute(_NOTES.insert().values(name=name, value=text))
-
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        try:
-            yield
-        except SQLAlchemyError as error:
-            raise ExecutionError(f"the executor's database does not answer: {in_short(error)}") from error
 
 
 class Watch(threading.Thread):
@@ -119,6 +112,27 @@ class Watch(threading.Thread):
     def end(self) -> None:
         """Look no longer."""
         self._ended.set()
+
+
+@contextmanager
+def explained(advice: str = "") -> Iterator[None]:
+    """Raise what the executor's database refuses as an error that says so.
+
+    Parameters
+    ----------
+    advice : str
+        What to do about it.
+
+    Raises
+    ------
+    ExecutionError
+        In the place of an error of SQLAlchemy.
+    """
+    try:
+        yield
+    except SQLAlchemyError as error:
+        said = f"the executor's database does not answer: {in_short(error)}"
+        raise ExecutionError(f"{said}; {advice}" if advice else said) from error
 
 
 def in_short(error: SQLAlchemyError) -> str:
@@ -150,16 +164,9 @@ def control(settings: Settings) -> Iterator[Control]:
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _as_several_want_it)
     try:
-        try:
-            if not inspect(engine).has_table(_NOTES.name):
+        with explained("look at database_url in the settings"), suppress(IntegrityError):
+            if not inspect(engine).has_table(_NOTES.name):  # or another process is first
                 _NOTES.create(engine, checkfirst=True)
-        except IntegrityError:
-            pass  # another process was first
-        except SQLAlchemyError as error:
-            raise ExecutionError(
-                f"the executor's database does not answer: {in_short(error)}; look at "
-                "database_url in the settings"
-            ) from error
         yield Control(engine)
     finally:
         engine.dispose()

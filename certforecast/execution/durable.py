@@ -23,7 +23,7 @@ from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_rand
 from certforecast.errors import ExecutionError
 from certforecast.execution.alone import alone_on
 from certforecast.execution.begun import FIRST, NAME, Begun
-from certforecast.execution.control import Control, control, database_url
+from certforecast.execution.control import Control, control, database_url, explained
 from certforecast.execution.gate import Body, Checkpoint, Gate, SuspendedError
 from certforecast.execution.leases import Lease, lease
 from certforecast.execution.rates import Rate
@@ -269,6 +269,7 @@ def durable(settings: Settings, body: Body, *, leads: bool = True) -> Iterator[D
             "several processes cannot share a SQLite file: set database_url to a PostgreSQL database"
         )
     with ExitStack() as stack:
+        stack.enter_context(explained("see that it has space and answers, then run the same command again"))
         if settings.database_url is None:
             stack.enter_context(_alone(settings))
         notes = stack.enter_context(control(settings))

@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from certforecast.errors import ExecutionError
-from certforecast.execution.control import database_url, in_short
+from certforecast.execution.control import database_url, explained
 from certforecast.execution.gate import SuspendedError
 from certforecast.settings import Settings
 
@@ -215,13 +215,8 @@ def lease(settings: Settings, *, leads: bool) -> Iterator[Lease]:
     if not url.startswith("postgresql"):
         raise ExecutionError(f"database_url must name a PostgreSQL database, not {url.partition(':')[0]}")
     engine = create_engine(url, poolclass=NullPool, connect_args=dict(_ALIVE))
-    try:
+    with explained("look at database_url in the settings"):
         held = Lease(engine, leads=leads)
-    except SQLAlchemyError as error:
-        raise ExecutionError(
-            f"the executor's database does not answer: {in_short(error)}; look at "
-            "database_url in the settings"
-        ) from error
     try:
         held.start()
         yield held

@@ -6,9 +6,8 @@ from typing import Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
-from certforecast.errors import ExecutionError
 from certforecast.execution.begun import NAME
-from certforecast.execution.control import Stop, control, database_url, in_short
+from certforecast.execution.control import Stop, control, database_url, explained
 from certforecast.execution.tickets import ticket_in
 from certforecast.execution.upgrading import VERSION, left_over, obstacle
 from certforecast.settings import Settings
@@ -64,13 +63,12 @@ def executor_status(
     if settings.database_url is None and not (settings.home / "executor.sqlite").exists():
         return ExecutorStatus(at=now, stopped=None, counts={}, runs=())
     from dbos import DBOSClient, DBOSPortableJSONSerializer
-    from sqlalchemy.exc import SQLAlchemyError
 
     with control(settings) as notes:
         stop = notes.stopped()
         if not notes.has_runs():  # as when everything was stopped before anything was begun
             return ExecutorStatus(at=now, stopped=stop, counts={}, runs=())
-    try:
+    with explained():
         client = DBOSClient(
             system_database_url=database_url(settings), serializer=DBOSPortableJSONSerializer()
         )
@@ -84,8 +82,6 @@ def executor_status(
             }
         finally:
             client.destroy()
-    except SQLAlchemyError as error:
-        raise ExecutionError(f"the executor's database does not answer: {in_short(error)}") from error
     ended = [run for run in ended if run.status not in ("PENDING", "ENQUEUED")]
     runs = [_status(run, steps.get(run.workflow_id, []), settings) for run in (*active, *ended)]
     return ExecutorStatus(

@@ -199,19 +199,19 @@ def _computed(
 ) -> "pd.DataFrame":
     import pandas as pd
 
-    from certforecast.renewals.known import Known
+    from certforecast.renewals.computing import computed
 
     at_once = _moments_at_once(tables)
-    computed: pd.DataFrame = pd.concat(
-        feature_table(Known(tables, ordered[start : start + at_once], policy), country).to_pandas()
+    frame: pd.DataFrame = pd.concat(
+        computed(feature_table, tables, ordered[start : start + at_once], policy, country).to_pandas()
         for start in range(0, len(ordered), at_once)
     )
     times = ["as_of", "not_before", "not_after", "due"]
-    computed[times] = computed[times].apply(lambda column: column.dt.tz_convert("UTC").dt.as_unit("us"))
+    frame[times] = frame[times].apply(lambda column: column.dt.tz_convert("UTC").dt.as_unit("us"))
     texts = ["owner", *(feature.name for feature in FEATURES.values() if feature.kind == "category")]
-    computed[texts] = computed[texts].astype("str")
-    computed["criticality"] = computed["criticality"].astype("float64")
-    return computed.sort_values(["as_of", "fingerprint"], ignore_index=True)
+    frame[texts] = frame[texts].astype("str")
+    frame["criticality"] = frame["criticality"].astype("float64")
+    return frame.sort_values(["as_of", "fingerprint"], ignore_index=True)
 
 
 def _moments_at_once(tables: "Tables") -> int:

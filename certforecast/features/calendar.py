@@ -5,8 +5,12 @@ from typing import TYPE_CHECKING, Any, cast
 from certforecast.errors import InputError
 from certforecast.features.catalogue import flag, number
 from certforecast.features.context import KEY, Context, joined
+from certforecast.renewals.engine import brought
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
     import ibis.expr.types as ir
     import pandas as pd
 
@@ -17,6 +21,8 @@ _YEARS_BACK, _YEARS_AHEAD = 11, 11
 
 #: First and last day of the usual year-end change freeze, as (month, day). An assumption.
 FREEZE = ((12, 15), (1, 5))
+
+_DATES = {"day": "int64", "free": "float64", "frozen": "float64"}
 
 FEATURES = (
     number("calendar", "expiry_weekday", "weekday", "0 for Monday to 6 for Sunday.", "calendar"),
@@ -41,8 +47,6 @@ FEATURES = (
 
 def calendar(context: Context) -> "ir.Table":
     """Compute the calendar features for every target; ``as_of, fingerprint`` and `FEATURES`."""
-    import ibis
-
     targets = context.targets.select(
         *KEY,
         "expires",
@@ -50,7 +54,7 @@ def calendar(context: Context) -> "ir.Table":
         expiry_day=lambda t: t.expires.floor().cast("int64"),
         due_day=lambda t: t.due.floor().cast("int64"),
     )
-    dates = ibis.memtable(_days(context))
+    dates = brought(context.tables.certificates, context.known.moments, _DATES, _days, context.country)
     on_expiry = dates.select(expiry_day="day", free_days="free", expires_in_freeze="frozen")
     on_due = dates.select(due_day="day", due_in_freeze="frozen")
     counts = targets.group_by(["as_of", "expiry_day"]).aggregate(number=targets.count())
@@ -78,19 +82,18 @@ def _weekday(moment: "ir.FloatingValue") -> "ir.FloatingValue":
     return cast("ir.FloatingValue", ((moment.floor().cast("int64") + 3) % 7).cast("float64"))
 
 
-def _days(context: Context) -> "pd.DataFrame":
+def _days(moments: "Sequence[datetime]", country: str) -> "pd.DataFrame":
     """List the days that a live certificate may expire on or fall due, with what is known of them."""
     import holidays
     import pandas as pd
 
-    moments = context.known.moments
     first, last = (edge.year for edge in (min(moments), max(moments)))
     years = range(first - _YEARS_BACK, last + _YEARS_AHEAD + 1)
     try:
-        found: Any = holidays.country_holidays(context.country, years=years)
+        found: Any = holidays.country_holidays(country, years=years)
     except NotImplementedError as error:
         raise InputError(
-            f"no public holidays are known of {context.country!r}: give an ISO code such as DE"
+            f"no public holidays are known of {country!r}: give an ISO code such as DE"
         ) from error
     (first_month, first_day), (last_month, last_day) = FREEZE
     days = pd.date_range(f"{years[0]}-01-01", f"{years[-1]}-12-31")

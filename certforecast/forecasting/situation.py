@@ -15,8 +15,10 @@ from certforecast.policy import RenewalPolicy
 from certforecast.renewals import HasTables
 
 if TYPE_CHECKING:
+    import ibis.expr.types as ir
     import pandas as pd
 
+    from certforecast.history.tables import Tables
     from certforecast.renewals.known import Known
 
 __all__ = ["GROUPS", "UNKNOWN", "Situation", "situations"]
@@ -77,18 +79,29 @@ def situations(
     policy : RenewalPolicy, optional
         Thresholds.
     """
-    from certforecast.renewals.known import Known
-
     policy = policy or RenewalPolicy()
     ordered = [as_utc(moment) for moment in moments]
-    known = Known(history.tables(), ordered, policy)
-    rows, start = _rows(known), _start(known)
+    tables = history.tables()
+    rows, start = _rows(tables, ordered, policy), _start(tables, max(ordered))
     return [_situation(rows[rows["as_of"] == moment], moment, start, policy) for moment in ordered]
 
 
-def _rows(known: "Known") -> "pd.DataFrame":
+def _rows(tables: "Tables", moments: Sequence[datetime], policy: RenewalPolicy) -> "pd.DataFrame":
     """Give every renewal at every moment, with who issued it and whose it is."""
-    from certforecast.renewals.frames import frame_of
+    from certforecast.renewals.computing import computed
+    from certforecast.renewals.frames import framed
+
+    rows = framed(computed(_described, tables, moments, policy).to_pandas())
+    rows["domain"] = [names[0] if names is not None and len(names) else UNKNOWN for names in rows["domains"]]
+    for column in GROUPS:
+        rows[column] = rows[column].astype(object).where(rows[column].notna(), UNKNOWN).astype(str)
+    rows["criticality"] = rows["criticality"].astype("float64")
+    return rows
+
+
+def _described(known: "Known") -> "ir.Table":
+    """Add to every renewal who issued it and whose it is."""
+    from certforecast.renewals.frames import listed
     from certforecast.renewals.places import inventory
 
     told = known.tables.certificates
@@ -98,25 +111,20 @@ def _rows(known: "Known") -> "pd.DataFrame":
         domains="registered_domains",
         validation="policy",
         issuer=told.issuer_org.coalesce(told.issuer_cn, told.issuer_dn),
-    ).to_pandas()
+    )
     places = inventory(known).select(
         "as_of", "fingerprint", "owner", "environment", "automation", "criticality"
     )
-    key = ["as_of", "fingerprint"]
-    rows = frame_of(known)
-    for table in (told, places.to_pandas()):
-        table["as_of"] = table["as_of"].dt.tz_convert("UTC").dt.as_unit("us")
-        rows = rows.merge(table, on=key, how="left")
-    rows["domain"] = [names[0] if names is not None and len(names) else UNKNOWN for names in rows["domains"]]
-    for column in GROUPS:
-        rows[column] = rows[column].astype(object).where(rows[column].notna(), UNKNOWN).astype(str)
-    rows["criticality"] = rows["criticality"].astype("float64")
+    rows = listed(known)
+    for table in (told, places):
+        rows = rows.left_join(table, ["as_of", "fingerprint"]).drop("as_of_right", "fingerprint_right")
     return rows
 
 
-def _start(known: "Known") -> datetime | None:
-    """Say since when anything has been known."""
-    first = known.tables.certificates.known_at.min().execute()
+def _start(tables: "Tables", moment: datetime) -> datetime | None:
+    """Say since when anything has been known at a moment."""
+    known_at = tables.certificates.known_at
+    first = known_at.min(where=known_at <= moment).execute()
     return None if first is None or first != first else as_utc(first.to_pydatetime())
 
 

@@ -23,7 +23,7 @@ class Tables:
     events: "ir.Table"
     hosts: "ir.Table"
 
-    def at(self, moments: Sequence[datetime]) -> "Tables":
+    def at(self, moments: Sequence[datetime], listed: "ir.Table | None" = None) -> "Tables":
         """Give what was known at each of several moments.
 
         This is the one gate through which derived numbers see the store: every table gets a column
@@ -36,6 +36,8 @@ class Tables:
         ----------
         moments : sequence of datetime
             At least one.
+        listed : ibis table, optional
+            The same, as the column ``as_of`` of a table on the engine.
         """
         import ibis
 
@@ -48,14 +50,14 @@ class Tables:
         ]
         distinct = sorted({as_utc(moment) for moment in moments})
         kind = "timestamp('UTC', 6)"
-        if len(distinct) == 1:  # much the usual case, and much cheaper without a join
+        if len(distinct) == 1 and listed is None:  # much the usual case, and much cheaper without a join
             as_of = ibis.literal(distinct[0], type=kind)
             joined = [
                 table.filter(table.known_at <= as_of).select(as_of.name("as_of"), *table.columns)
                 for table in plain
             ]
         else:
-            rows = ibis.memtable({"as_of": distinct}, schema={"as_of": kind})
+            rows = ibis.memtable({"as_of": distinct}, schema={"as_of": kind}) if listed is None else listed
             joined = [rows.inner_join(table, table.known_at <= rows.as_of) for table in plain]
         certificates = joined[0]
         seen = ibis.coalesce(certificates.details_known_at, certificates.known_at) <= certificates.as_of

@@ -8,7 +8,7 @@ from typing import Any
 from certforecast.planning.plan import Endpoint
 from certforecast.policy import RenewalPolicy
 from certforecast.renewals import HasTables
-from certforecast.renewals.known import Known
+from certforecast.renewals.computing import computed
 from certforecast.renewals.places import inventory, serving
 from certforecast.settings import Settings
 
@@ -43,7 +43,7 @@ def endpoints(
 def hosts(history: HasTables, as_of: datetime) -> dict[str, dict[Any, Any]]:
     """Give by fingerprint the inventory row that describes a certificate best; nulls as pandas has them."""
     # The inventory has no thresholds.
-    rows = inventory(Known(history.tables(), [as_of], RenewalPolicy())).to_pandas()
+    rows = computed(inventory, history.tables(), [as_of], RenewalPolicy()).to_pandas()
     described: dict[str, dict[Any, Any]] = rows.set_index("fingerprint").to_dict("index")
     return described
 

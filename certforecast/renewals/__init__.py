@@ -57,7 +57,7 @@ def renewals_at(
     history: HasTables, moments: Sequence[datetime], policy: RenewalPolicy | None = None
 ) -> "pd.DataFrame":
     """Do as :func:`renewals` for many moments in one pass; one row a certificate and moment."""
-    from certforecast.renewals.frames import frame_of
-    from certforecast.renewals.known import Known
+    from certforecast.renewals.computing import computed
+    from certforecast.renewals.frames import framed, listed
 
-    return frame_of(Known(history.tables(), moments, policy or RenewalPolicy()))
+    return framed(computed(listed, history.tables(), moments, policy or RenewalPolicy()).to_pandas())

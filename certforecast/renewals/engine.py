@@ -4,10 +4,18 @@ import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from certforecast.renewals.recording import Rows, active, drop
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    import ibis.expr.schema as sch
     import ibis.expr.types as ir
 
-__all__ = ["keep"]
+    from certforecast.renewals.recording import Recording
+
+__all__ = ["any_row", "brought", "keep"]
 
 
 def keep(table: "ir.Table") -> "ir.Table":
@@ -33,24 +41,66 @@ def keep(table: "ir.Table") -> "ir.Table":
     import ibis
 
     backend: Any = table.get_backend()
-    name = ibis.util.gen_name("kept")
     # What ibis holds to be never null may well be, after a window's last row.
-    schema = {column: kind(nullable=True) for column, kind in table.schema().items()}
+    schema = ibis.schema({column: kind(nullable=True) for column, kind in table.schema().items()})
+    if (recording := active()) is not None:
+        kept = recording.make(backend, table, schema)
+        weakref.finalize(kept.op(), _let_go, backend, kept.op().name, recording)
+        return kept
+    name = ibis.util.gen_name("kept")
     if backend.name == "duckdb":
         kept = backend.create_table(name, table, schema=schema, temp=True)
-        weakref.finalize(kept.op(), _drop, backend.drop_table, name)
+        weakref.finalize(kept.op(), drop, backend, [name])
         return kept
     if backend.name == "pyspark":
         backend.create_view(name, table)
         rows = backend.raw_sql(f"SELECT * FROM `{name}`").localCheckpoint(eager=True)  # noqa: S608
         rows.createOrReplaceTempView(name)
         kept = backend.table(name)
-        weakref.finalize(kept.op(), _drop, backend.drop_view, name)
+        weakref.finalize(kept.op(), _drop_view, backend, name)
     else:
         kept = table.cache()
     return kept.cast(schema)  # engines that know one kind of timestamp only tell it otherwise
 
 
-def _drop(drop: Any, name: str) -> None:
-    with suppress(Exception):  # the store may be closed by now, and the table gone with it
-        drop(name, force=True)
+def brought(
+    to: "ir.Table", moments: "Sequence[datetime]", schema: "sch.SchemaLike", rows: Rows, *parameters: Any
+) -> "ir.Table":
+    """Bring rows, which hang on the moments and some parameters alone, to an engine.
+
+    Parameters
+    ----------
+    to : ibis table
+        Any on the engine.
+    moments : sequence of datetime
+    schema : mapping of str to type
+        Columns of the rows.
+    rows : callable
+        Gives a frame: ``rows(moments, *parameters)``.
+    """
+    import ibis
+
+    told = ibis.schema(schema)
+    if (recording := active()) is not None:
+        backend: Any = to.get_backend()
+        kept = recording.bring(backend, rows, told, *parameters)
+        weakref.finalize(kept.op(), _let_go, backend, kept.op().name, recording)
+        return kept
+    return ibis.memtable(rows(moments, *parameters), schema=told)
+
+
+def any_row(table: "ir.Table") -> bool:
+    """Say whether a table has rows."""
+    question = table.limit(1).count() > 0
+    recording = active()
+    return bool(question.execute()) if recording is None else recording.ask(table.get_backend(), question)
+
+
+def _drop_view(backend: Any, name: str) -> None:
+    with suppress(Exception):  # the session may be closed by now, and the view gone with it
+        backend.drop_view(name, force=True)
+
+
+def _let_go(backend: Any, name: str, recording: "Recording") -> None:
+    recording.dropped(name)
+    drop(backend, [name])

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from certforecast.renewals.known import Known
 
-__all__ = ["frame_of"]
+__all__ = ["frame_of", "framed", "listed"]
 
 _COUNTS = ["endpoints", "endpoints_moved", "endpoints_still", "endpoints_gone"]
 _TIMES = {
@@ -36,13 +36,16 @@ def frame_of(known: "Known", rows: "ir.Table | None" = None) -> "pd.DataFrame":
     rows : ibis table, optional
         Some of ``known.renewals`` (default all).
     """
-    import pandas as pd
+    return framed(listed(known, rows).to_pandas())
 
+
+def listed(known: "Known", rows: "ir.Table | None" = None) -> "ir.Table":
+    """Give renewals as a table on the engine, with names; times in seconds since 1970."""
     named = known.tables.certificates
     named = named.select("as_of", "fingerprint", "names", name=called(named))
     rows = known.renewals if rows is None else rows
     rows = rows.inner_join(named, ["as_of", "fingerprint"])
-    frame: pd.DataFrame = rows.select(
+    return rows.select(
         "as_of",
         "lineage",
         "fingerprint",
@@ -57,7 +60,13 @@ def frame_of(known: "Known", rows: "ir.Table | None" = None) -> "pd.DataFrame":
         "intervention",
         "holdout_share",
         *_COUNTS,
-    ).to_pandas()
+    )
+
+
+def framed(frame: "pd.DataFrame") -> "pd.DataFrame":
+    """Make what :func:`listed` gave readable; what else it has stays as it is."""
+    import pandas as pd
+
     day = 86_400.0
     frame["renewal_lag_days"] = ((frame["in_service"] - frame["due"]) / day).astype("float64")
     frame["margin_days"] = ((frame["expires"] - frame["in_service"]) / day).astype("float64")

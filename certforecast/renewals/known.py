@@ -5,15 +5,18 @@ from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from certforecast.clock import as_utc
 from certforecast.history.tables import Tables
 from certforecast.policy import RenewalPolicy
 from certforecast.renewals import lineages, namesets, service
-from certforecast.renewals.engine import keep
+from certforecast.renewals.engine import brought, keep
 from certforecast.renewals.labels import labelled
 from certforecast.renewals.outcomes import outcomes
+from certforecast.renewals.recording import active
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
+    import pandas as pd
 
 __all__ = ["Known"]
 
@@ -33,7 +36,7 @@ class Known:
 
     def __init__(self, tables: Tables, moments: Sequence[datetime], policy: RenewalPolicy) -> None:
         self.moments = tuple(moments)
-        self.tables = tables.at(moments)
+        self.tables = tables.at(moments, _listed(tables, moments))
         self.policy = policy
         self._everything = tables
 
@@ -82,3 +85,17 @@ class Known:
         )
         del self.certificates, self.spells  # large, and of no use to what comes after
         return judged
+
+
+def _listed(tables: Tables, moments: Sequence[datetime]) -> "ir.Table | None":
+    """Bring the moments to the engine where statements are recorded, which are to hold for others, too."""
+    if active() is None:
+        return None
+    return brought(tables.certificates, moments, {"as_of": "timestamp('UTC', 6)"}, _frame)
+
+
+def _frame(moments: Sequence[datetime]) -> "pd.DataFrame":
+    import pandas as pd
+
+    distinct = sorted({as_utc(moment) for moment in moments})
+    return pd.DataFrame({"as_of": pd.to_datetime(distinct, utc=True).as_unit("us")})

@@ -9,7 +9,7 @@ merged into another lineage (``covered``) ends its own.
 
 from typing import TYPE_CHECKING
 
-from certforecast.renewals.engine import keep
+from certforecast.renewals.engine import any_row, keep
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -135,7 +135,7 @@ def _components(rows: "ir.Table") -> "ir.Table":
         jumped = pointers.inner_join(onward, ["as_of", "to"])
         jumped = keep(jumped.select("as_of", "start", "began", to="beyond", moved=jumped.to != jumped.beyond))
         pointers = jumped.drop("moved")
-        if not jumped.filter(jumped.moved).limit(1).count().execute():
+        if not any_row(jumped.filter(jumped.moved)):
             break
     first = ibis.window(group_by=["as_of", "to"], order_by=[pointers.began, pointers.start])
     named = pointers.select("as_of", "start", label=pointers.start.first().over(first))

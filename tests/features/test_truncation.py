@@ -1,7 +1,7 @@
 """The property everything rests on: what is known later changes nothing, to the last bit."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
@@ -19,6 +19,7 @@ from certforecast.history.schema import TABLES
 from certforecast.history.sources import Batch
 from certforecast.history.tables import Tables
 from certforecast.renewals import renewals
+from certforecast.renewals.computing import forget
 from tests.timeline import Timeline, day
 
 SPAN = 400
@@ -170,7 +171,7 @@ unhurried = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
 
 @given(worlds(), orders, moments, ages)
-@settings(max_examples=6, deadline=None, suppress_health_check=unhurried)
+@settings(max_examples=12, deadline=None, suppress_health_check=unhurried)
 def test_what_is_known_later_changes_nothing(rows: Rows, order: int, as_of: float, other: float) -> None:
     check(rows, order, as_of, other)
 
@@ -195,9 +196,19 @@ def late() -> Rows:
     return {name: list(getattr(timeline.batch, name)) for name in TABLES}
 
 
+@pytest.fixture
+def other_code() -> Iterator[None]:
+    """Have programs put together anew, with the code as a test changed it."""
+    forget()
+    yield
+    forget()
+
+
+@pytest.mark.usefixtures("other_code")
 def test_the_property_sees_a_leaking_feature(monkeypatch: pytest.MonkeyPatch, late: Rows) -> None:
     """One feature that reads all looks there are, not those known by then, is found and named."""
     check(late, 0, 50, 50)
+    forget()
     honest = certforecast.features.churn.churn
 
     def leaking(context: Context) -> Any:
@@ -211,17 +222,18 @@ def test_the_property_sees_a_leaking_feature(monkeypatch: pytest.MonkeyPatch, la
         check(late, 0, 50, 50)
 
 
+@pytest.mark.usefixtures("other_code")
 def test_the_property_sees_an_open_gate(monkeypatch: pytest.MonkeyPatch, late: Rows) -> None:
     """With the gate left open, a row that is known later shows in the renewals."""
     gate = Tables.at
-    monkeypatch.setattr(Tables, "at", lambda tables, moments: _open_gate(gate, tables, moments))
+    monkeypatch.setattr(Tables, "at", lambda tables, *moments: _open_gate(gate, tables, *moments))
     with pytest.raises(AssertionError, match="DataFrame"):
         check(late, 0, 50, 50)
 
 
-def _open_gate(gate: Any, tables: Tables, moments: Sequence[datetime]) -> Tables:
+def _open_gate(gate: Any, tables: Tables, *moments: Any) -> Tables:
     long_ago = [
         table.mutate(really=table.known_at, known_at=table.known_at - ibis.interval(days=10_000))
         for table in tables
     ]
-    return Tables(*(t.mutate(known_at=t.really).drop("really") for t in gate(Tables(*long_ago), moments)))
+    return Tables(*(t.mutate(known_at=t.really).drop("really") for t in gate(Tables(*long_ago), *moments)))
