@@ -55,7 +55,8 @@ class RenewalHazard(RegressorMixin, TransformerMixin, BaseEstimator):  # type: i
     Parameters
     ----------
     edges : sequence of float, optional
-        Ends of the periods in days, rising; default `EDGES`. What comes after the last counts into it.
+        Ends of the periods in days, rising; default `EDGES`. The last goes on to the deadline of a row, if
+        that lies beyond; without one, what comes after it counts into it.
     deadline : str or None
         The column of `X` that says in how many days the renewal ends at the latest, if `X` has it.
     estimator : classifier, optional
@@ -263,7 +264,9 @@ class RenewalHazard(RegressorMixin, TransformerMixin, BaseEstimator):  # type: i
         """
         names = list(self.events_)
         renewed, on_time = np.zeros(len(X)), np.zeros(len(X))
-        final = self.predict_cumulative_incidence(X, [self.edges_[-1]])[:, :, 0]
+        deadline = self._deadlines(X)
+        over = np.maximum(np.where(np.isfinite(deadline), deadline, 0.0), self.edges_[-1])
+        final = self.predict_cumulative_incidence(X, over[:, None])[:, :, 0]
         if "renewed" in names:
             renewed = final[:, names.index("renewed")]
             slip = np.clip(X["days_to_slip"].to_numpy(dtype=np.float64), 0.0, None)
@@ -291,7 +294,7 @@ class RenewalHazard(RegressorMixin, TransformerMixin, BaseEstimator):  # type: i
             rows = np.flatnonzero(deadline > begin)
             if not len(rows):
                 break
-            ends = np.minimum(end, deadline[rows])
+            ends = self._until(end, deadline[rows])
             mass = still[rows, None] * self._hazards(frame, rows, (begin + ends) / 2)
             share = np.clip((asked[rows] - begin) / (ends - begin)[:, None], 0.0, 1.0)
             found[rows] += mass[:, :, None] * share[:, None, :]
@@ -337,7 +340,7 @@ class RenewalHazard(RegressorMixin, TransformerMixin, BaseEstimator):  # type: i
         last = len(self.edges_) - 2
         for number, (begin, end) in enumerate(zip(self.edges_[:-1], self.edges_[1:], strict=True)):
             rows = np.flatnonzero((duration > begin) & (deadline > begin) & (entry < end))
-            ends = np.minimum(end, deadline[rows])
+            ends = self._until(end, deadline[rows])
             by = duration[rows] <= (np.inf if number == last else ends)
             what = np.where(by & (event[rows] != CENSORED), event[rows], _NONE)
             seen = np.minimum(duration[rows], ends) - np.maximum(entry[rows], begin)
@@ -361,7 +364,7 @@ class RenewalHazard(RegressorMixin, TransformerMixin, BaseEstimator):  # type: i
         periods: npt.NDArray[np.int64],
         deadline: Floats,
     ) -> pd.DataFrame:
-        ends = np.minimum(self.edges_[periods + 1], deadline[rows])
+        ends = self._until(self.edges_[periods + 1], deadline[rows])
         return self._at(frame, rows, (self.edges_[periods] + ends) / 2)
 
     def _at(self, frame: pd.DataFrame, rows: npt.NDArray[np.int64], ahead: Floats) -> pd.DataFrame:
@@ -377,6 +380,11 @@ class RenewalHazard(RegressorMixin, TransformerMixin, BaseEstimator):  # type: i
         if {"days_left", "log_days_left"} <= set(moved):
             changed["log_days_left"] = np.log(np.maximum(changed["days_left"], 0.0) + 0.25)
         return moved.assign(**changed)
+
+    def _until(self, end: float | Floats, deadline: Floats) -> Floats:
+        """Give where periods end for rows with these deadlines."""
+        beyond = (end == self.edges_[-1]) & np.isfinite(deadline)
+        return np.asarray(np.where(beyond, deadline, np.minimum(end, deadline)), dtype=np.float64)
 
     def _deadlines(self, frame: pd.DataFrame) -> Floats:
         if self.deadline is None or self.deadline not in frame:

@@ -9,6 +9,7 @@ from sklearn.base import BaseEstimator, clone  # noqa: TID253 (an estimator is o
 from sklearn.utils.validation import check_is_fitted  # noqa: TID253
 
 from certforecast.models.classifier import OutcomeClassifier
+from certforecast.models.conformal import LEVELS, Corrected, corrected, needed
 from certforecast.models.hazard import EDGES, RenewalHazard
 from certforecast.models.weighing import learning_weights
 from certforecast.renewals import OUTCOMES
@@ -32,12 +33,10 @@ _LEAST_RENEWALS: Final = 30
 _MOST_ROWS: Final = 100_000
 #: Where the training time is split to see how far the forecasts are off.
 _ORIGIN: Final = 0.6
-#: So many renewals are imagined that came just as forecast; in a class of lifetime, as all of them together.
-_PSEUDO_RENEWALS: Final = 20.0
-_LEVELS: Final = np.linspace(0.0, 1.0, 401)
-_IMAGINED: Final = (np.arange(400) + 0.5) / 400
-#: The column of the class of lifetime. What is renewed by hand once a year is foreseen less well.
+#: The columns of the class of lifetime, and of the days since it fell due. What is renewed by hand once a
+#: year is foreseen less well, and what is overdue not at all like the rest.
 _CLASS: Final = "validity_profile"
+_PAST_DUE: Final = "days_past_due"
 
 
 class RenewalTimes(BaseEstimator):  # type: ignore[misc]
@@ -47,10 +46,12 @@ class RenewalTimes(BaseEstimator):  # type: ignore[misc]
     which comes in as renewals do. How the two are off is seen on renewals that came after an early part of
     the training time: the forecast probability of coming no later than it came is uniform where forecasts
     are right. Its observed quantiles correct the levels of intervals: recalibration [1]_, by distributional
-    conformal prediction [2]_, split by time. Each class of lifetime has levels of its own, drawn to those of
-    all together where it has few renewals (Mondrian conformal prediction [3]_, shrunk). As the model in use
-    is trained on more than the one that was corrected, and fleets change, this guarantees nothing: backtests
-    say how often intervals cover.
+    conformal prediction [2]_, split by time. Each class of lifetime has levels of its own, and within it what
+    is past due and what is not, drawn to those of all together, or of the class, where there are few renewals
+    (Mondrian conformal prediction [3]_, shrunk). Where intervals that were corrected half-way would have
+    covered too little of what came next, wider ones are given. As the model in use is trained on more than
+    the one that was corrected, and fleets change, this guarantees nothing: backtests say how often intervals
+    cover.
 
     Parameters
     ----------
@@ -67,7 +68,9 @@ class RenewalTimes(BaseEstimator):  # type: ignore[misc]
     levels_ : ndarray of shape (401,)
         Observed quantiles of the forecast probabilities, at levels evenly spaced from 0 to 1.
     levels_by_class_ : dict of str to ndarray of shape (401,)
-        The same by class of lifetime, for those that were seen.
+        The same by class of lifetime, then by whether such a one is past due, for those that were seen.
+    needed_ : ndarray of shape (401,)
+        The level to ask for where an interval of each of these levels is wanted.
     renewals_ : int
         Renewals that they were observed on.
 
@@ -110,7 +113,7 @@ class RenewalTimes(BaseEstimator):  # type: ignore[misc]
         self.own_, self.share_ = self._own(X, y, landmarks)
         if self.own_ is None and self.prior_ is None:
             raise ValueError("too few renewals to learn from, and no prior")
-        self.levels_, self.renewals_ = _LEVELS.copy(), 0
+        self.levels_, self.needed_, self.renewals_ = LEVELS.copy(), LEVELS.copy(), 0
         self.levels_by_class_: dict[str, Floats] = {}
         if len(X):
             origin = landmarks["as_of"].quantile(_ORIGIN, interpolation="nearest")
@@ -180,11 +183,11 @@ class RenewalTimes(BaseEstimator):  # type: ignore[misc]
             raise ValueError(f"level is {level}; give a share between 0 and 1")
         knots = _knots(X)
         (curve,) = self._shares_ended(X, knots, self.own_, self.share_, ("renewed",))
-        asked = {"low": (1 - level) / 2, "median": 0.5, "high": (1 + level) / 2}
-        wanted = np.tile(np.interp([*asked.values()], _LEVELS, self.levels_), (len(X), 1))
-        for name, levels in self.levels_by_class_.items():
-            wanted[(X[_CLASS] == name).to_numpy(bool)] = np.interp([*asked.values()], _LEVELS, levels)
-        columns = {name: _at(curve, knots, wanted[:, place]) for place, name in enumerate(asked)}
+        wide = float(np.interp(level, LEVELS, self.needed_))
+        levels = {"low": (1 - wide) / 2, "median": 0.5, "high": (1 + wide) / 2}
+        known = Corrected(self.levels_, self.levels_by_class_)
+        wanted = known.probabilities([*levels.values()], _classes(X), len(X))
+        columns = {name: _at(curve, knots, wanted[:, place]) for place, name in enumerate(levels)}
         return pd.DataFrame(columns, index=X.index)
 
     def __sklearn_tags__(self) -> "Tags":
@@ -227,12 +230,13 @@ class RenewalTimes(BaseEstimator):  # type: ignore[misc]
     ) -> None:
         (curve,) = self._shares_ended(X, _knots(X), own, share, ("renewed",))
         said = _at(_knots(X), curve, y["duration"].to_numpy(np.float64))
-        weights = learning_weights(landmarks)
-        self.levels_ = _observed(said, weights, _IMAGINED)
-        if _CLASS in X:
-            alike = np.interp(_IMAGINED, _LEVELS, self.levels_)
-            for name, rows in X.reset_index(drop=True).groupby(_CLASS).indices.items():
-                self.levels_by_class_[str(name)] = _observed(said[rows], weights[rows], alike)
+        weights, classes = learning_weights(landmarks), _classes(X)
+        found = corrected(said, weights, classes)
+        self.levels_, self.levels_by_class_ = found.all, found.by_class
+        half_way = landmarks["as_of"].quantile(0.5, interpolation="nearest")
+        early = (landmarks["settled"] <= half_way).to_numpy(bool)
+        later = (landmarks["as_of"] > half_way).to_numpy(bool)
+        self.needed_ = needed(said, weights, classes, early, later)
         self.renewals_ = int(landmarks["fingerprint"].nunique())
 
     def _shares_ended(
@@ -266,15 +270,15 @@ def _averaged(parts: "Sequence[tuple[float, Floats]]", otherwise: Floats) -> Flo
     return one * ours + other * theirs
 
 
-def _observed(said: Floats, weights: Floats, imagined: Floats) -> Floats:
-    """Give the quantiles of what was said and of what is imagined, at `_LEVELS`."""
-    values = np.concatenate([said, imagined])
-    mass = np.concatenate([weights, np.full(len(imagined), _PSEUDO_RENEWALS / len(imagined))])
-    order = np.argsort(values, kind="stable")
-    reached = np.cumsum(mass[order]) - mass[order] / 2
-    found = np.interp(_LEVELS, reached / mass.sum(), values[order], left=0.0, right=1.0)
-    found[[0, -1]] = 0.0, 1.0
-    return cast("Floats", found)
+def _classes(X: pd.DataFrame) -> list[npt.NDArray[Any]]:
+    """Name the class of each row, the widest first: of its lifetime, and whether it is past due."""
+    if _CLASS not in X:
+        return []
+    lifetime = X[_CLASS].astype(str).to_numpy(dtype=object)
+    if _PAST_DUE not in X:
+        return [lifetime]
+    past_due = X[_PAST_DUE].to_numpy(np.float64) > 0
+    return [lifetime, lifetime + np.where(past_due, ", past due", ", not due")]
 
 
 def _deadlines(X: pd.DataFrame) -> Floats:
@@ -283,7 +287,7 @@ def _deadlines(X: pd.DataFrame) -> Floats:
 
 def _knots(X: pd.DataFrame) -> Floats:
     """Give the days between which the hazards are even; shape (n_rows, n_edges)."""
-    return np.asarray(np.minimum(np.array([0.0, *EDGES]), _deadlines(X)[:, None]))
+    return np.asarray(np.minimum(np.array([0.0, *EDGES[:-1], np.inf]), _deadlines(X)[:, None]))
 
 
 def _ratio(part: Floats, whole: Floats, days: Floats, all_days: Floats) -> Floats:

@@ -68,6 +68,24 @@ def test_failures_wait_for_the_deadline(fitted: RenewalHazard) -> None:
     np.testing.assert_allclose(after, [np.exp(-0.06 * 20), np.exp(-0.16 * 20)], atol=0.05)
 
 
+def test_the_last_period_goes_on_to_a_deadline_beyond_it() -> None:
+    """A certificate of five years may be renewed after the end of the periods: not all of it is over then."""
+    X, y = (table.assign(days_to_slip=20.0) if "kind" in table else table for table in drawn(share=0))
+    rows = asked().assign(days_to_slip=20.0)
+    hazard = RenewalHazard(edges=(2, 5, 10)).fit(X, y)
+    incidence = hazard.predict_cumulative_incidence(rows, [5.0, 12.5, 19.999, 20.0])
+    by = incidence[:, list(hazard.events_).index("renewed")]
+    early = (y["event"] == "renewed") & (y["duration"] <= 5)
+    np.testing.assert_allclose(by[:, 0], early.groupby(X["kind"]).mean(), atol=0.05)
+    np.testing.assert_allclose(by[:, 1] - by[:, 0], (by[:, 2] - by[:, 0]) / 2, rtol=0.01)
+    np.testing.assert_allclose(incidence[:, :, 3].sum(axis=1), 1)
+    np.testing.assert_allclose(hazard.proba_frame(rows)["p_on_time"], by[:, 3])
+    # Without a deadline, all that comes later comes by the end of the last.
+    endless = RenewalHazard(edges=(2, 5, 10), deadline=None).fit(X, y)
+    ended = endless.predict_cumulative_incidence(rows, [10.0]).sum(axis=1)
+    np.testing.assert_allclose(ended, 1, atol=0.05)
+
+
 def test_the_deadline_is_each_row_s_own(fitted: RenewalHazard) -> None:
     X = asked().assign(days_left=[5.0, 12.0])
     failed = list(fitted.events_).index("failed")

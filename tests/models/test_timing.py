@@ -92,6 +92,38 @@ def test_each_class_of_lifetime_has_levels_of_its_own_and_few_renewals_those_of_
     assert low == times.predict_interval(unseen)["low"].iloc[0]
 
 
+def test_what_is_past_due_has_levels_of_its_own() -> None:
+    """The forecasts are right but for what is overdue, which comes later than they say."""
+    X, y, landmarks = drawn(1200)
+    overdue = np.arange(len(X)) % 4 == 0
+    X = X.assign(validity_profile="90 days", days_past_due=np.where(overdue, 5.0, -5.0))
+    elsewhere = RenewalHazard().fit(X[["days_left", "days_to_slip", "noise"]], y)
+    shift = np.where(overdue & (y["event"] == "renewed"), 15.0, 0.0)
+    y = y.assign(duration=y["duration"] + shift)
+    times = RenewalTimes(RenewalHazard(max_periods=10), prior=elsewhere).fit(X, y, landmarks=landmarks)
+    assert set(times.levels_by_class_) == {"90 days", "90 days, not due", "90 days, past due"}
+    came = (y["event"] == "renewed").to_numpy()
+    for rows in (came & overdue, came & ~overdue):
+        interval, ended = times.predict_interval(X[rows]), y["duration"][rows]
+        assert coverage(interval["low"], interval["high"], ended) == pytest.approx(0.9, abs=0.05)
+    without = RenewalTimes(RenewalHazard(max_periods=10), prior=elsewhere)
+    names = [name for name in X if name != "days_past_due"]
+    interval = without.fit(X[names], y, landmarks=landmarks).predict_interval(X[came & ~overdue])
+    assert (interval["low"] > times.predict_interval(X[came & ~overdue])["low"] - 1).all()
+    assert interval["high"].mean() > times.predict_interval(X[came & ~overdue])["high"].mean() + 5
+
+
+def test_intervals_reach_as_far_as_certificates_do() -> None:
+    X, y, landmarks = drawn(1200)
+    X = X.assign(days_left=1000.0, days_to_slip=970.0)
+    y = y.assign(duration=np.where(y["event"] == "renewed", y["duration"] + 900, 1000.0))
+    landmarks = landmarks.assign(settled=landmarks["as_of"] + pd.Timedelta("100D"))
+    times = RenewalTimes(prior=None).fit(X, y, landmarks=landmarks)
+    came = (y["event"] == "renewed").to_numpy()
+    interval = times.predict_interval(X)[came]
+    assert coverage(interval["low"], interval["high"], y["duration"][came]) == pytest.approx(0.9, abs=0.05)
+
+
 def test_intervals_cover_what_is_open_at_a_moment_though_some_are_looked_at_more_often() -> None:
     """Those looked at often are those that come late: one vote to each renewal would cover too few looks."""
     X, y, landmarks = drawn(1200)
