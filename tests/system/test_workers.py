@@ -15,9 +15,11 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from dbos import DBOS
 
 from certforecast.errors import ExecutionError
 from certforecast.execution import Executor
+from certforecast.execution.worker import work
 from certforecast.history import History
 from certforecast.settings import load_settings
 from tests.system.many_sites import ManySites
@@ -217,9 +219,30 @@ def test_one_plan_at_a_time_and_workers_need_postgresql(tmp_path: Path) -> None:
             (result,) = Executor(settings).run(plan, execute=True)
             assert result.status == "verified", result.detail
     alone = settings.model_copy(update={"database_url": None})
-    from threading import Event
-
-    from certforecast.execution.worker import work
-
     with pytest.raises(ExecutionError, match="set database_url to a PostgreSQL database"):
-        work(alone, Event())
+        work(alone, threading.Event())
+
+
+@pytest.mark.parametrize("where", ["launch", "register_queue"])
+def test_a_database_that_goes_away_under_a_worker_is_an_error_that_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """Be it while it begins: a database that is started again just then must not end it with a traceback."""
+    with postgres() as server:
+        sites = ManySites(tmp_path, 1)
+        settings = load_settings(sites.toml(database_url=server.url))
+        sites.plan()  # makes the key that a worker asks for
+        reached = getattr(DBOS, where)
+        server_ends = threading.Event()
+
+        def gone(*arguments: object, **named: object) -> object:
+            if not server_ends.is_set():
+                server_ends.set()
+                server.stop(signal.SIGQUIT)
+            return reached(*arguments, **named)
+
+        monkeypatch.setattr(DBOS, where, gone)
+        ended = threading.Event()
+        with pytest.raises(ExecutionError, match="database does not answer: "):
+            work(settings, ended, on_ready=ended.set)
+        assert server_ends.is_set()
