@@ -113,6 +113,24 @@ def test_what_is_past_due_has_levels_of_its_own() -> None:
     assert interval["high"].mean() > times.predict_interval(X[came & ~overdue])["high"].mean() + 5
 
 
+def test_intervals_are_as_wide_as_would_have_covered_what_came_next() -> None:
+    """In the last fifth of the time, renewals scatter twice as widely as before."""
+    X, y, landmarks = drawn(3000)
+    elsewhere = RenewalHazard().fit(X, y)
+    wild = (landmarks["as_of"] > landmarks["as_of"].quantile(0.8)) & (y["event"] == "renewed")
+    scattered = y.assign(duration=np.where(wild, 30 + 2 * (y["duration"] - 30), y["duration"]))
+    times = RenewalTimes(RenewalHazard(max_periods=10), prior=elsewhere)
+    steady = times.fit(X, y, landmarks=landmarks).predict_interval(X)
+    assert times.needed_[360] == pytest.approx(0.9, abs=0.03)
+    wide = times.fit(X, scattered, landmarks=landmarks).predict_interval(X)
+    assert times.needed_[360] > 0.95
+    times.needed_ = np.linspace(0, 1, 401)
+    corrected = times.predict_interval(X)
+    widths = [(table["high"] - table["low"]).mean() for table in (steady, corrected, wide)]
+    assert widths == sorted(widths)
+    assert widths[2] > widths[1] + 0.5
+
+
 def test_intervals_reach_as_far_as_certificates_do() -> None:
     X, y, landmarks = drawn(1200)
     X = X.assign(days_left=1000.0, days_to_slip=970.0)
