@@ -66,7 +66,7 @@ def computed(
     with recorded(Recording(stem, moments)) as recording:
         result = program(Known(tables, moments, policy), *parameters)
         recording.end(backend, result)
-    if len(_PROGRAMS) >= _MOST_PROGRAMS:
+    if not variants and len(_PROGRAMS) >= _MOST_PROGRAMS:
         _PROGRAMS.pop(next(iter(_PROGRAMS)))
     _PROGRAMS.setdefault(key, []).append(recording)
     return _view(backend, stem, recording.result, recording.schema, result)
