@@ -72,9 +72,10 @@ RIVALS_HERE = {
 ASYMPTOTE_DAYS = 42.0
 #: The asymptote is the better of these, trained on many times the data.
 ASYMPTOTES: dict[str, dict[str, Any]] = {
-    "asymptote": {"max_iter": 300, "max_leaf_nodes": 16},
-    "asymptote, larger": {"max_iter": 400, "max_leaf_nodes": 31},
+    "asymptote": {"max_leaf_nodes": 16},
+    "asymptote, larger": {"max_leaf_nodes": 31},
 }
+ROUNDS = {"asymptote": 300, "asymptote, larger": 400}
 Models = dict[str, Callable[[], Any]]
 MODELS: Models = {
     OURS: lambda: OutcomePool(times=RenewalTimes()),
@@ -98,9 +99,11 @@ class Effort:
     asymptote: int = 50
     #: To train the asymptote on half of the fleet instead: the features of another one take seconds.
     halved: bool = False
+    #: Share of the rounds that the asymptote is boosted for.
+    rounds: float = 1.0
 
 
-QUICK = Effort(lineages=40, every_days=63.0, draws=10, cutoffs=1, asymptote=0, halved=True)
+QUICK = Effort(lineages=40, every_days=63.0, draws=10, cutoffs=1, asymptote=0, halved=True, rounds=0.1)
 QUICK_RIVALS = (*RULES, "logistic")
 
 
@@ -177,7 +180,8 @@ def fleet_backtest(seed: int, effort: Effort, cache: Path, models: Models) -> Ba
         y = much["outcome"].to_numpy(dtype=object).astype(str)
         keys = asked[["as_of", "fingerprint"]]
         for name, size in ASYMPTOTES.items():
-            best = OutcomeClassifier("boosted", **size).fit(much[NUMBERS], y, much["weight"])
+            boosted = OutcomeClassifier("boosted", **size, max_iter=round(ROUNDS[name] * effort.rounds))
+            best = boosted.fit(much[NUMBERS], y, much["weight"])
             ceilings[name] = pd.concat([keys, best.proba_frame(asked[NUMBERS])], axis=1)
     return backtest(frame, models, cutoffs, policy=policy, given=ceilings)
 
