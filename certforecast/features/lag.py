@@ -16,6 +16,9 @@ __all__ = ["FEATURES", "MEMORY", "lag"]
 MEMORY = 6
 #: So large that its neighbours among the numbers of the machine are 2**-30 away.
 _COARSE = 1.5 * 2.0**22
+#: Deviations are squared in these units, so that six squares stay below that, and are told apart well: of
+#: lags up to 6 lifetimes, of intervals up to 1,600 days.
+_LIFETIMES, _DAYS = 2.0**-7, 2.0
 
 FEATURES = tuple(
     number("lag", name, unit, doc, "lineage")
@@ -57,19 +60,23 @@ FEATURES = tuple(
 def lag(context: Context) -> "ir.Table":
     """Compute the lag features for every target; ``as_of, fingerprint`` and `FEATURES`."""
     history, targets = _history(context), context.targets
-    ours = history.semi_join(targets, list(KEY)).select("as_of", "lineage", "fingerprint", ours="position")
-    past = history.drop("fingerprint").inner_join(ours, ["as_of", "lineage"])
+    ours = history.semi_join(targets, list(KEY)).select(
+        "as_of", "lineage", "fingerprint", "usual", "pace", ours="position"
+    )
+    past = history.drop("fingerprint", "usual", "pace").inner_join(ours, ["as_of", "lineage"])
     past = past.filter(past.position < past.ours, past.position >= past.ours - MEMORY)
     turn = past.ours - past.position
     steps = (-turn).cast("float64")
     known = past["lag"].notnull()
     angle = (past.issued - past.issued.floor()) * (2 * math.pi)
     # 1970-01-01 was a Thursday.
+    off, drift = (past["lag"] - past.usual) / _LIFETIMES, (past.interval - past.pace) / _DAYS
     working = ((past.issued.floor().cast("int64") + 3) % 7 < 5).cast("float64")
     summed = past.group_by(list(KEY)).aggregate(
         lag_last=past["lag"].max(where=turn == 1),
         lag_mean=past["lag"].mean(),
-        lag_spread=past["lag"].std(how="sample"),
+        lag_off=off.sum(),
+        lag_squares=_exact(off * off).sum(),
         lags=known.cast("float64").sum(),
         steps=steps.sum(where=known),
         steps_squared=(steps * steps).sum(where=known),
@@ -79,7 +86,9 @@ def lag(context: Context) -> "ir.Table":
         margin_least=past.margin.min(),
         install_delay=past.delay.mean(),
         interval_mean=past.interval.mean(),
-        interval_deviation=past.interval.std(how="sample"),
+        intervals=past.interval.count().cast("float64"),
+        interval_off=drift.sum(),
+        interval_squares=_exact(drift * drift).sum(),
         weekday_share=working.mean(),
         east=_exact(angle.cos()).mean(),
         north=_exact(angle.sin()).mean(),
@@ -97,14 +106,16 @@ def lag(context: Context) -> "ir.Table":
         *(
             "lag_last",
             "lag_mean",
-            "lag_spread",
             "margin_last",
             "margin_least",
             "install_delay",
             "weekday_share",
         ),
+        lag_spread=_spread(rows.lag_squares, rows.lag_off, rows.lags) * _LIFETIMES,
         lag_trend=(rows.lags * rows.products - rows.steps * rows.lag_sum) / scatter.nullif(0.0),
-        interval_spread=rows.interval_deviation / rows.interval_mean.nullif(0.0),
+        interval_spread=_spread(rows.interval_squares, rows.interval_off, rows.intervals)
+        * _DAYS
+        / rows.interval_mean.nullif(0.0),
         hour_concentration=(rows.east * rows.east + rows.north * rows.north).sqrt(),
         lineage_late_rate=smoothed(rows.late.fill_null(0.0), trials, rows.late_overall),
         lineage_failed_rate=smoothed(rows.failed.fill_null(0.0), trials, rows.failed_overall),
@@ -122,12 +133,16 @@ def _history(context: Context) -> "ir.Table":
     natural = ~rows.intervention
     resolved = rows.outcome.isin(["on_time", "slipped", "failed"]) & natural
     order = ibis.window(group_by=["as_of", "lineage"], order_by=[rows.issued, rows.fingerprint])
+    lag = ibis.ifelse(natural, _exact((rows.in_service - rows.due) / lifetime), None)
     return keep(
         rows.select(
             *("as_of", "lineage", "fingerprint", "issued"),
             position=ibis.row_number().over(order),
             interval=_exact(rows.issued.lead().over(order) - rows.issued),
-            lag=ibis.ifelse(natural, _exact((rows.in_service - rows.due) / lifetime), None),
+            lag=lag,
+            # Those of the one before: deviations are taken from them.
+            usual=lag.lag().over(order).fill_null(0.0),
+            pace=_exact(rows.issued - rows.issued.lag().over(order)).fill_null(0.0),
             margin=ibis.ifelse(natural, (rows.expires - rows.in_service) / lifetime, None),
             delay=ibis.ifelse(natural, _exact(rows.in_service - rows.successor_issued), None),
             trial=resolved.cast("float64"),
@@ -135,6 +150,15 @@ def _history(context: Context) -> "ir.Table":
             failed=(resolved & (rows.outcome == "failed")).cast("float64"),
         )
     )
+
+
+def _spread(squares: "ir.Value", total: "ir.Value", count: "ir.Value") -> "ir.FloatingValue":
+    """Give the standard deviation of a sample from sums of deviations from any number near the mean.
+
+    What engines offer goes through the rows one by one, and shows in the last bit in which order.
+    """
+    variance = (squares - total * total / count.nullif(0.0)) / (count - 1.0).nullif(0.0)
+    return (variance > 0.0).ifelse(variance, variance * 0.0).sqrt()
 
 
 def _exact(value: "ir.NumericValue") -> "ir.NumericValue":

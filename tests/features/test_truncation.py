@@ -3,15 +3,18 @@
 import random
 from collections.abc import Iterator
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import ibis
+import ibis.expr.types as ir
 import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import certforecast.features.churn
+import certforecast.features.lag
 from certforecast.features import features, training_frame
 from certforecast.features.context import Context
 from certforecast.history import History
@@ -20,6 +23,7 @@ from certforecast.history.sources import Batch
 from certforecast.history.tables import Tables
 from certforecast.renewals import renewals
 from certforecast.renewals.computing import forget
+from certforecast.renewals.engine import keep
 from tests.timeline import Timeline, day
 
 SPAN = 400
@@ -237,3 +241,28 @@ def _open_gate(gate: Any, tables: Tables, *moments: Any) -> Tables:
         for table in tables
     ]
     return Tables(*(t.mutate(known_at=t.really).drop("really") for t in gate(Tables(*long_ago), *moments)))
+
+
+@pytest.mark.usefixtures("other_code")
+def test_the_order_in_which_rows_are_added_up_shows_in_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Engines take another order each time, on many threads. Lags and intervals are as crooked as can be."""
+    timeline, rng = Timeline(), random.Random(7)
+    for line in range(12):
+        issued = rng.uniform(0, 30)
+        for number in range(7):
+            made = timeline.certificate(f"l{line}-{number}", f"{line}.shop.example", issued)
+            timeline.look(issued + rng.uniform(0, 3), made, f"h{line}")
+            issued += rng.uniform(40, 70)
+    rows: Rows = {name: list(getattr(timeline.batch, name)) for name in TABLES}
+    with imported(rows) as history:
+        expected = features(history, day(330))
+        assert expected["lag_spread"].notna().sum() > 6
+        for step in (2, 3, 5):
+            forget()
+            shuffled = partial(_shuffled, step=step)
+            monkeypatch.setattr(certforecast.features.lag, "keep", shuffled)
+            pd.testing.assert_frame_equal(features(history, day(330)), expected, check_exact=True)
+
+
+def _shuffled(table: ir.Table, step: int) -> ir.Table:
+    return keep(table.order_by((table.position * step) % 7, table.fingerprint))
