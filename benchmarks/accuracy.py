@@ -72,10 +72,9 @@ RIVALS_HERE = {
 ASYMPTOTE_DAYS = 42.0
 #: The asymptote is the better of these, trained on many times the data.
 ASYMPTOTES: dict[str, dict[str, Any]] = {
-    "asymptote": {"max_leaf_nodes": 16},
-    "asymptote, larger": {"max_leaf_nodes": 31},
+    "asymptote": {"max_iter": 300, "max_leaf_nodes": 16},
+    "asymptote, larger": {"max_iter": 400, "max_leaf_nodes": 31},
 }
-ROUNDS = {"asymptote": 300, "asymptote, larger": 400}
 Models = dict[str, Callable[[], Any]]
 MODELS: Models = {
     OURS: lambda: OutcomePool(times=RenewalTimes()),
@@ -180,8 +179,8 @@ def fleet_backtest(seed: int, effort: Effort, cache: Path, models: Models) -> Ba
         y = much["outcome"].to_numpy(dtype=object).astype(str)
         keys = asked[["as_of", "fingerprint"]]
         for name, size in ASYMPTOTES.items():
-            boosted = OutcomeClassifier("boosted", **size, max_iter=round(ROUNDS[name] * effort.rounds))
-            best = boosted.fit(much[NUMBERS], y, much["weight"])
+            size = size | {"max_iter": round(size["max_iter"] * effort.rounds)}
+            best = OutcomeClassifier("boosted", **size).fit(much[NUMBERS], y, much["weight"])
             ceilings[name] = pd.concat([keys, best.proba_frame(asked[NUMBERS])], axis=1)
     return backtest(frame, models, cutoffs, policy=policy, given=ceilings)
 

@@ -115,7 +115,7 @@ class Watch(threading.Thread):
 
 
 @contextmanager
-def explained(advice: str = "") -> Iterator[None]:
+def explained(advice: str = "see that it has space and answers") -> Iterator[None]:
     """Raise what the executor's database refuses as an error that says so.
 
     Parameters
@@ -131,8 +131,9 @@ def explained(advice: str = "") -> Iterator[None]:
     try:
         yield
     except SQLAlchemyError as error:
-        said = f"the executor's database does not answer: {in_short(error)}"
-        raise ExecutionError(f"{said}; {advice}" if advice else said) from error
+        raise ExecutionError(
+            f"the executor's database does not answer: {in_short(error)}; {advice}"
+        ) from error
 
 
 def in_short(error: SQLAlchemyError) -> str:

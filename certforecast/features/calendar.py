@@ -22,6 +22,7 @@ _YEARS_BACK, _YEARS_AHEAD = 11, 11
 #: First and last day of the usual year-end change freeze, as (month, day). An assumption.
 FREEZE = ((12, 15), (1, 5))
 
+#: Columns of the days that the calendar covers, in days since 1970-01-01.
 _DATES = {"day": "int64", "free": "float64", "frozen": "float64"}
 
 FEATURES = (

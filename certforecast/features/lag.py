@@ -69,8 +69,8 @@ def lag(context: Context) -> "ir.Table":
     steps = (-turn).cast("float64")
     known = past["lag"].notnull()
     angle = (past.issued - past.issued.floor()) * (2 * math.pi)
-    # 1970-01-01 was a Thursday.
     off, drift = (past["lag"] - past.usual) / _LIFETIMES, (past.interval - past.pace) / _DAYS
+    # 1970-01-01 was a Thursday.
     working = ((past.issued.floor().cast("int64") + 3) % 7 < 5).cast("float64")
     summed = past.group_by(list(KEY)).aggregate(
         lag_last=past["lag"].max(where=turn == 1),
@@ -103,14 +103,7 @@ def lag(context: Context) -> "ir.Table":
     scatter = rows.lags * rows.steps_squared - rows.steps * rows.steps
     return rows.select(
         *KEY,
-        *(
-            "lag_last",
-            "lag_mean",
-            "margin_last",
-            "margin_least",
-            "install_delay",
-            "weekday_share",
-        ),
+        *("lag_last", "lag_mean", "margin_last", "margin_least", "install_delay", "weekday_share"),
         lag_spread=_spread(rows.lag_squares, rows.lag_off, rows.lags) * _LIFETIMES,
         lag_trend=(rows.lags * rows.products - rows.steps * rows.lag_sum) / scatter.nullif(0.0),
         interval_spread=_spread(rows.interval_squares, rows.interval_off, rows.intervals)
@@ -152,13 +145,15 @@ def _history(context: Context) -> "ir.Table":
     )
 
 
-def _spread(squares: "ir.Value", total: "ir.Value", count: "ir.Value") -> "ir.FloatingValue":
+def _spread(
+    squares: "ir.NumericValue", total: "ir.NumericValue", count: "ir.NumericValue"
+) -> "ir.FloatingValue":
     """Give the standard deviation of a sample from sums of deviations from any number near the mean.
 
     What engines offer goes through the rows one by one, and shows in the last bit in which order.
     """
     variance = (squares - total * total / count.nullif(0.0)) / (count - 1.0).nullif(0.0)
-    return (variance > 0.0).ifelse(variance, variance * 0.0).sqrt()
+    return variance.clip(lower=0.0).sqrt()  # unknown stays unknown
 
 
 def _exact(value: "ir.NumericValue") -> "ir.NumericValue":

@@ -63,7 +63,7 @@ def computed(
     if variants and (again := run_again(variants, backend, stem, moments)) is not None:
         recording, made = again
         return _view(backend, stem, recording.result.replace(recording.stem, stem), recording.schema, made)
-    with recorded(Recording(stem, moments)) as recording:
+    with recorded(Recording(stem)) as recording:
         result = program(Known(tables, moments, policy), *parameters)
         recording.end(backend, result)
     if not variants and len(_PROGRAMS) >= _MOST_PROGRAMS:

@@ -83,7 +83,7 @@ def brought(
     told = ibis.schema(schema)
     if (recording := active()) is not None:
         backend: Any = to.get_backend()
-        kept = recording.bring(backend, rows, told, *parameters)
+        kept = recording.bring(backend, moments, told, rows, *parameters)
         weakref.finalize(kept.op(), _let_go, backend, kept.op().name, recording)
         return kept
     return ibis.memtable(rows(moments, *parameters), schema=told)

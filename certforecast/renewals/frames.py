@@ -40,7 +40,18 @@ def frame_of(known: "Known", rows: "ir.Table | None" = None) -> "pd.DataFrame":
 
 
 def listed(known: "Known", rows: "ir.Table | None" = None) -> "ir.Table":
-    """Give renewals as a table on the engine, with names; times in seconds since 1970."""
+    """Give renewals as a table on the engine, with names: what :func:`framed` makes readable.
+
+    Parameters
+    ----------
+    known, rows
+        As for :func:`frame_of`.
+
+    Returns
+    -------
+    ibis table
+        One row a certificate and moment; times in seconds since 1970-01-01 UTC.
+    """
     named = known.tables.certificates
     named = named.select("as_of", "fingerprint", "names", name=called(named))
     rows = known.renewals if rows is None else rows
@@ -64,7 +75,18 @@ def listed(known: "Known", rows: "ir.Table | None" = None) -> "ir.Table":
 
 
 def framed(frame: "pd.DataFrame") -> "pd.DataFrame":
-    """Make what :func:`listed` gave readable; what else it has stays as it is."""
+    """Make what :func:`listed` gave readable.
+
+    Parameters
+    ----------
+    frame : DataFrame of shape (n_renewals, n_columns)
+        Changed in place; what else it has stays as it is.
+
+    Returns
+    -------
+    DataFrame of shape (n_renewals, n_columns + 2)
+        With times in UTC, and lag and margin in days; by lineage and issue.
+    """
     import pandas as pd
 
     day = 86_400.0

@@ -62,15 +62,21 @@ class Recording:
     """
 
     stem: str
-    moments: Sequence[datetime]
     steps: list[_Bring | _Make | _Ask | _Drop] = field(default_factory=list)
     result: str = ""
     schema: "sch.Schema | None" = None
 
-    def bring(self, backend: Any, rows: Rows, schema: "sch.Schema", *parameters: Any) -> "ir.Table":
+    def bring(
+        self,
+        backend: Any,
+        moments: Sequence[datetime],
+        schema: "sch.Schema",
+        rows: Rows,
+        *parameters: Any,
+    ) -> "ir.Table":
         """Bring rows, which hang on the moments and the parameters, to the engine."""
         table = self._name()
-        _bring(backend, table, rows(self.moments, *parameters))
+        _bring(backend, table, rows(moments, *parameters))
         self.steps.append(_Bring(table, rows, parameters))
         return table_of(backend, table, schema)
 
@@ -97,9 +103,8 @@ class Recording:
             self.steps.append(_Drop(table))
 
     def end(self, backend: Any, result: "ir.Table") -> None:
-        """Note the query that gives the result, and let go of what it was made for."""
+        """Note the query that gives the result, and its columns."""
         self.result, self.schema = backend.compile(result), result.schema()
-        self.moments = ()
 
     def answers(self) -> list[bool]:
         """Give what was answered, in order."""
@@ -151,25 +156,29 @@ def run_again(
     made: list[str] = []
     answers: list[bool] = []
     recording, place = variants[0], 0
+
+    def renamed(text: str) -> str:
+        return text.replace(recording.stem, stem)
+
     try:
         while place < len(recording.steps):
             step = recording.steps[place]
             if isinstance(step, _Ask):
-                answers.append(_answer(backend, step.query.replace(recording.stem, stem)))
+                answers.append(_answer(backend, renamed(step.query)))
                 found = _branch(variants, answers)
                 if found is None:
                     drop(backend, made)
                     return None
                 recording, place = found
             elif isinstance(step, _Drop):
-                drop(backend, [step.table.replace(recording.stem, stem)])
+                drop(backend, [renamed(step.table)])
             else:
-                made.append(step.table.replace(recording.stem, stem))
+                made.append(renamed(step.table))
                 if isinstance(step, _Bring):
                     _bring(backend, made[-1], step.rows(moments, *step.parameters))
                 else:
-                    run(backend, step.create.replace(recording.stem, stem))
-                    run(backend, step.insert.replace(recording.stem, stem))
+                    run(backend, renamed(step.create))
+                    run(backend, renamed(step.insert))
             place += 1
     except BaseException:
         drop(backend, made)
