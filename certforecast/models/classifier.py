@@ -1,5 +1,6 @@
 """The outcome classifier: what becomes of an open renewal."""
 
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 import numpy as np
@@ -25,7 +26,9 @@ from sklearn.utils.validation import (  # noqa: TID253
 )
 from threadpoolctl import threadpool_limits
 
+from certforecast.models.forest import forest_of
 from certforecast.models.levels import Levels
+from certforecast.models.parts import by_parts
 from certforecast.models.told import TOLD
 from certforecast.models.transforming import ProbabilityColumns
 from certforecast.renewals import OUTCOMES
@@ -35,7 +38,10 @@ if TYPE_CHECKING:
 
 __all__ = ["LEAN", "OutcomeClassifier", "outcome_frame"]
 
+Floats = npt.NDArray[np.float64]
 Method = Literal["blended", "boosted", "logistic"]
+#: Which rows, and what is to change in them.
+Change = tuple[npt.NDArray[np.intp], Mapping[str, Floats]]
 
 #: More categories than this are grouped, the rare ones first.
 MAX_CATEGORIES = 40
@@ -201,7 +207,7 @@ class OutcomeClassifier(ClassifierMixin, ProbabilityColumns, BaseEstimator):  # 
         self.n_iter_ = max(int(np.max(part["model"].n_iter_)) for part in self.models_)
         return self
 
-    def predict_proba(self, X: Any) -> npt.NDArray[np.float64]:
+    def predict_proba(self, X: Any) -> Floats:
         """Give the probabilities of the outcomes.
 
         Returns
@@ -211,12 +217,48 @@ class OutcomeClassifier(ClassifierMixin, ProbabilityColumns, BaseEstimator):  # 
         """
         check_is_fitted(self)
         frame = self._frame(X, reset=False)
-        logs = np.mean([np.log(np.clip(_told_by(part, frame), 1e-12, 1.0)) for part in self.models_], axis=0)
-        pooled = np.exp(logs)
-        if SLIP_COLUMN in frame and "on_time" in self.classes_:
-            # Past the slip point nothing can be on time any more: condition on that.
-            pooled[np.ix_(frame[SLIP_COLUMN].to_numpy() < 0, self.classes_ == "on_time")] = 0.0
-        return cast("npt.NDArray[np.float64]", pooled / pooled.sum(axis=1, keepdims=True))
+        slips = _slips(frame)
+
+        def told(rows: slice) -> Floats:
+            given = [_told_by(part, frame.iloc[rows]) for part in self.models_]
+            return self._pooled(given, None if slips is None else slips[rows])
+
+        return by_parts(told, len(frame))
+
+    def predict_changed(self, X: pd.DataFrame, changes: Sequence[Change]) -> Iterator[Floats]:
+        """Give the probabilities of rows with some numbers changed, one change after the other.
+
+        They are those of :meth:`predict_proba` for the changed rows, but for rounding. Where the model is one
+        of boosted trees, its trees are asked anew only for what changes.
+
+        Parameters
+        ----------
+        X : DataFrame of shape (n_rows, n_features)
+        changes : sequence of (ndarray of int of shape (n,), dict of str to ndarray of shape (n,))
+            Each: which rows are asked for, and their numbers in the columns that change, the same columns
+            each time.
+
+        Yields
+        ------
+        ndarray of shape (n, n_classes)
+        """
+        check_is_fitted(self)
+        frame = self._frame(X, reset=False)
+        if self.method != "boosted":
+            for rows, changed in changes:
+                yield self.predict_proba(frame.iloc[rows].assign(**changed))
+            return
+        (part,) = self.models_
+        _, levels, names = part["columns"].transformers_[0]
+        places = {name: place for place, name in enumerate(names)}
+        moved = [
+            (rows, {places[name]: levels.level(name, changed[name]) for name in changed if name in places})
+            for rows, changed in changes
+        ]
+        told = forest_of(part["model"]).predict_changed(np.asarray(part["columns"].transform(frame)), moved)
+        slips = _slips(frame)
+        for (rows, changed), given in zip(changes, told, strict=True):
+            yield self._pooled([given], changed.get(SLIP_COLUMN, None if slips is None else slips[rows]))
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
         """Give the likeliest outcome; shape (n_rows,)."""
@@ -246,6 +288,14 @@ class OutcomeClassifier(ClassifierMixin, ProbabilityColumns, BaseEstimator):  # 
                 columns[name] = column.astype("str").fillna("").astype(object)
         return pd.DataFrame(columns, index=X.index)
 
+    def _pooled(self, given: list[Floats], slips: Floats | None) -> Floats:
+        """Pool the probabilities of the parts, and condition them on what is past."""
+        pooled = np.exp(np.mean([np.log(np.clip(one, 1e-12, 1.0)) for one in given], axis=0))
+        if slips is not None and "on_time" in self.classes_:
+            # Past the slip point nothing can be on time any more.
+            pooled[np.ix_(slips < 0, self.classes_ == "on_time")] = 0.0
+        return cast("Floats", pooled / pooled.sum(axis=1, keepdims=True))
+
     def _parts(self, frame: pd.DataFrame) -> list[Pipeline]:
         texts = [name for name in frame.columns if frame[name].dtype == object]
         # A column that was never filled says nothing, and the boosting could not bin it.
@@ -260,7 +310,7 @@ class OutcomeClassifier(ClassifierMixin, ProbabilityColumns, BaseEstimator):  # 
         return parts
 
     def _fit_part(
-        self, part: Pipeline, frame: pd.DataFrame, y: npt.NDArray[Any], weights: npt.NDArray[np.float64]
+        self, part: Pipeline, frame: pd.DataFrame, y: npt.NDArray[Any], weights: Floats
     ) -> Pipeline:
         if len(frame) > MOST_ROWS and isinstance(part["model"], LogisticRegression):
             drawn = self._some(len(frame))
@@ -322,18 +372,20 @@ class OutcomeClassifier(ClassifierMixin, ProbabilityColumns, BaseEstimator):  # 
         )
 
 
-def _told_by(part: Pipeline, frame: pd.DataFrame) -> npt.NDArray[np.float64]:
-    """Give the probabilities of one part.
+def _told_by(part: Pipeline, frame: pd.DataFrame) -> Floats:
+    """Give the probabilities of one part."""
+    inputs, model = part[:-1].transform(frame), part["model"]
+    if isinstance(model, HistGradientBoostingClassifier):
+        return forest_of(model).predict_proba(np.asarray(inputs))
+    return cast("Floats", model.predict_proba(inputs))
 
-    A tree asks for few columns of all rows: with each column in one piece, memory does not hold it up.
-    """
-    inputs = part[:-1].transform(frame)
-    by_column = np.asfortranarray(inputs) if isinstance(inputs, np.ndarray) else inputs
-    return cast("npt.NDArray[np.float64]", part[-1].predict_proba(by_column))
+
+def _slips(frame: pd.DataFrame) -> Floats | None:
+    return frame[SLIP_COLUMN].to_numpy(dtype=np.float64) if SLIP_COLUMN in frame else None
 
 
 def outcome_frame(
-    probabilities: npt.NDArray[np.float64], classes: npt.NDArray[Any], index: pd.Index | None = None
+    probabilities: Floats, classes: npt.NDArray[Any], index: pd.Index | None = None
 ) -> pd.DataFrame:
     """Name the columns of class probabilities after the outcomes; absent outcomes are 0.
 

@@ -22,6 +22,7 @@ from sklearn.utils.validation import (  # noqa: TID253
 
 from certforecast.models.classifier import OutcomeClassifier, outcome_frame
 from certforecast.models.durations import CENSORED
+from certforecast.models.parts import by_parts
 from certforecast.models.survival import integrated_brier
 
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ Floats = npt.NDArray[np.float64]
 EDGES: Final = (1, 2, 3, 5, 7, 10, 14, 21, 30, 45, 60, 90, 120, 180, 270, 400, 830)
 
 _NONE: Final = "none"
-_AT_ONCE: Final = 20_000
 
 #: Features that time alone moves, by how much a day.
 _AGES: Final = {"days_left": -1.0, "days_to_slip": -1.0, "days_past_due": 1.0, "unserved_days": 1.0}
@@ -177,11 +177,7 @@ class RenewalHazard(RegressorMixin, TransformerMixin, BaseEstimator):  # type: i
         frame = self._frame(X, reset=False)
         asked = self.edges_[1:] if times is None else np.asarray(times, dtype=np.float64)
         wanted = np.broadcast_to(asked, (len(frame), asked.shape[-1]))
-        parts = [
-            self._incidence(frame.iloc[start : start + _AT_ONCE], wanted[start : start + _AT_ONCE])
-            for start in range(0, len(frame), _AT_ONCE)
-        ]
-        return np.concatenate(parts) if parts else np.zeros((0, len(self.events_), asked.shape[-1]))
+        return by_parts(lambda rows: self._incidence(frame.iloc[rows], wanted[rows]), len(frame))
 
     def predict(self, X: Any) -> Floats:
         """Give the time in days by which it is as likely as not to have ended; shape (n_rows,).
@@ -288,34 +284,52 @@ class RenewalHazard(RegressorMixin, TransformerMixin, BaseEstimator):  # type: i
     def _incidence(self, frame: pd.DataFrame, asked: Floats) -> Floats:
         """Give the cumulative incidence at the times asked for, shape (n_rows, n_times)."""
         deadline = self._deadlines(frame)
-        found = np.zeros((len(frame), len(self.events_), asked.shape[1]))
-        still = np.ones(len(frame))
-        for begin, end in zip(self.edges_[:-1], self.edges_[1:], strict=True):
-            rows = np.flatnonzero(deadline > begin)
-            if not len(rows):
-                break
-            ends = self._until(end, deadline[rows])
-            mass = still[rows, None] * self._hazards(frame, rows, (begin + ends) / 2)
-            share = np.clip((asked[rows] - begin) / (ends - begin)[:, None], 0.0, 1.0)
-            found[rows] += mass[:, :, None] * share[:, None, :]
-            still[rows] = np.clip(still[rows] - mass.sum(axis=1), 0.0, None)
+        begins = self.edges_[:-1][self.edges_[:-1] < deadline.max(initial=0.0)]
+        open_ = [np.flatnonzero(deadline > begin) for begin in begins]
+        middles = [
+            (begin + self._until(end, deadline[rows])) / 2
+            for rows, begin, end in zip(open_, begins, self.edges_[1:], strict=False)
+        ]
+        mass, still = np.zeros((len(begins), len(frame), len(self.events_))), np.ones(len(frame))
+        for number, hazards in enumerate(self._hazards(frame, open_, middles)):
+            rows = open_[number]
+            ended = still[rows, None] * hazards
+            mass[number, rows] = ended
+            still[rows] = np.clip(still[rows] - ended.sum(axis=1), 0.0, None)
+        # Within a period, what ends in it does so evenly.
+        at = np.minimum(asked, deadline[:, None])
+        period = np.clip(np.searchsorted(self.edges_, at) - 1, 0, len(begins) - 1)
+        ends = self._until(self.edges_[period + 1], deadline[:, None])
+        share = np.clip((at - begins[period]) / (ends - begins[period]), 0.0, 1.0)
+        before, row = np.cumsum(mass, axis=0) - mass, np.arange(len(frame))[:, None]
+        found = (before[period, row] + share[:, :, None] * mass[period, row]).swapaxes(1, 2)
         if np.isfinite(deadline).any():
             over = still[:, None] * self._at_deadline(frame)
             found += over[:, :, None] * (asked >= deadline[:, None])[:, None, :]
         return found
 
-    def _hazards(self, frame: pd.DataFrame, rows: npt.NDArray[np.int64], middle: Floats) -> Floats:
-        """Give the probabilities that those still open end in a period; shape (n, n_events)."""
-        hazards = np.zeros((len(rows), len(self.events_)))
+    def _hazards(
+        self, frame: pd.DataFrame, rows: list[npt.NDArray[np.intp]], middles: list[Floats]
+    ) -> Iterator[Floats]:
+        """Give for each period the probabilities that those still open end in it; shape (n, n_events)."""
         if self.model_ is None:
-            hazards[:, 0] = 1.0 - self.none_
-            return hazards
-        given = self.model_.predict_proba(self._at(frame, rows, middle))
-        for place, event in enumerate(self.events_):
-            known = np.flatnonzero(self.model_.classes_ == event)
-            if len(known):
-                hazards[:, place] = given[:, known[0]]
-        return hazards
+            for some in rows:
+                yield np.tile([1.0 - self.none_] + [0.0] * (len(self.events_) - 1), (len(some), 1))
+            return
+        changes = [
+            (some, self._changed(frame, some, middle)) for some, middle in zip(rows, middles, strict=True)
+        ]
+        if isinstance(self.model_, OutcomeClassifier):
+            told = self.model_.predict_changed(frame.assign(ahead=0.0), changes)
+        else:
+            told = (self.model_.predict_proba(frame.iloc[some].assign(**new)) for some, new in changes)
+        classes = list(self.model_.classes_)
+        for given in told:
+            hazards = np.zeros((len(given), len(self.events_)))
+            for place, event in enumerate(self.events_):
+                if event in classes:
+                    hazards[:, place] = given[:, classes.index(event)]
+            yield hazards
 
     def _fit_last(self, frame: pd.DataFrame, event: npt.NDArray[Any], weights: Floats) -> None:
         total = max(float(weights.sum()), 1e-12)
@@ -365,21 +379,24 @@ class RenewalHazard(RegressorMixin, TransformerMixin, BaseEstimator):  # type: i
         deadline: Floats,
     ) -> pd.DataFrame:
         ends = self._until(self.edges_[periods + 1], deadline[rows])
-        return self._at(frame, rows, (self.edges_[periods] + ends) / 2)
+        changed = self._changed(frame, rows, (self.edges_[periods] + ends) / 2)
+        return frame.iloc[rows].reset_index(drop=True).assign(**changed)
 
-    def _at(self, frame: pd.DataFrame, rows: npt.NDArray[np.int64], ahead: Floats) -> pd.DataFrame:
-        """Give rows as they will be some days ahead, with the days as a column."""
-        moved = frame.iloc[rows].reset_index(drop=True)
-        changed: dict[str, Any] = {"ahead": ahead}
-        for name, step in _AGES.items():
-            if name in moved:
-                changed[name] = moved[name].to_numpy() + step * ahead
+    def _changed(self, frame: pd.DataFrame, rows: npt.NDArray[np.intp], ahead: Floats) -> dict[str, Floats]:
+        """Give what changes in rows in some days ahead, and the days themselves as a column."""
+        moved = {
+            name: frame[name].to_numpy(np.float64)[rows]
+            for name in (*_AGES, *_SHARES, "validity_days")
+            if name in frame
+        }
+        changed = {"ahead": ahead}
+        changed |= {name: moved[name] + step * ahead for name, step in _AGES.items() if name in moved}
         if "validity_days" in moved:
-            lifetime = np.maximum(moved["validity_days"].to_numpy(), 1e-9)
-            changed |= {name: moved[name].to_numpy() + ahead / lifetime for name in _SHARES if name in moved}
-        if {"days_left", "log_days_left"} <= set(moved):
+            lifetime = np.maximum(moved["validity_days"], 1e-9)
+            changed |= {name: moved[name] + ahead / lifetime for name in _SHARES if name in moved}
+        if "days_left" in moved and "log_days_left" in frame:
             changed["log_days_left"] = np.log(np.maximum(changed["days_left"], 0.0) + 0.25)
-        return moved.assign(**changed)
+        return changed
 
     def _until(self, end: float | Floats, deadline: Floats) -> Floats:
         """Give where periods end for rows with these deadlines."""

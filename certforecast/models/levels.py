@@ -49,10 +49,18 @@ class Levels(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def transform(self, X: pd.DataFrame) -> Floats:
         """Give the levels; ndarray of shape (n_rows, n_columns)."""
-        found = np.empty(X.shape)
-        for number, bounds in enumerate(self.bounds_):
-            values = X.iloc[:, number].to_numpy(np.float64)
-            found[:, number] = np.where(np.isnan(values), np.nan, np.searchsorted(bounds, values))
+        found = np.empty(X.shape, order="F")
+        for number, name in enumerate(self.feature_names_in_):
+            found[:, number] = self._levels(number, X[name].to_numpy(np.float64))
+        return found
+
+    def level(self, name: str, values: Floats) -> Floats:
+        """Give the levels of values of one column; both of shape (n_rows,)."""
+        return self._levels(int(np.flatnonzero(self.feature_names_in_ == name)[0]), values)
+
+    def _levels(self, number: int, values: Floats) -> Floats:
+        found = np.searchsorted(self.bounds_[number], values).astype(np.float64)
+        found[np.isnan(values)] = np.nan
         return found
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:  # noqa: ARG002

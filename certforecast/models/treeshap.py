@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from sklearn.ensemble import HistGradientBoostingClassifier
 
-__all__ = ["boosted_contributions"]
+__all__ = ["boosted_contributions", "goes_left"]
 
 Floats = npt.NDArray[np.float64]
 Bits = npt.NDArray[np.uint8]
@@ -99,7 +99,7 @@ def _leaves(tree: Any, values: Floats, known: Any, places: Any, told: Floats) ->
             yield _Leaf(float(nodes["value"][place]), way, told)
             continue
         feature = features[place]
-        left = _goes_left(tree, nodes[place], values[feature], known, places)
+        left = goes_left(tree, nodes[place], values[feature], known, places)
         for child, through in zip(children[place], (left, 1 - left), strict=True):
             share = counts[child] / counts[place]
             if feature in way:
@@ -108,7 +108,11 @@ def _leaves(tree: Any, values: Floats, known: Any, places: Any, told: Floats) ->
             waiting.append((child, {**way, feature: (share, through)}))
 
 
-def _goes_left(tree: Any, node: Any, column: Floats, known: Any, places: Any) -> Bits:
+def goes_left(tree: Any, node: Any, column: Floats, known: Any, places: Any) -> Bits:
+    """Say which values of a column a node sends to the left, as scikit-learn does; 0 or 1, (n_rows,).
+
+    `known` and `places` are what its bin mapper gives by ``make_known_categories_bitsets``.
+    """
     missing = np.isnan(column)
     if node["is_categorical"]:
         codes = np.where(missing, 0, column).astype(np.int64)
