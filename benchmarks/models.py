@@ -69,7 +69,7 @@ OWN: dict[str, Callable[[], Any]] = {
 #: Rules cost next to nothing; they are in benchmarks/accuracy.py.
 BEARS: dict[str, Bears] = {
     OURS: Bears(),
-    TIMED: Bears(predict=100_000),
+    TIMED: Bears(),
     "blended": Bears(),
     "boosted": Bears(),
     "logistic": Bears(),

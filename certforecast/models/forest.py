@@ -25,7 +25,7 @@ _LEVELS: Final = 256
 _EVERY: Final = np.array([*range(_LEVELS), np.nan])
 
 #: Bytes of bits at a time: what is worked on stays in the processor's cache.
-_AT_ONCE: Final = 150_000
+_AT_ONCE: Final = 400_000
 
 
 class _Table(NamedTuple):
