@@ -94,7 +94,8 @@ class Effort:
     lineages: int = 360
     every_days: float = 14.0
     draws: int = 200
-    cutoffs: int = 5
+    #: Of the default cutoffs, so many of the last; 0 for all.
+    cutoffs: int = 0
     asymptote: int = 50
     #: To train the asymptote on half of the fleet instead: the features of another one take seconds.
     halved: bool = False

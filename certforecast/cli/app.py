@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from certforecast.history import History
     from certforecast.settings import Settings
 
-__all__ = ["AsOf", "Json", "Model", "app", "moment", "open_history", "settings_of"]
+__all__ = ["AsOf", "Cutoffs", "Json", "Model", "app", "moment", "open_history", "settings_of"]
 
 app = typer.Typer(
     help="Forecasts which certificate renewals will slip or fail, ranks what to do, renews, and proves it.",
@@ -20,6 +20,15 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 
+Cutoffs = Annotated[
+    int | None,
+    typer.Option(
+        "--cutoffs",
+        min=1,
+        help="How many times to train and look ahead. Default: 5, or on a long history once in half a year.",
+        show_default=False,
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
 AsOf = Annotated[
     str | None,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from certforecast.cli.app import AsOf, Json, app, moment, open_history, settings_of
+from certforecast.cli.app import AsOf, Cutoffs, Json, app, moment, open_history, settings_of
 from certforecast.cli.output import print_json, print_table, progress, say
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def backtest(
     context: typer.Context,
     as_of: AsOf = None,
-    cutoffs: Annotated[int, typer.Option(min=1, help="How many times to train and look ahead.")] = 5,
+    cutoffs: Cutoffs = None,
     outcome: Annotated[
         str, typer.Option(help="The outcome to score: failed, slipped, late (either), on_time or retired.")
     ] = "failed",
@@ -65,7 +65,7 @@ def backtest(
     with _history(settings_of(context), history) as (store, settings):
         last = store.tables().last_known() if history is not None and as_of is None else None
         at = last or moment(as_of)
-        with progress("Backtesting", cutoffs) as advance:
+        with progress("Backtesting", 1.0) as advance:
             result = backtest_history(
                 store, at, settings, cutoffs=cutoffs, k=k, times=times or page is not None, progress=advance
             )

@@ -114,7 +114,7 @@ def _backtest(frame: "pd.DataFrame", settings: "Settings") -> "BacktestResult":
         "logistic regression": lambda: OutcomeClassifier(method="logistic"),
         **RULES,
     }
-    with progress("Backtesting", len(cutoffs)) as advance:
+    with progress("Backtesting", 1.0) as advance:
         return backtest(
             frame, models, cutoffs, policy=settings.policy, given={TRUTH: pd.concat(truths)}, progress=advance
         )

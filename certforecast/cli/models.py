@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from certforecast.cli.app import AsOf, Json, Model, app, moment, open_history, settings_of
+from certforecast.cli.app import AsOf, Cutoffs, Json, Model, app, moment, open_history, settings_of
 from certforecast.cli.output import print_json, print_table, progress, say, words
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def promote(
     outcome: Annotated[
         str, typer.Option(help="The outcome that counts: failed, slipped, late (either), on_time or retired.")
     ] = "failed",
-    cutoffs: Annotated[int, typer.Option(min=1, help="How many times to train and look ahead.")] = 5,
+    cutoffs: Cutoffs = None,
     force: Annotated[bool, typer.Option("--force", help="Promote it without a comparison.")] = False,
     as_json: Json = False,
     check: Annotated[bool, typer.Option("--check", help="Exit with 1 if it was not promoted.")] = False,
@@ -73,7 +73,7 @@ def promote(
         promote_model(settings)
         done = Challenge(True, "as demanded, without a comparison", None)
     else:
-        with open_history(settings) as history, progress("Comparing", cutoffs) as advance:
+        with open_history(settings) as history, progress("Comparing", 1.0) as advance:
             done = challenge(history, at, settings, outcome=outcome, cutoffs=cutoffs, progress=advance)
     if as_json:
         print_json(done.summary())

@@ -72,7 +72,7 @@ def progress(what: str, total: float | None = None) -> Iterator[Callable[[float]
     Yields
     ------
     callable
-        Takes how much is done so far, in the unit of `total`.
+        Takes how much is done so far, in the unit of `total`; of 1 in all, shares are shown as such.
     """
     from rich.console import Console
     from rich.progress import (
@@ -80,6 +80,7 @@ def progress(what: str, total: float | None = None) -> Iterator[Callable[[float]
         MofNCompleteColumn,
         Progress,
         SpinnerColumn,
+        TaskProgressColumn,
         TextColumn,
         TimeElapsedColumn,
     )
@@ -89,7 +90,7 @@ def progress(what: str, total: float | None = None) -> Iterator[Callable[[float]
         SpinnerColumn(),
         TextColumn("{task.description}"),
         BarColumn(),
-        *([MofNCompleteColumn()] if total else []),
+        *([TaskProgressColumn() if total == 1 else MofNCompleteColumn()] if total else []),
         TimeElapsedColumn(),
     ]
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:

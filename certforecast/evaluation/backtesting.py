@@ -1,5 +1,6 @@
 """Rolling-origin backtests: train on what was known, score on what came after, and go on."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
@@ -23,6 +24,9 @@ DAYS: Final = (1.0, 2.0, 3.0, 5.0, 7.0, 10.0, 14.0, 21.0, 30.0, 45.0, 60.0, 75.0
 
 #: The part of the rows, at their end, over which default cutoffs are spread.
 _TESTED_SHARE = 0.4
+
+#: How often models are trained anew unless told otherwise: so many times, or so often, but not over so many.
+_CUTOFFS, _LONGEST, _MOST_CUTOFFS = 5, pd.Timedelta(days=183), 20
 
 _KEY = ["as_of", "fingerprint"]
 _LABELS = ["lineage", "not_after", "outcome", "resolved_at", "intervention"]
@@ -92,7 +96,7 @@ def backtest(
     k : int
         Renewals that can be looked into at each moment.
     progress : callable, optional
-        Called with the number of cutoffs done so far.
+        Called with the share that is done so far, 1 at the end.
 
     Raises
     ------
@@ -131,7 +135,7 @@ def backtest(
                 forecasts[name] = model.proba_frame(window[inputs])
                 if says_when(model):
                     timed[name] = _timing(model, window[inputs])
-                progress(number + done / len(models))
+                progress((number + done / len(models)) / len(starts))
         labels = window[[*_KEY, "lineage", "outcome", "weight", "scored"]].assign(cutoff=start)
         tables += [
             pd.concat([labels.assign(model=name), forecast[PROBABILITIES]], axis=1)
@@ -140,7 +144,7 @@ def backtest(
         if len(window):
             windows.append(window)
             timings.append(timed)
-        progress(number + 1)
+        progress((number + 1) / len(starts))
     table = pd.concat(tables, ignore_index=True)
     columns = ["cutoff", *_KEY, "lineage", "model", *PROBABILITIES]
     predictions = table.loc[table["scored"], [*columns, "outcome", "weight"]].reset_index(drop=True)
@@ -161,7 +165,9 @@ def says_when(model: Any) -> bool:
     return hasattr(model, "predict_incidence") and getattr(model, "times_", model) is not None
 
 
-def default_cutoffs(frame: pd.DataFrame, n: int = 5, policy: RenewalPolicy | None = None) -> list[datetime]:
+def default_cutoffs(
+    frame: pd.DataFrame, n: int | None = None, policy: RenewalPolicy | None = None
+) -> list[datetime]:
     """Spread cutoffs evenly over the time of the last 40 % of the rows that can be scored.
 
     None lies before there are two different outcomes to learn from, and each has a window of equal length.
@@ -170,8 +176,9 @@ def default_cutoffs(frame: pd.DataFrame, n: int = 5, policy: RenewalPolicy | Non
     ----------
     frame : DataFrame
         As given by :func:`certforecast.features.training_frame`.
-    n : int
-        How many.
+    n : int, optional
+        How many. Default: 5, or as many as it takes for no window to be longer than half a year, but not
+        over 20. Who trains once in years is judged on forecasts that nobody would go by.
     policy : RenewalPolicy, optional
         Gives the grace period.
 
@@ -192,6 +199,8 @@ def default_cutoffs(frame: pd.DataFrame, n: int = 5, policy: RenewalPolicy | Non
         )
     tested = known["as_of"].quantile(1 - _TESTED_SHARE, interpolation="nearest")
     start = max(tested, second.iloc[0].ceil("s"))
+    if n is None:
+        n = min(max(_CUTOFFS, math.ceil((last - start) / _LONGEST)), _MOST_CUTOFFS)
     return [as_utc((start + (last - start) * (number / n)).to_pydatetime()) for number in range(n)]
 
 

@@ -74,7 +74,7 @@ def challenge(
     settings: Settings,
     *,
     outcome: str = "failed",
-    cutoffs: int = 5,
+    cutoffs: int | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Challenge:
     """Promote the challenger if it deserves it.
@@ -99,10 +99,10 @@ def challenge(
         Where models are kept, and ``[model]`` and ``[policy]``.
     outcome : str
         The outcome that counts.
-    cutoffs : int
-        How many times to train and look ahead.
+    cutoffs : int, optional
+        How many times to train and look ahead; see :func:`~certforecast.evaluation.default_cutoffs`.
     progress : callable, optional
-        Called with the number of cutoffs done so far.
+        Called with the share that is done so far, 1 at the end.
 
     Raises
     ------
@@ -186,7 +186,7 @@ def _compare(
     challenger: _Contender,
     settings: Settings,
     outcome: str,
-    cutoffs: int,
+    cutoffs: int | None,
     progress: Callable[[float], None] | None,
 ) -> _Verdict:
     models = {

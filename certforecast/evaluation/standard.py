@@ -34,7 +34,7 @@ def backtest_history(
     as_of: datetime,
     settings: Settings,
     *,
-    cutoffs: int = 5,
+    cutoffs: int | None = None,
     k: int = 10,
     times: bool = False,
     progress: Callable[[float], None] | None = None,
@@ -49,7 +49,7 @@ def backtest_history(
         Outcomes are taken as they were known then.
     settings : Settings
         ``[model]`` and ``[policy]``.
-    cutoffs : int
+    cutoffs : int, optional
         How many times to train and look ahead; see :func:`~certforecast.evaluation.default_cutoffs`.
     k : int
         Renewals that can be looked into at each moment.
@@ -57,7 +57,7 @@ def backtest_history(
         Score when renewals come, too, beside how past ones were spread over the days. Training takes two or
         three times as long.
     progress : callable, optional
-        Called with the number of cutoffs done so far.
+        Called with the share that is done so far, 1 at the end.
 
     Raises
     ------

@@ -4,7 +4,6 @@ import errno
 import io
 import json
 import os
-import re
 import stat
 import warnings
 import zipfile
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from types import UnionType
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+    from packaging.version import Version
 
     from certforecast.models.classifier import OutcomeClassifier
     from certforecast.models.hazard import RenewalHazard
@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMAT", "TRUSTED", "load_model", "model_metadata", "save_model"]
 
-#: Version of the layout; a file of a newer version is refused. Files of version 1 were not signed.
-FORMAT = 2
+#: Version of what is in a file; another one is refused. Files of version 1 were not signed, and models of
+#: version 2 lack what intervals need; but not the parts that ship, which have none.
+FORMAT, OLDEST_PART = 3, 2
 
 #: No model is larger, in bytes; what is, is not even read.
 LARGEST = 2**30
@@ -190,8 +191,9 @@ def load_model(
     Raises
     ------
     ModelError
-        If the file is missing, not signed by the key as it stands, damaged, made by a newer certforecast, for
-        features that are not computed here, of another kind, or holds a type that has no place in a model.
+        If the file is missing, not signed by the key as it stands, damaged, made by a newer certforecast or
+        in the format of an older one, for features that are not computed here, of another kind, or holds a
+        type that has no place in a model.
 
     Warns
     -----
@@ -204,6 +206,7 @@ def load_model(
     source = Path(path)
     data = _verified(source, key)
     about = _about(data, source)
+    _not_older(about, source, FORMAT)
     if odd := unknown_features(about["features"]):
         raise ModelError(
             f"model {source} was trained on other features than this certforecast computes ({odd}): {_AGAIN}"
@@ -236,7 +239,9 @@ def _strange(dumped: bytes) -> str:
 def load_part(path: Path, key: "Ed25519PublicKey", kind: type) -> Any:
     """Do as :func:`load_model` for a model of some kind that takes some of the features only."""
     data = _verified(path, key)
-    _warn_of_another_sklearn(_about(data, path), path)
+    about = _about(data, path)
+    _not_older(about, path, OLDEST_PART)
+    _warn_of_another_sklearn(about, path)
     return _parsed(data, path, kind)
 
 
@@ -244,11 +249,13 @@ def _warn_of_another_sklearn(about: dict[str, Any], source: Path, otherwise: str
     import sklearn
 
     made_with, here = about["versions"].get("scikit-learn"), sklearn.__version__
-    if made_with is not None and _release(made_with)[:2] != _release(here)[:2]:
-        minor = ".".join(map(str, _release(made_with)[:2]))
+    if made_with is None:
+        return
+    theirs, ours = _version(made_with), _version(here)
+    if (theirs.major, theirs.minor) != (ours.major, ours.minor):
         warnings.warn(
             f"model {source} was made with scikit-learn {made_with}, this is {here}: its forecasts may "
-            f"differ; install scikit-learn {minor}{otherwise}",
+            f"differ; install scikit-learn {theirs.major}.{theirs.minor}{otherwise}",
             stacklevel=3,
         )
 
@@ -318,7 +325,7 @@ def _about(data: bytes, source: Path) -> dict[str, Any]:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             about: dict[str, Any] = json.loads(archive.read(METADATA))
-        version = int(about["format"])
+        version = about["format"] = int(about["format"])
         about["features"] = list(about.get("features", ()))
         about["versions"] = {str(name): str(made) for name, made in about.get("versions", {}).items()}
     except (zipfile.BadZipFile, AttributeError, KeyError, ValueError, TypeError) as error:
@@ -329,7 +336,7 @@ def _about(data: bytes, source: Path) -> dict[str, Any]:
             "upgrade certforecast, or train the model again"
         )
     made_by = about["versions"].get("certforecast", "")
-    if _release(made_by) > _release(__version__):
+    if _version(made_by) > _version(__version__):
         raise ModelError(
             f"model {source} was made by certforecast {made_by}, this is {__version__}: "
             "upgrade certforecast, or train the model again"
@@ -337,10 +344,22 @@ def _about(data: bytes, source: Path) -> dict[str, Any]:
     return about
 
 
-def _release(version: str) -> tuple[int, ...]:
-    """Give the numbers of a version, to compare: (1, 2, 0) of 1.2rc1; zeros of what is none."""
-    found = re.match(r"(\d+)(?:\.(\d+))?(?:\.(\d+))?", version)
-    return tuple(int(number or 0) for number in found.groups()) if found else (0, 0, 0)
+def _not_older(about: dict[str, Any], source: Path, oldest: int) -> None:
+    if about["format"] < oldest:
+        raise ModelError(
+            f"model {source} has format {about['format']}, which an earlier certforecast wrote; this one "
+            f"reads format {oldest}: {_AGAIN}"
+        )
+
+
+def _version(text: str) -> "Version":
+    """Read a version, to compare: 0 of what is none."""
+    from packaging.version import InvalidVersion, Version
+
+    try:
+        return Version(text)
+    except InvalidVersion:
+        return Version("0")
 
 
 def _signing_key(key: "Ed25519PrivateKey | Path | None", target: Path) -> "Ed25519PrivateKey":

@@ -269,7 +269,7 @@ def train(
 
 def _place(settings: Settings, path: Path | None) -> "tuple[Path, Role | None]":
     """Say where a new model goes, and as what: a champion in use is not pushed aside unasked."""
-    from certforecast.models.saved import model_metadata, unknown_features
+    from certforecast.models.saved import FORMAT, model_metadata, unknown_features
 
     if path is not None and path.absolute() != settings.champion_path.absolute():
         return path, None
@@ -277,6 +277,6 @@ def _place(settings: Settings, path: Path | None) -> "tuple[Path, Role | None]":
         about = model_metadata(settings.champion_path, key=settings.home)
     except ModelError:  # none, or none that this certforecast would load
         return settings.champion_path, "champion"
-    if path is not None or unknown_features(about["features"]):
+    if path is not None or about["format"] < FORMAT or unknown_features(about["features"]):
         return settings.champion_path, "champion"
     return settings.challenger_path, "challenger"

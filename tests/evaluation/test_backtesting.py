@@ -241,11 +241,27 @@ def test_an_outcome_that_did_not_come_about_gives_null(frame):
     json.dumps(figures, allow_nan=False)
 
 
-def test_progress_counts_cutoffs(frame):
+def test_progress_is_told_in_shares(frame):
     steps: list[float] = []
     backtest(frame, MODELS, default_cutoffs(frame, 3), progress=steps.append)
     assert steps == sorted(steps)
-    assert steps[-1] == 3
+    assert steps[0] == pytest.approx(1 / 3 / len(MODELS))
+    assert steps[-1] == 1
+
+
+def test_the_longer_the_history_the_more_often_models_are_trained(frame):
+    assert len(default_cutoffs(frame)) == 5
+    times = ["as_of", "not_before", "not_after", "resolved_at"]
+    early = frame["as_of"].min()
+    for factor, expected in ((6, None), (60, 20)):
+        longer = frame.assign(
+            **{name: early + (frame[name] - early) * factor for name in times if name in frame}
+        )
+        cutoffs = default_cutoffs(longer)
+        gap = cutoffs[1] - cutoffs[0]
+        assert len(cutoffs) == (expected or len(cutoffs))
+        assert 5 < len(cutoffs) <= 20
+        assert expected or timedelta(days=150) < gap <= timedelta(days=183)
 
 
 def test_default_cutoffs_lie_late_and_evenly_after_there_is_something_to_learn(frame):

@@ -17,8 +17,10 @@ import skops.io
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from packaging.version import Version
 from sklearn.linear_model import LinearRegression
 
+import certforecast.models.saved
 from certforecast.errors import ModelError, SignatureError
 from certforecast.features import FEATURES
 from certforecast.models import (
@@ -32,7 +34,9 @@ from certforecast.models import (
     save_model,
 )
 from certforecast.models.archive import pack, verify
-from certforecast.models.saved import _release
+from certforecast.models.saved import FORMAT
+from certforecast.models.training import _place
+from certforecast.settings import Settings
 from certforecast.signing import SEAL_LENGTH, seal
 from certforecast.version import __version__
 
@@ -138,7 +142,7 @@ def test_the_key_is_the_home_folders(fitted: Any, tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("CERTFORECAST_HOME", str(tmp_path / "one"))
     save_model(fitted[0], tmp_path / "m.skops")
     assert load_model(tmp_path / "m.skops").method == fitted[0].method
-    assert model_metadata(tmp_path / "m.skops", key=tmp_path / "one")["format"] == 2
+    assert model_metadata(tmp_path / "m.skops", key=tmp_path / "one")["format"] == FORMAT
     with pytest.raises(ModelError, match=r"cannot be checked: there is no key at .*two/signing\.pub"):
         load_model(tmp_path / "m.skops", key=tmp_path / "two")
     (tmp_path / "one" / "signing.key").write_bytes(b"torn")
@@ -213,7 +217,7 @@ def small_file() -> bytes:
     dumped = io.BytesIO()
     with zipfile.ZipFile(dumped, "w") as archive:
         archive.writestr("schema.json", "{}")
-    return pack(dumped.getvalue(), {"format": 2, "features": []}, KEY)
+    return pack(dumped.getvalue(), {"format": FORMAT, "features": []}, KEY)
 
 
 def test_whatever_bit_of_a_small_file_is_flipped_its_seal_is_broken() -> None:
@@ -306,9 +310,18 @@ def test_a_newer_layout_is_refused_before_the_model_is_built(
     def built(*_: Any, **__: Any) -> None:
         raise AssertionError("built")
 
-    rewrite(saved, about=lambda about: about.update(format=3))
+    rewrite(saved, about=lambda about: about.update(format=FORMAT + 1))
     monkeypatch.setattr(skops.io, "loads", built)
-    with pytest.raises(ModelError, match=r"format 3.*upgrade certforecast"):
+    with pytest.raises(ModelError, match=rf"format {FORMAT + 1}.*upgrade certforecast"):
+        load_model(saved, key=PUBLIC)
+
+
+def test_an_older_layout_is_refused_before_the_model_is_built(
+    saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rewrite(saved, about=lambda about: about.update(format=2))
+    monkeypatch.setattr(skops.io, "loads", lambda *_, **__: pytest.fail("built"))
+    with pytest.raises(ModelError, match=r"format 2, which an earlier certforecast wrote.*: train it again"):
         load_model(saved, key=PUBLIC)
 
 
@@ -319,7 +332,7 @@ def test_what_a_newer_certforecast_made_is_refused_before_the_model_is_built(
         rewrite(saved, about=lambda about, made=older: about["versions"].update(certforecast=made))
         load_model(saved, key=PUBLIC)
     monkeypatch.setattr(skops.io, "loads", lambda *_, **__: pytest.fail("built"))
-    major, minor, patch = _release(__version__)
+    major, minor, patch = Version(__version__).release
     for newer in (f"{major}.{minor}.{patch + 1}", f"{major}.{minor + 9}.0.dev3", f"{major + 10}"):
         rewrite(saved, about=lambda about, made=newer: about["versions"].update(certforecast=made))
         said = rf"made by certforecast {newer}, this is {__version__}: upgrade certforecast, or train"
@@ -415,7 +428,7 @@ def test_a_type_that_has_no_place_in_a_model_is_refused(saved: Path) -> None:
 
 def test_something_else_that_skops_trusts_is_no_model(tmp_path: Path) -> None:
     path = tmp_path / "other.skops"
-    about = {"format": 2, "features": list(FEATURES)}
+    about = {"format": FORMAT, "features": list(FEATURES)}
     path.write_bytes(pack(skops.io.dumps(LinearRegression()), about, KEY))
     with pytest.raises(ModelError, match="holds a LinearRegression, not a forecaster of outcomes"):
         load_model(path, key=PUBLIC)
@@ -479,3 +492,15 @@ def test_a_model_of_before_a_feature_was_added_is_loaded_in_whatever_order_it_ha
     save_model(model, tmp_path / "m.skops", key=KEY)
     loaded = load_model(tmp_path / "m.skops", key=PUBLIC)
     assert (loaded.predict_proba(before) == model.predict_proba(before)).all()
+
+
+def test_a_champion_of_an_older_layout_makes_room(
+    fitted: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(home=tmp_path)
+    with monkeypatch.context() as before:
+        before.setattr(certforecast.models.saved, "FORMAT", FORMAT - 1)
+        save_model(fitted[0], settings.champion_path, key=tmp_path)
+    assert _place(settings, None) == (settings.champion_path, "champion")
+    save_model(fitted[0], settings.champion_path, key=tmp_path)
+    assert _place(settings, None) == (settings.challenger_path, "challenger")
