@@ -241,16 +241,26 @@ class OutcomeClassifier(ClassifierMixin, ProbabilityColumns, BaseEstimator):  # 
         Yields
         ------
         ndarray of shape (n, n_classes)
+
+        Raises
+        ------
+        ValueError
+            If the changes are not of the same columns, or one of them is no column of numbers of `X`.
         """
         check_is_fitted(self)
         frame = self._frame(X, reset=False)
+        names = {name for _, changed in changes for name in changed}
+        if odd := [name for name in names if name not in frame or frame[name].dtype == object]:
+            raise ValueError(f"no column of numbers to change: {', '.join(map(repr, sorted(odd)))}")
+        if any(changed.keys() != names for _, changed in changes):
+            raise ValueError(f"each change has to give all of: {', '.join(map(repr, sorted(names)))}")
         if self.method != "boosted":
             for rows, changed in changes:
                 yield self.predict_proba(frame.iloc[rows].assign(**changed))
             return
         (part,) = self.models_
-        _, levels, names = part["columns"].transformers_[0]
-        places = {name: place for place, name in enumerate(names)}
+        _, levels, numbers = part["columns"].transformers_[0]
+        places = {name: place for place, name in enumerate(numbers)}
         moved = [
             (rows, {places[name]: levels.level(name, changed[name]) for name in changed if name in places})
             for rows, changed in changes

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -69,7 +70,8 @@ class Forest:
     Parameters
     ----------
     model : HistGradientBoostingClassifier
-        Fitted to whole numbers under 256.
+        Fitted to whole numbers under 256; those of a category are 0, 1 and so on, each seen in training. Rows
+        to forecast hold such numbers, too, or NaN; other ones give nonsense.
 
     Attributes
     ----------
@@ -166,12 +168,14 @@ class Forest:
 
 
 def forest_of(model: "HistGradientBoostingClassifier") -> Forest:
-    """Give the forest of a model, made once."""
-    if model not in _FORESTS:
-        _FORESTS[model] = Forest(model)
-    return _FORESTS[model]
+    """Give the forest of a model, made once; the model is not fitted again after that."""
+    with _MAKING:
+        if model not in _FORESTS:
+            _FORESTS[model] = Forest(model)
+        return _FORESTS[model]
 
 
+_MAKING: Final = Lock()
 _FORESTS: WeakKeyDictionary["HistGradientBoostingClassifier", Forest] = WeakKeyDictionary()
 
 

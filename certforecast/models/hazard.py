@@ -61,7 +61,7 @@ class RenewalHazard(RegressorMixin, TransformerMixin, BaseEstimator):  # type: i
         The column of `X` that says in how many days the renewal ends at the latest, if `X` has it.
     estimator : classifier, optional
         Fitted to periods with a sample weight; default a boosted `OutcomeClassifier` of 100 rounds. Lines
-        do not do: hazards rise and fall.
+        do not do: hazards rise and fall. Of many rows, it forecasts parts side by side, in threads.
     max_periods : int
         Periods to learn from at most. Of more, those in which nothing ended are sampled, and weigh more.
     random_state : int or None
@@ -177,6 +177,8 @@ class RenewalHazard(RegressorMixin, TransformerMixin, BaseEstimator):  # type: i
         frame = self._frame(X, reset=False)
         asked = self.edges_[1:] if times is None else np.asarray(times, dtype=np.float64)
         wanted = np.broadcast_to(asked, (len(frame), asked.shape[-1]))
+        if frame.empty:
+            return np.zeros((0, len(self.events_), asked.shape[-1]))
         return by_parts(lambda rows: self._incidence(frame.iloc[rows], wanted[rows]), len(frame))
 
     def predict(self, X: Any) -> Floats:
@@ -284,7 +286,7 @@ class RenewalHazard(RegressorMixin, TransformerMixin, BaseEstimator):  # type: i
     def _incidence(self, frame: pd.DataFrame, asked: Floats) -> Floats:
         """Give the cumulative incidence at the times asked for, shape (n_rows, n_times)."""
         deadline = self._deadlines(frame)
-        begins = self.edges_[:-1][self.edges_[:-1] < deadline.max(initial=0.0)]
+        begins = self.edges_[:-1][self.edges_[:-1] < np.nanmax(deadline, initial=1e-6)]
         open_ = [np.flatnonzero(deadline > begin) for begin in begins]
         middles = [
             (begin + self._until(end, deadline[rows])) / 2
@@ -301,7 +303,9 @@ class RenewalHazard(RegressorMixin, TransformerMixin, BaseEstimator):  # type: i
         period = np.clip(np.searchsorted(self.edges_, at) - 1, 0, len(begins) - 1)
         ends = self._until(self.edges_[period + 1], deadline[:, None])
         share = np.clip((at - begins[period]) / (ends - begins[period]), 0.0, 1.0)
-        before, row = np.cumsum(mass, axis=0) - mass, np.arange(len(frame))[:, None]
+        share[np.isnan(deadline)] = 0.0  # of what has an unknown end, nothing is said
+        before, row = np.zeros_like(mass), np.arange(len(frame))[:, None]
+        np.cumsum(mass[:-1], axis=0, out=before[1:])
         found = (before[period, row] + share[:, :, None] * mass[period, row]).swapaxes(1, 2)
         if np.isfinite(deadline).any():
             over = still[:, None] * self._at_deadline(frame)

@@ -357,7 +357,7 @@ def _version(text: str) -> "Version":
     from packaging.version import InvalidVersion, Version
 
     try:
-        return Version(text)
+        return Version(Version(text).public)  # a build of one's own is not newer
     except InvalidVersion:
         return Version("0")
 

@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 
 import numpy as np
@@ -253,15 +253,14 @@ def test_the_longer_the_history_the_more_often_models_are_trained(frame):
     assert len(default_cutoffs(frame)) == 5
     times = ["as_of", "not_before", "not_after", "resolved_at"]
     early = frame["as_of"].min()
-    for factor, expected in ((6, None), (60, 20)):
-        longer = frame.assign(
-            **{name: early + (frame[name] - early) * factor for name in times if name in frame}
-        )
-        cutoffs = default_cutoffs(longer)
-        gap = cutoffs[1] - cutoffs[0]
-        assert len(cutoffs) == (expected or len(cutoffs))
-        assert 5 < len(cutoffs) <= 20
-        assert expected or timedelta(days=150) < gap <= timedelta(days=183)
+
+    def stretched(factor: int) -> list[datetime]:
+        return default_cutoffs(frame.assign(**{it: early + (frame[it] - early) * factor for it in times}))
+
+    longer = stretched(6)
+    assert 5 < len(longer) < 20
+    assert timedelta(days=150) < longer[1] - longer[0] <= timedelta(days=183)
+    assert len(stretched(60)) == 20
 
 
 def test_default_cutoffs_lie_late_and_evenly_after_there_is_something_to_learn(frame):

@@ -97,6 +97,7 @@ def test_a_classifier_says_the_same_of_changed_rows(method: Any) -> None:
         {
             "days_to_slip": days,
             "issuer": rng.choice(["R3", "E1", None], 300),
+            "unknown": np.full(300, np.nan),
             "failures": np.where(rng.random(300) < 0.2, np.nan, rng.integers(0, 9, 300)),
         }
     )
@@ -104,12 +105,15 @@ def test_a_classifier_says_the_same_of_changed_rows(method: Any) -> None:
     model = OutcomeClassifier(method, max_iter=10).fit(X, y)
     rows = np.array([5, 3, 200])
     changes = [
-        (rows, {"days_to_slip": np.array([-1.0, 5.0, 0.0]), "unheard_of": np.zeros(3)}),
-        (rows[:1], {"days_to_slip": np.array([30.0]), "unheard_of": np.zeros(1)}),
+        (rows, {"days_to_slip": np.array([-1.0, 5.0, 0.0]), "unknown": np.zeros(3)}),
+        (rows[:1], {"days_to_slip": np.array([30.0]), "unknown": np.zeros(1)}),
     ]
-    if method != "boosted":
-        changes = [(some, {"days_to_slip": new["days_to_slip"]}) for some, new in changes]
     for (some, new), found in zip(changes, model.predict_changed(X, changes), strict=True):
-        expected = model.predict_proba(X.iloc[some].assign(days_to_slip=new["days_to_slip"]))
+        expected = model.predict_proba(X.iloc[some].assign(**new))
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
     assert expected[0, list(model.classes_).index("on_time")] > 0
+    for wrong in ({"days_to_slp": np.zeros(1)}, {"issuer": np.zeros(1)}):
+        with pytest.raises(ValueError, match=r"no column of numbers to change: '(days_to_slp|issuer)'"):
+            list(model.predict_changed(X, [(rows[:1], wrong)]))
+    with pytest.raises(ValueError, match="each change has to give all of: 'days_to_slip', 'unknown'"):
+        list(model.predict_changed(X, [*changes, (rows[:1], {"unknown": np.zeros(1)})]))

@@ -51,6 +51,28 @@ def test_incidence_rises_and_never_exceeds_one(fitted: RenewalHazard) -> None:
     np.testing.assert_allclose(incidence[:, :, -1].sum(axis=1), 1)  # at the deadline everything ends
 
 
+def test_incidence_never_falls_by_a_rounding_error(fitted: RenewalHazard) -> None:
+    X, _ = drawn(2_000, seed=2)
+    edges = fitted.edges_[1:-1]
+    around = np.sort(np.concatenate([edges, np.nextafter(edges, 0), np.nextafter(edges, 99)]))
+    assert (np.diff(fitted.predict_cumulative_incidence(X, around), axis=2) >= 0).all()
+
+
+def test_an_unknown_deadline_is_no_other_row_s_business(fitted: RenewalHazard) -> None:
+    X = asked().assign(days_left=[20.0, np.nan])
+    found = fitted.predict_cumulative_incidence(X, [3.0, 25.0])
+    np.testing.assert_array_equal(found[:1], fitted.predict_cumulative_incidence(asked()[:1], [3.0, 25.0]))
+    assert (found[1] == 0).all()
+
+
+def test_no_rows_have_no_incidence() -> None:
+    X, y = drawn(400)
+    hazard = RenewalHazard(edges=(7, 30)).fit(X.assign(issuer=np.where(X["kind"] == 1, "R3", "E1")), y)
+    none = X.assign(issuer="R3").head(0)
+    assert hazard.predict_cumulative_incidence(none).shape == (0, 3, 2)
+    assert hazard.predict(none).shape == (0,)
+
+
 def test_known_hazards_come_back(fitted: RenewalHazard) -> None:
     """The incidence of exponential competing risks is known in closed form, censoring or not."""
     times = np.array([3.0, 7.0, 14.0])
