@@ -162,15 +162,16 @@ def _request(about: _About) -> Iterator[Found | Rejected]:
 
 
 def _order(about: _About) -> Iterator[Found]:
-    if about.status.get("state") in _FAILED:
+    state = _text(about.status.get("state"))
+    if state in _FAILED:
         failed = about.moment(about.status.get("failureTime")) or about.seen
-        yield about.failure("order_failed", failed, about.status.get("reason"), about.status.get("state"))
+        yield about.failure("order_failed", failed, about.status.get("reason"), state)
 
 
 def _challenge(about: _About) -> Iterator[Found]:
-    if about.status.get("state") in _FAILED:
+    state = _text(about.status.get("state"))
+    if state in _FAILED:
         # A Challenge does not tell when it failed: it had by the time it was seen.
-        state = about.status.get("state")
         yield about.failure("challenge_failed", about.seen, about.status.get("reason"), state)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from certforecast.errors import InputError, SourceError
@@ -213,6 +213,8 @@ VALUES = st.recursive(
     kind=st.sampled_from(KINDS),
     fields=st.dictionaries(st.sampled_from(["status", "spec", "metadata", "data", "type"]), VALUES),
 )
+@example(kind="Order", fields={"status": {"state": []}})
+@example(kind="Challenge", fields={"status": {"state": {}}})
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_resource_is_read_or_set_aside(tmp_path: Path, kind: str, fields: dict[str, Any]) -> None:
     found = read(dumped(tmp_path, json.dumps({**fields, "kind": kind}), "dump.json"))
