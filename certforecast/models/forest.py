@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import numpy.typing as npt
 
-from certforecast.models.treeshap import goes_left
+from certforecast.models.treeshap import columns_inside, goes_left
 
 if TYPE_CHECKING:
     from sklearn.ensemble import HistGradientBoostingClassifier
@@ -104,10 +104,7 @@ class Forest:
             self._values[byte, 1 << np.arange(len(eight))] = eight
         self._every = np.array([(1 << len(eight)) - 1 for eight in values], dtype=np.uint8)
         self._offsets = np.arange(len(values), dtype=np.intp) * 256
-        # Inside, scikit-learn puts categories before numbers.
-        columns = np.arange(model.n_features_in_)
-        if model.is_categorical_ is not None:
-            columns = np.argsort(~model.is_categorical_, kind="stable")
+        columns = columns_inside(model)
         self.tables = {int(columns[it]): _table(found, len(values)) for it, found in splits.items()}
 
     def predict_proba(self, Z: Floats) -> Floats:

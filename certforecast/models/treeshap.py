@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from sklearn.ensemble import HistGradientBoostingClassifier
 
-__all__ = ["boosted_contributions", "goes_left"]
+__all__ = ["boosted_contributions", "columns_inside", "goes_left"]
 
 Floats = npt.NDArray[np.float64]
 Bits = npt.NDArray[np.uint8]
@@ -73,13 +73,20 @@ def boosted_contributions(model: "HistGradientBoostingClassifier", X: Any) -> tu
             leaves += _leaves(tree, values, known, places, told[number])
         for length in {len(leaf.way) for leaf in leaves} - {0}:
             _add([leaf for leaf in leaves if len(leaf.way) == length], length)
-    # Inside, scikit-learn puts categories before numbers.
-    if model.is_categorical_ is not None:
-        inside = np.argsort(~model.is_categorical_, kind="stable")
-        told = told[:, np.argsort(inside)]
+    told = told[:, np.argsort(columns_inside(model))]
     if len(base) == 1:  # two classes: one tree a round, for the second against the first
         base, told = np.concatenate([-base, base]) / 2, np.concatenate([-told, told]) / 2
     return base, told.transpose(2, 0, 1)
+
+
+def columns_inside(model: "HistGradientBoostingClassifier") -> npt.NDArray[np.intp]:
+    """Give the columns of the input in the order in which trees number them; shape (n_features,).
+
+    Inside, scikit-learn puts categories before numbers.
+    """
+    if model.is_categorical_ is None:
+        return np.arange(model.n_features_in_)
+    return np.argsort(~model.is_categorical_, kind="stable")
 
 
 def _mean(nodes: Any) -> float:
