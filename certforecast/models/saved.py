@@ -111,7 +111,7 @@ def save_model(
     if taken := sorted(set(metadata or {}) & set(RESERVED)):
         raise ModelError(f"metadata of {target} may not set {', '.join(taken)}: use other names")
     features = list(getattr(model, "feature_names_in_", []))
-    if odd := unknown_features(features):
+    if odd := _unknown_features(features):
         raise ModelError(
             f"model {target} cannot be saved: it has to be fitted to a frame whose columns are features "
             f"(certforecast.FEATURES), and {odd}"
@@ -206,17 +206,31 @@ def load_model(
     source = Path(path)
     data = _verified(source, key)
     about = _about(data, source)
-    _not_older(about, source, FORMAT)
-    if odd := unknown_features(about["features"]):
-        raise ModelError(
-            f"model {source} was trained on other features than this certforecast computes ({odd}): {_AGAIN}"
-        )
+    _usable(about, source)
     _warn_of_another_sklearn(about, source, f", or {_AGAIN}")
     model = _parsed(data, source, kind or OutcomePool | OutcomeClassifier)
     return cast("OutcomePool | OutcomeClassifier | RenewalHazard", model)
 
 
-def unknown_features(features: list[str]) -> str:
+def can_be_used(path: Path | str, *, key: "Ed25519PublicKey | Path | None" = None) -> bool:
+    """Whether a file is there, signed, and of a format and for features that :func:`load_model` takes."""
+    source = Path(path)
+    try:
+        _usable(_about(_verified(source, key), source), source)
+    except ModelError:
+        return False
+    return True
+
+
+def _usable(about: dict[str, Any], source: Path) -> None:
+    _not_older(about, source, FORMAT)
+    if odd := _unknown_features(about["features"]):
+        raise ModelError(
+            f"model {source} was trained on other features than this certforecast computes ({odd}): {_AGAIN}"
+        )
+
+
+def _unknown_features(features: list[str]) -> str:
     """Say what is wrong with the features that a model needs; "" if all of them are computed here.
 
     A model of before a feature was added goes on without it.

@@ -269,14 +269,10 @@ def train(
 
 def _place(settings: Settings, path: Path | None) -> "tuple[Path, Role | None]":
     """Say where a new model goes, and as what: a champion in use is not pushed aside unasked."""
-    from certforecast.models.saved import FORMAT, model_metadata, unknown_features
+    from certforecast.models.saved import can_be_used
 
     if path is not None and path.absolute() != settings.champion_path.absolute():
         return path, None
-    try:
-        about = model_metadata(settings.champion_path, key=settings.home)
-    except ModelError:  # none, or none that this certforecast would load
-        return settings.champion_path, "champion"
-    if path is not None or about["format"] < FORMAT or unknown_features(about["features"]):
+    if path is not None or not can_be_used(settings.champion_path, key=settings.home):
         return settings.champion_path, "champion"
     return settings.challenger_path, "challenger"
