@@ -99,7 +99,31 @@ def _history(settings: "Settings", path: Path | None) -> "Iterator[tuple[History
             say(f"{known.path}: {known.what} ({known.kind.name})")
             with progress(f"Reading {known.path}") as advance:
                 store.ingest(make_source(known.kind.name, str(known.path), {}), progress=advance)
+        _tell_set_aside(store, path)
         yield store, settings.model_copy(update={"home": Path(home)})
+
+
+def _tell_set_aside(store: "History", path: Path) -> None:
+    """Say what of a history could not be read: nobody can look it up once the store is gone.
+
+    Raises
+    ------
+    InputError
+        If nothing could be read.
+    """
+    from certforecast.errors import InputError
+
+    aside = store.quarantine()
+    if aside.empty:
+        return
+    first = aside.iloc[0]
+    told = (
+        f"{len(aside):,} {'row was' if len(aside) == 1 else 'rows were'} set aside, such as "
+        f"{first['position']}: {first['reason']}"
+    )
+    if not store.counts()["certificates"]:
+        raise InputError(f"{path} holds no certificate that can be read: {told}")
+    say(f"{told}; for all of them: certforecast ingest, then certforecast status --quarantine")
 
 
 def _show(result: "BacktestResult", settings: "Settings", outcome: str) -> None:

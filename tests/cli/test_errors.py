@@ -50,6 +50,24 @@ def test_bad_use_gets_one_clear_line_and_exit_2(
     assert said in empty.complaint(*arguments)
 
 
+def test_a_backtest_tells_what_of_a_history_was_set_aside(empty: Shell, tmp_path: Path) -> None:
+    index = tmp_path / "authority" / "index.txt"
+    index.parent.mkdir()
+    index.write_text("V\t270227173652Z\t\t1A2B\tunknown\t/CN=shop.example\n")
+    empty("backtest", "--history", str(index.parent), expected=2)
+    assert "holds no certificate that can be read: 1 row was set aside, such as index.txt#1: no cert" in (
+        empty.errors
+    )
+    table = tmp_path / "looks.csv"
+    table.write_text(
+        "observed_at,host,not_before,not_after\n"
+        "2026-01-02T00:00:00Z,a.example,2025-12-01T00:00:00Z,2026-03-01T00:00:00Z\n"
+        "2026-01-02T00:00:00Z,a.example,2026-04-01T00:00:00Z,2026-03-01T00:00:00Z\n"
+    )
+    empty("backtest", "--history", str(table), expected=3)
+    assert "1 row was set aside, such as looks.csv#3: " in empty.errors
+
+
 def test_a_bad_setting_is_named(empty: Shell, tmp_path: Path) -> None:
     config = tmp_path / "bad.toml"
     config.write_text("[costs]\noutage_per_week = 3\n")
