@@ -41,8 +41,8 @@ def find_row(frame: "pd.DataFrame", which: str, moment: str) -> "pd.DataFrame":
         found = frame[frame["fingerprint"].str.startswith(wanted)]
     if found.empty:
         raise InputError(
-            f"--explain {which}: no open renewal {moment} has this name, or a fingerprint that begins so; "
-            "'certforecast renewals' lists what there is"
+            f"--explain {which}: no open renewal {moment} has this name, or a fingerprint of which these are "
+            "the first 8 digits or more; 'certforecast renewals' lists what there is"
         )
     if len(found) > 1:
         some = ", ".join(found["fingerprint"].str[:12].head(5))

@@ -34,7 +34,7 @@ class Picture(NamedTuple):
 
 def write_page(
     result: BacktestResult,
-    path: Path,
+    path: Path | str,
     costs: CostSettings | None = None,
     effects: EffectSettings | None = None,
     *,
@@ -47,7 +47,7 @@ def write_page(
     Parameters
     ----------
     result : BacktestResult
-    path : Path
+    path : path
         Where to. What is there is replaced.
     costs, effects, ours
         As for :func:`backtest_report`.
@@ -86,7 +86,7 @@ def write_page(
         "last": f"{rows.max():%Y-%m-%d}",
         "version": __version__,
     }
-    write_file(path, environment.get_template(_TEMPLATE.name).render(told).encode())
+    write_file(Path(path), environment.get_template(_TEMPLATE.name).render(told).encode())
 
 
 def require_plots() -> None:

@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING, Final
 
 from certforecast.features.catalogue import category, flag, number
 from certforecast.features.context import KEY, Context, joined
+from certforecast.renewals.times import DAY
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
 
-__all__ = ["FEATURES", "LIMITS", "validity"]
+__all__ = ["FEATURES", "LIMITS", "counted", "validity"]
 
 #: Longest validity of public TLS certificates in days, by first day of issue: CA/B Forum Baseline
 #: Requirements, section 6.3.2, with ballots 193, SC-031 (browsers' rule of 2020) and SC-081v3.
@@ -21,6 +22,10 @@ LIMITS: Final = (
     (date(2029, 3, 15), 47),
 )
 
+#: From so many days on, lifetimes are counted in steps of so many seconds. Whether the last second counts, or
+#: a certificate begins some minutes before it is issued, is a habit of its issuer and no news.
+_STEPS: Final = ((100, DAY), (10, DAY // 10), (1, DAY // 100), (0, 60))
+
 #: Name of a profile, and the lifetime in days up to which it goes.
 _PROFILES: Final = (
     ("short-lived", 10),
@@ -31,7 +36,7 @@ _PROFILES: Final = (
 )
 
 FEATURES = (
-    number("validity", "validity_days", "days", "Lifetime of the certificate."),
+    number("validity", "validity_days", "days", "Lifetime of the certificate, to three digits."),
     number(
         "validity",
         "validity_ratio",
@@ -66,7 +71,8 @@ def validity(context: Context) -> "ir.Table":
     import ibis
 
     rows = joined(context.targets, (context.previous.select(*KEY, "previous_lifetime"), KEY))
-    lifetime = rows.expires - rows.issued
+    exact = rows.expires - rows.issued
+    lifetime, before = counted(exact), counted(rows.previous_lifetime)
     begins = [((day - date(1970, 1, 1)).days, limit) for day, limit in LIMITS]
     limit = ibis.cases(*((rows.now >= day, float(limit)) for day, limit in reversed(begins)))
     return rows.select(
@@ -74,16 +80,25 @@ def validity(context: Context) -> "ir.Table":
         "validation",
         "key_algorithm",
         validity_days=lifetime,
-        validity_ratio=lifetime / rows.previous_lifetime.nullif(0.0),
-        # An hour more: some CAs count the last second, some do not.
-        validity_profile=ibis.cases(
-            *((lifetime < most + 1.0 / 24, name) for name, most in _PROFILES), else_="longer"
-        ),
+        validity_ratio=lifetime / before.nullif(0.0),
+        validity_profile=ibis.cases(*((lifetime <= most, name) for name, most in _PROFILES), else_="longer"),
         limit_ratio=lifetime / limit,
-        elapsed_share=(rows.now - rows.issued) / lifetime,
+        elapsed_share=(rows.now - rows.issued) / exact,
         days_left=rows.expires - rows.now,
         log_days_left=(rows.expires - rows.now + 0.25).ln(),
         days_past_due=rows.now - rows.due,
         days_to_slip=rows.slip_point - rows.now,
         wildcard=rows.wildcard.cast("float64"),
     )
+
+
+def counted(lifetime: "ir.FloatingValue") -> "ir.FloatingValue":
+    """Round a lifetime, in days, to three digits; to the minute where it is under a day."""
+    import ibis
+
+    seconds = lifetime * float(DAY)
+    step = ibis.cases(
+        *((seconds >= float(days * DAY), float(step)) for days, step in _STEPS[:-1]),
+        else_=float(_STEPS[-1][1]),
+    )
+    return (seconds / step + 0.5).floor() * step / float(DAY)

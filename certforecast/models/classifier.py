@@ -1,7 +1,7 @@
 """The outcome classifier: what becomes of an open renewal."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Self, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -67,6 +67,9 @@ LEAN = frozenset(
         "validity_days",
     }
 )
+
+#: What objects are that are numbers, or unknown, to :func:`pandas.api.types.infer_dtype`.
+_NUMBERS: Final = {"integer", "floating", "mixed-integer-float", "boolean", "decimal", "empty"}
 
 #: Days to the slip point; negative after it.
 SLIP_COLUMN = "days_to_slip"
@@ -193,7 +196,9 @@ class OutcomeClassifier(ClassifierMixin, ProbabilityColumns, BaseEstimator):  # 
         check_classification_targets(y)
         if len(y) != len(frame):
             raise ValueError(f"X has {len(frame)} rows, y has {len(y)}")
-        weights = _check_sample_weight(sample_weight, frame, dtype=np.float64)
+        if not len(y):
+            raise ValueError("X has no rows: there is nothing to learn from")
+        weights = _check_sample_weight(sample_weight, frame, dtype=np.float64, ensure_non_negative=True)
         kept = weights > 0
         frame, y, weights = frame[kept], y[kept], weights[kept]
         self.classes_ = np.unique(y)
@@ -290,13 +295,19 @@ class OutcomeClassifier(ClassifierMixin, ProbabilityColumns, BaseEstimator):  # 
             values = validate_data(self, X, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan")
             return pd.DataFrame(values, columns=[f"x{number}" for number in range(values.shape[1])])
         validate_data(self, X, reset=reset, skip_check_array=True)
+        numbers, texts = (set(), set()) if reset else (self._columns("numbers"), self._columns("texts"))
         columns = {}
         for name, column in X.items():
-            if pd.api.types.is_numeric_dtype(column.dtype):
-                columns[name] = column.astype("float64")
+            if name not in texts and (name in numbers or _are_numbers(column)):
+                columns[name] = _numbers(name, column)
             else:
                 columns[name] = column.astype("str").fillna("").astype(object)
         return pd.DataFrame(columns, index=X.index)
+
+    def _columns(self, kind: str) -> set[Any]:
+        """Name the columns that the parts take for numbers, or for texts."""
+        transformers = [it for part in self.models_ for it in part["columns"].transformers_]
+        return {name for known, _, names in transformers if known == kind for name in names}
 
     def _pooled(self, given: list[Floats], slips: Floats | None) -> Floats:
         """Pool the probabilities of the parts, and condition them on what is past."""
@@ -382,6 +393,20 @@ class OutcomeClassifier(ClassifierMixin, ProbabilityColumns, BaseEstimator):  # 
         )
 
 
+def _are_numbers(column: "pd.Series[Any]") -> bool:
+    """Whether a column holds numbers, or nothing at all; also where unknown ones made it one of objects."""
+    if column.dtype != object:
+        return bool(pd.api.types.is_numeric_dtype(column.dtype))
+    return pd.api.types.infer_dtype(column, skipna=True) in _NUMBERS
+
+
+def _numbers(name: Any, column: "pd.Series[Any]") -> "pd.Series[float]":
+    try:
+        return pd.to_numeric(column).astype("float64")
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"column {name} has to hold numbers, and does not: {error}") from error
+
+
 def _told_by(part: Pipeline, frame: pd.DataFrame) -> Floats:
     """Give the probabilities of one part."""
     inputs, model = part[:-1].transform(frame), part["model"]
@@ -405,7 +430,17 @@ def outcome_frame(
     classes : ndarray of shape (n_classes,)
     index : Index, optional
         Of the result.
+
+    Raises
+    ------
+    ValueError
+        If a class is no outcome.
     """
+    if odd := sorted(set(map(str, classes)) - set(OUTCOMES)):
+        raise ValueError(
+            f"{', '.join(odd)} is no outcome of a renewal ({', '.join(OUTCOMES)}): use predict_proba for "
+            "classes of one's own"
+        )
     places = {outcome: number for number, outcome in enumerate(classes)}
     return pd.DataFrame(
         {f"p_{name}": probabilities[:, places[name]] if name in places else 0.0 for name in OUTCOMES},

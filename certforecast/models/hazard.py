@@ -138,7 +138,7 @@ class RenewalHazard(RegressorMixin, TransformerMixin, BaseEstimator):  # type: i
         frame = self._frame(X, reset=True)
         if len(duration) != len(frame):
             raise ValueError(f"X has {len(frame)} rows, y has {len(duration)}")
-        weights = _check_sample_weight(sample_weight, frame, dtype=np.float64)
+        weights = _check_sample_weight(sample_weight, frame, dtype=np.float64, ensure_non_negative=True)
         self.events_ = np.unique(event[event != CENSORED])
         if not len(self.events_):
             raise ValueError("y has censored rows only: there is nothing to learn from")
@@ -171,11 +171,19 @@ class RenewalHazard(RegressorMixin, TransformerMixin, BaseEstimator):  # type: i
         Returns
         -------
         ndarray of shape (n_rows, n_events, n_times)
-            In the order of `events_`. Each rises with time; together they never exceed 1.
+            In the order of `events_`. Each rises with time; together they never exceed 1. Of rows whose
+            deadline is unknown nothing is said: 0.
+
+        Raises
+        ------
+        ValueError
+            If a time is NaN.
         """
         check_is_fitted(self)
         frame = self._frame(X, reset=False)
         asked = self.edges_[1:] if times is None else np.asarray(times, dtype=np.float64)
+        if np.isnan(asked).any():
+            raise ValueError("times holds what is no number; give days ahead")
         wanted = np.broadcast_to(asked, (len(frame), asked.shape[-1]))
         if frame.empty:
             return np.zeros((0, len(self.events_), asked.shape[-1]))
@@ -184,15 +192,21 @@ class RenewalHazard(RegressorMixin, TransformerMixin, BaseEstimator):  # type: i
     def predict(self, X: Any) -> Floats:
         """Give the time in days by which it is as likely as not to have ended; shape (n_rows,).
 
-        Where that lies beyond the last period, the end of that is given.
+        That is the deadline at the latest. Where there is none and it lies beyond the last period, the end of
+        that is given.
         """
-        ended = self.predict_cumulative_incidence(X).sum(axis=1)
-        ended = np.concatenate([np.zeros((len(ended), 1)), ended], axis=1)
-        after = np.minimum((ended < 0.5).sum(axis=1), len(self.edges_) - 1)
-        rows = np.arange(len(ended))
+        check_is_fitted(self)
+        deadline = self._deadlines(self._frame(X, reset=False))
+        end = np.where(np.isfinite(deadline), deadline, self.edges_[-1])[:, None]
+        knots = np.minimum(self.edges_, end)
+        knots[:, -1:] = end  # the last period goes on to it
+        # Just before the deadline, where all that is still open ends at once.
+        ended = self.predict_cumulative_incidence(X, np.minimum(knots, np.nextafter(end, 0.0))).sum(axis=1)
+        rows, after = np.arange(len(ended)), np.clip((ended < 0.5).sum(axis=1), 1, len(self.edges_) - 1)
         low, high = ended[rows, after - 1], ended[rows, after]
         share = np.clip((0.5 - low) / np.maximum(high - low, 1e-12), 0.0, 1.0)
-        return np.asarray(self.edges_[after - 1] + share * np.diff(self.edges_)[after - 1], dtype=np.float64)
+        begin = knots[rows, after - 1]
+        return np.asarray(begin + share * (knots[rows, after] - begin), dtype=np.float64)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Give the negative integrated Brier score: higher is better, and 0 is perfect.

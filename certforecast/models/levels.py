@@ -16,10 +16,12 @@ _MOST_ROWS = 100_000
 
 
 class Levels(TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Replace each number by the number of quantiles below it; unknown stays unknown.
+    """Replace each number by the number of bounds below it; unknown stays unknown.
 
     scikit-learn's boosting finds its histograms' bins by one pass over the rows for each bin when rows have
-    weights, which takes longer than the boosting itself; of few levels it makes a bin each at once.
+    weights, which takes longer than the boosting itself; of few levels it makes a bin each at once. The
+    bounds lie half-way between values that were seen: what differs from one of these by a rounding error is
+    at its level.
 
     Parameters
     ----------
@@ -31,7 +33,7 @@ class Levels(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     Attributes
     ----------
     bounds_ : list of ndarray
-        The quantiles by column, rising; a value equal to one lies below it.
+        By column, rising: half-way from a quantile to the next value. What equals a bound lies below it.
     n_features_in_, feature_names_in_
         As for every transformer.
     """
@@ -71,7 +73,9 @@ class Levels(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 def _bounds(values: Floats, levels: int) -> Floats:
     """Give what parts the values into levels of about equal size: each value its own while they are few."""
     known, counts = np.unique(values[~np.isnan(values)], return_counts=True)
+    last = np.arange(len(known))
     if len(known) > levels:
         reached = np.cumsum(counts) / counts.sum()
-        known = known[np.unique(np.searchsorted(reached, np.arange(1, levels + 1) / levels - 1e-12))]
-    return np.asarray(known[:-1], dtype=np.float64)
+        last = np.unique(np.searchsorted(reached, np.arange(1, levels + 1) / levels - 1e-12))
+    last = last[:-1]
+    return np.asarray(known[last] / 2 + known[last + 1] / 2, dtype=np.float64)

@@ -179,7 +179,9 @@ class OutcomePool(ClassifierMixin, ProbabilityColumns, BaseEstimator):  # type: 
         if len(y) != len(frame):
             raise ValueError(f"X has {len(frame)} rows, y has {len(y)}")
         # scikit-learn refuses to weigh no rows; a prior does not need any.
-        weights = _check_sample_weight(sample_weight, frame, dtype=np.float64) if len(y) else np.zeros(0)
+        weights = np.zeros(0)
+        if len(y):
+            weights = _check_sample_weight(sample_weight, frame, dtype=np.float64, ensure_non_negative=True)
         if len(frame) > _MOST_ROWS:
             drawn = _some(np.arange(len(frame)), np.random.default_rng(self.random_state), _MOST_ROWS)
             frame, y, weights = frame.iloc[drawn].reset_index(drop=True), y[drawn], weights[drawn]
@@ -208,7 +210,10 @@ class OutcomePool(ClassifierMixin, ProbabilityColumns, BaseEstimator):  # type: 
     def predict_proba(self, X: Any) -> Floats:
         """Give the probabilities of the outcomes; shape (n_rows, n_classes), in the order of `classes_`."""
         check_is_fitted(self)
-        frame = self._informed(self._frame(X, reset=False))
+        frame = self._frame(X, reset=False)
+        if frame.empty:
+            return np.zeros((0, len(self.classes_)))
+        frame = self._informed(frame)
         given = [weight * self._given(self.models_[name], frame) for name, weight in self.weights_.items()]
         mixed: Floats = np.sum(given, axis=0)
         if self.calibration_ is None:
@@ -230,14 +235,15 @@ class OutcomePool(ClassifierMixin, ProbabilityColumns, BaseEstimator):  # type: 
         Returns
         -------
         ndarray of shape (n_rows, 4, n_times)
-            As :meth:`RenewalTimes.predict_incidence` gives it. It ends at the probabilities of `proba_frame`.
+            As :meth:`RenewalTimes.predict_incidence` gives it, in the order of
+            :data:`certforecast.renewals.OUTCOMES`. It ends at the probabilities of `proba_frame`.
 
         Raises
         ------
         ModelError
             If the pool was fitted without `times`.
         """
-        return self._timed().predict_incidence(X, self.proba_frame(X), times)
+        return self._timed(X).predict_incidence(X, self.proba_frame(X), times)
 
     def predict_interval(self, X: pd.DataFrame, level: float = 0.9) -> pd.DataFrame:
         """Say when each renewal is to be expected; as :meth:`RenewalTimes.predict_interval`.
@@ -247,10 +253,11 @@ class OutcomePool(ClassifierMixin, ProbabilityColumns, BaseEstimator):  # type: 
         ModelError
             If the pool was fitted without `times`.
         """
-        return self._timed().predict_interval(X, level)
+        return self._timed(X).predict_interval(X, level)
 
-    def _timed(self) -> "RenewalTimes":
+    def _timed(self, X: pd.DataFrame) -> "RenewalTimes":
         check_is_fitted(self)
+        validate_data(self, X, reset=False, skip_check_array=True)
         if self.times_ is None:
             raise ModelError("this model does not say when: train it anew, or fit it with times")
         return cast("RenewalTimes", self.times_)

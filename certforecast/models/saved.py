@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMAT", "TRUSTED", "load_model", "model_metadata", "save_model"]
 
-#: Version of what is in a file; another one is refused. Files of version 1 were not signed, and models of
-#: version 2 lack what intervals need; but not the parts that ship, which have none.
-FORMAT, OLDEST_PART = 3, 2
+#: Version of what is in a file; another one is refused. Files of version 1 were not signed, models of version
+#: 2 lack what intervals need, and those of version 3 learned from lifetimes to the second.
+FORMAT = 4
 
 #: No model is larger, in bytes; what is, is not even read.
 LARGEST = 2**30
@@ -93,7 +93,8 @@ def save_model(
     ------
     ModelError
         If the model is of another kind, not fitted to the features, or holds a type that has no place in a
-        model; if the metadata says what it may not, or is not json-able; or if the key cannot be used.
+        model; if the metadata says what it may not, or is not json-able; if the key cannot be used; or if
+        the path is a folder.
     """
     import skops.io
 
@@ -133,6 +134,8 @@ def save_model(
         data = pack(dumped, about, signer)
     except (TypeError, ValueError) as error:
         raise ModelError(f"model {target} cannot be saved: {error}") from error
+    if target.is_dir():
+        raise ModelError(f"model {target} cannot be saved: it is a folder; name a file in it")
     target.parent.mkdir(parents=True, exist_ok=True)
     write_file(target, data)
 
@@ -223,7 +226,7 @@ def can_be_used(path: Path | str, *, key: "Ed25519PublicKey | Path | None" = Non
 
 
 def _usable(about: dict[str, Any], source: Path) -> None:
-    _not_older(about, source, FORMAT)
+    _not_older(about, source)
     if odd := _unknown_features(about["features"]):
         raise ModelError(
             f"model {source} was trained on other features than this certforecast computes ({odd}): {_AGAIN}"
@@ -254,7 +257,7 @@ def load_part(path: Path, key: "Ed25519PublicKey", kind: type) -> Any:
     """Do as :func:`load_model` for a model of some kind that takes some of the features only."""
     data = _verified(path, key)
     about = _about(data, path)
-    _not_older(about, path, OLDEST_PART)
+    _not_older(about, path)
     _warn_of_another_sklearn(about, path)
     return _parsed(data, path, kind)
 
@@ -358,11 +361,11 @@ def _about(data: bytes, source: Path) -> dict[str, Any]:
     return about
 
 
-def _not_older(about: dict[str, Any], source: Path, oldest: int) -> None:
-    if about["format"] < oldest:
+def _not_older(about: dict[str, Any], source: Path) -> None:
+    if about["format"] < FORMAT:
         raise ModelError(
             f"model {source} has format {about['format']}, which an earlier certforecast wrote; this one "
-            f"reads format {oldest}: {_AGAIN}"
+            f"reads format {FORMAT}: {_AGAIN}"
         )
 
 

@@ -140,9 +140,16 @@ class RenewalTimes(BaseEstimator):  # type: ignore[misc]
         ndarray of shape (n_rows, 4, n_times)
             The probability that each outcome has come about by then. What fails does so at its expiry; what
             is on time is so before the slip point, and what slips, after it.
+
+        Raises
+        ------
+        ValueError
+            If a time is NaN.
         """
         check_is_fitted(self)
         given, asked = np.asarray(probabilities, np.float64), np.asarray(times, np.float64)
+        if np.isnan(asked).any():
+            raise ValueError("times holds what is no number; give days ahead")
         end = _deadlines(X)[:, None]
         slip = np.clip(X["days_to_slip"].to_numpy(np.float64)[:, None], 0.0, end)
         at = np.column_stack([np.minimum(asked, end), slip, end])

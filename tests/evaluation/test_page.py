@@ -63,7 +63,7 @@ def test_the_report_is_json_and_holds_every_measure(timed, report) -> None:
 
 
 def test_the_page_shows_every_model_and_needs_nothing_else(timed, report, tmp_path) -> None:
-    write_page(timed, tmp_path / "page.html", report=report, title="Fleet <1>")
+    write_page(timed, str(tmp_path / "page.html"), report=report, title="Fleet <1>")
     text = (tmp_path / "page.html").read_text()
     page = Outline()
     page.feed(text)

@@ -105,3 +105,31 @@ def test_a_row_is_learned_from_only_when_any_outcome_would_be_known() -> None:
     assert trainable(rows, day(119), policy).tolist() == [False] * 6
     # b is open, c might yet fail, d was our own doing, e lies after the cutoff.
     assert trainable(rows, day(120), policy).tolist() == [True, True, False, False, False, False]
+
+
+def test_numbers_may_come_as_objects() -> None:
+    """As JSON gives them, where some are unknown."""
+    X, y = example()
+    objects = X.assign(noise=X["noise"].astype(object).where(X["noise"].notna(), None), empty=None)
+    model = OutcomeClassifier().fit(objects, y)
+    plain = OutcomeClassifier().fit(X.assign(empty=np.nan), y)
+    assert (model.predict_proba(objects) == plain.predict_proba(X.assign(empty=np.nan))).all()
+    one = objects.head(1).assign(noise=[None], issuer_org=5)
+    assert np.isfinite(model.predict_proba(one)).all()
+    with pytest.raises(ValueError, match="column days_left has to hold numbers, and does not"):
+        model.predict_proba(objects.head(1).assign(days_left="soon"))
+
+
+def test_classes_of_ones_own_are_no_outcomes() -> None:
+    X, y = example()
+    model = OutcomeClassifier().fit(X, np.where(y == "failed", "broken", y))
+    with pytest.raises(ValueError, match="broken is no outcome of a renewal"):
+        model.proba_frame(X)
+
+
+def test_what_cannot_be_learned_from_is_said() -> None:
+    X, y = example()
+    with pytest.raises(ValueError, match="X has no rows"):
+        OutcomeClassifier().fit(X.head(0), y[:0])
+    with pytest.raises(ValueError, match="Negative values"):
+        OutcomeClassifier().fit(X, y, -np.ones(len(y)))

@@ -238,3 +238,21 @@ def test_durations_alone_are_scored_as_they_are_fitted() -> None:
     assert -0.25 < model.score(X, y["duration"]) < 0
     with pytest.raises(ValueError, match="not numbers over 0"):
         model.score(X, np.zeros(len(X)))
+
+
+def test_the_median_is_that_of_the_incidence_and_not_beyond_the_deadline(fitted: RenewalHazard) -> None:
+    X, _ = drawn(300, seed=3)
+    X["days_left"] = np.random.default_rng(3).uniform(0.5, 60, len(X))
+    found = fitted.predict(X)
+    assert (found <= X["days_left"]).all()
+    before, after = (
+        fitted.predict_cumulative_incidence(X, (found + step)[:, None]).sum(axis=1)[:, 0]
+        for step in (-1e-6, 1e-6)
+    )
+    assert (before <= 0.5 + 1e-4).all()
+    assert (after >= 0.5 - 1e-4).all()
+
+
+def test_times_have_to_be_numbers(fitted: RenewalHazard) -> None:
+    with pytest.raises(ValueError, match="no number"):
+        fitted.predict_cumulative_incidence(asked(), [1.0, np.nan])

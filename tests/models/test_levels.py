@@ -26,3 +26,10 @@ def test_few_values_have_a_level_each_and_many_share_them_evenly() -> None:
     counts = np.bincount(Levels(16).fit(many).transform(many)[:, 0].astype(int))
     assert len(counts) == 16
     assert counts.min() > 500
+
+
+def test_a_rounding_error_changes_no_level() -> None:
+    seen = pd.DataFrame({"x": [47.0, 89.99998, 199.0, 397.0] * 5})
+    levels = Levels(8).fit(seen)
+    asked = pd.DataFrame({"x": [47.00001, 90.0, 198.9999, 397.1]})
+    assert levels.transform(asked)[:, 0].tolist() == [0.0, 1.0, 2.0, 3.0]

@@ -15,6 +15,7 @@ from certforecast.models import OutcomeClassifier, OutcomePool
 from certforecast.models.pool import PRIOR
 from certforecast.models.prior import shipped_prior
 from certforecast.models.recalibration import Recalibrated
+from certforecast.models.timing import RenewalTimes
 from tests.models.test_classifier import example
 
 RNG = np.random.default_rng(0)
@@ -166,3 +167,22 @@ def test_pseudo_renewals_are_a_number_over_0(number: float) -> None:
     X, y = example(60)
     with pytest.raises(ValueError, match=r"pseudo_renewals is .*; give a number over 0"):
         OutcomePool(pseudo_renewals=number).fit(X, y)
+
+
+def test_every_method_wants_the_columns_of_training_and_takes_no_rows() -> None:
+    X, y = example()
+    X = X.assign(days_to_slip=X["days_left"] - 9)
+    ended = pd.DataFrame({"event": np.where(y == "failed", "failed", "renewed"), "duration": X["days_left"]})
+    times = RenewalTimes(prior=None)
+    rows = timeline(len(X)).assign(**ended)
+    pool = OutcomePool(prior=None, times=times).fit(X, y, landmarks=rows)
+    asks: list[Any] = [pool.proba_frame, pool.predict_interval, lambda X: pool.predict_incidence(X, [7.0])]
+    for ask in asks:
+        assert len(ask(X.head(0))) == 0
+        assert len(ask(X.head(3))) == 3
+        with pytest.raises(ValueError, match="feature names"):
+            ask(X.head(3).assign(another=1.0))
+        with pytest.raises(ValueError, match="feature names"):
+            ask(X.head(3).drop(columns="noise"))
+    with pytest.raises(ValueError, match="no number"):
+        pool.predict_incidence(X, [np.nan])

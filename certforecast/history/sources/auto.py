@@ -40,8 +40,13 @@ def recognise(path: Path) -> list[Recognised]:
     kinds, _ = installed_sources()
     if found := _search(path, kinds, _DEPTH):
         return found
+    if path.is_dir() and not any(path.iterdir()):
+        raise SourceError(f"{path} is empty; give a file or a folder with history in it")
     names = ", ".join(kind.name for kind in kinds)
-    raise SourceError(f"{path} is nothing that a source knows; name the source yourself: {names}")
+    raise SourceError(
+        f"{path} is nothing that a source knows; 'certforecast ingest SOURCE {path}' reads it by one of: "
+        f"{names}"
+    )
 
 
 def _search(path: Path, kinds: list[type[Source]], depth: int) -> list[Recognised]:

@@ -101,4 +101,9 @@ class LightGBMOutcomes(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return outcome_frame(self.predict_proba(X), self.classes_, X.index)
 
     def _ready(self, X: pd.DataFrame) -> pd.DataFrame:
-        return X.assign(**{name: X[name].astype(kind) for name, kind in self.categories_.items()})
+        """Give categories the codes of training; one that was not seen then is unknown."""
+        known = {
+            name: pd.Categorical(X[name].astype("str"), kind.categories)
+            for name, kind in self.categories_.items()
+        }
+        return X.assign(**known)
