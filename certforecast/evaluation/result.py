@@ -401,11 +401,11 @@ class BacktestResult:
     def describe(self) -> str:
         """Say in one line what was scored, and what is wrong with that."""
         counts = self._counts()
-        caveat = f"; {self.caveat}" if self.caveat else ""
+        came, caveat = counts["outcomes"], f"; {self.caveat}" if self.caveat else ""
         return (
-            f"{counts['rows']:,} rows of {counts['renewals']:,} renewals, of which "
-            f"{counts['outcomes']['failed']:,} failed, at {counts['moments']:,} moments after "
-            f"{len(self.cutoffs)} cutoffs{caveat}"
+            f"{counts['rows']:,} rows of {counts['renewals']:,} renewals, of which {came['failed']:,} failed "
+            f"and {came['slipped']:,} slipped, at {counts['moments']:,} moments after {len(self.cutoffs)} "
+            f"cutoffs{caveat}"
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -508,4 +508,4 @@ def test_a_champion_of_an_older_layout_makes_room(
 
 def test_a_folder_is_no_place_for_a_model(fitted: Any, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="it is a folder; name a file in it"):
-        save_model(fitted, tmp_path, key=KEY)
+        save_model(fitted[0], tmp_path, key=KEY)
