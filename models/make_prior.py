@@ -2,8 +2,8 @@
 
     python models/make_prior.py [--cache FOLDER] [--fleets 48] [--to FOLDER]
 
-It takes half an hour on two cores, most of it to play the fleets, whose rows the cache keeps; with few
-fleets, written elsewhere, it can be tried whole in minutes. The models are the same each time, their
+It takes a quarter of an hour on two cores, most of it to play the fleets, whose rows the cache keeps; with
+few fleets, written elsewhere, it can be tried whole in minutes. The models are the same each time, their
 signatures are not: the key is made anew, and its public half goes into certforecast/models/prior.py.
 models/README.md is the card.
 """
