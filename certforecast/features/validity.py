@@ -100,5 +100,6 @@ def counted(lifetime: "ir.FloatingValue") -> "ir.FloatingValue":
     step = ibis.cases(
         *((seconds >= float(days * DAY), float(step)) for days, step in _STEPS[:-1]),
         else_=float(_STEPS[-1][1]),
-    )
-    return (seconds / step + 0.5).floor() * step / float(DAY)
+    ).cast("float64")
+    # Spark rounds to whole numbers, and a literal with a point is a decimal of few places to it.
+    return (seconds / step + 0.5).floor().cast("float64") * step / float(DAY)
