@@ -93,7 +93,7 @@ def validity(context: Context) -> "ir.Table":
 
 
 def counted(lifetime: "ir.FloatingValue") -> "ir.FloatingValue":
-    """Round a lifetime, in days, to three digits; to the minute where it is under a day."""
+    """Round lifetimes, in days, to three digits; under a day to the minute, over a thousand to the day."""
     import ibis
 
     seconds = lifetime * float(DAY)

@@ -177,12 +177,12 @@ class RenewalHazard(RegressorMixin, TransformerMixin, BaseEstimator):  # type: i
         Raises
         ------
         ValueError
-            If a time is NaN.
+            If a time that is asked of all rows is NaN.
         """
         check_is_fitted(self)
         frame = self._frame(X, reset=False)
         asked = self.edges_[1:] if times is None else np.asarray(times, dtype=np.float64)
-        if np.isnan(asked).any():
+        if asked.ndim == 1 and np.isnan(asked).any():  # of a row's own, those of an unknown end are unknown
             raise ValueError("times holds what is no number; give days ahead")
         wanted = np.broadcast_to(asked, (len(frame), asked.shape[-1]))
         if frame.empty:

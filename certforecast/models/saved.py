@@ -109,6 +109,8 @@ def save_model(
         raise ModelError(
             f"a {type(model).__name__} cannot be saved: OutcomePool, OutcomeClassifier and RenewalHazard can"
         )
+    if target.is_dir():
+        raise ModelError(f"model {target} cannot be saved: it is a folder; name a file in it")
     if taken := sorted(set(metadata or {}) & set(RESERVED)):
         raise ModelError(f"metadata of {target} may not set {', '.join(taken)}: use other names")
     features = list(getattr(model, "feature_names_in_", []))
@@ -134,8 +136,6 @@ def save_model(
         data = pack(dumped, about, signer)
     except (TypeError, ValueError) as error:
         raise ModelError(f"model {target} cannot be saved: {error}") from error
-    if target.is_dir():
-        raise ModelError(f"model {target} cannot be saved: it is a folder; name a file in it")
     target.parent.mkdir(parents=True, exist_ok=True)
     write_file(target, data)
 

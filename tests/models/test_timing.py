@@ -202,3 +202,12 @@ def test_a_prior_that_is_none_is_refused_with_what_there_is(prior: object) -> No
     X, y, landmarks = drawn(40)
     with pytest.raises(ValueError, match=r"prior is .*; choose 'shipped', None or a fitted RenewalHazard"):
         RenewalTimes(prior=prior).fit(X, y, landmarks=landmarks)
+
+
+def test_an_unknown_end_leaves_the_others_alone(fitted: RenewalTimes) -> None:
+    X, _, _ = drawn(20)
+    some = X.assign(days_left=X["days_left"].where(X.index != 3))
+    chances, rest = np.full((20, 4), 0.25), X.index != 3
+    told, alone = (fitted.predict_incidence(rows, chances, [7.0, 30.0]) for rows in (some, X))
+    np.testing.assert_array_equal(told[rest], alone[rest])
+    pd.testing.assert_frame_equal(fitted.predict_interval(some)[rest], fitted.predict_interval(X)[rest])
