@@ -75,6 +75,7 @@ class Chaos:
 
     server: Pebble
     ca_file: Path
+    account_key: Path
     port: int = 0
     ari: bool = True
     windows: dict[str, Answer] = field(default_factory=dict)
@@ -94,8 +95,9 @@ class Chaos:
         return f"https://127.0.0.1:{self.port}/dir"
 
     def section(self, **changes: Any) -> dict[str, Any]:
-        """Give a section of the settings for it."""
-        return self.server.section(directory_url=self.directory_url, ca_file=self.ca_file, **changes)
+        """Give a section of the settings for it; all are of one account."""
+        own = {"directory_url": self.directory_url, "ca_file": self.ca_file, "account_key": self.account_key}
+        return self.server.section(**own, **changes)
 
     def fail(self, what: str, fault: Fault, times: int = 1) -> None:
         """Have the next requests about something fail so, one after another."""
@@ -205,7 +207,7 @@ def chaos(server: Pebble) -> Iterator[Chaos]:
     authority = trustme.CA()
     ca_file = server.home / f"chaos-{id(authority)}.pem"
     authority.cert_pem.write_to_path(ca_file)
-    proxy = Chaos(server, ca_file)
+    proxy = Chaos(server, ca_file, server.section()["account_key"])
     inward = ssl.create_default_context(cafile=str(server.ca_file))
     outward = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(outward)

@@ -1,5 +1,6 @@
 """Debian's pebble and its DNS server, on free ports of loopback."""
 
+import itertools
 import json
 import os
 import shutil
@@ -22,9 +23,11 @@ __all__ = ["Pebble", "free_ports", "pebble"]
 class Pebble:
     """A running pebble; every name resolves to 127.0.0.1, where http-01 is looked for at `http_port`."""
 
-    def __init__(self, home: Path, ports: dict[str, int]) -> None:
+    def __init__(self, home: Path, ports: dict[str, int], reuse: int = 0) -> None:
         self.home = home
         self.ports = ports
+        self.reuse = reuse
+        self._accounts = itertools.count()
         self.ca_file = home / "pebble-tls.pem"
         self.trust_file = home / "pebble-root.pem"
         self.directory_url = f"https://127.0.0.1:{ports['acme']}/dir"
@@ -33,11 +36,15 @@ class Pebble:
         self.dns_address = f"127.0.0.1:{ports['dns']}"
 
     def section(self, **changes: Any) -> dict[str, Any]:
-        """Give a section of the settings for it."""
+        """Give a section of the settings for it, with an account of its own unless validations are reused.
+
+        Told to reuse none, pebble takes one validation in a hundred for done all the same, of its account.
+        """
+        account = "0" if self.reuse else str(next(self._accounts))
         values = {
             "kind": "acme",
             "directory_url": self.directory_url,
-            "account_key": self.home / "account" / "key.pem",
+            "account_key": self.home / "accounts" / account / "key.pem",
             "contact": ["mailto:ops@site.test"],
             "http_port": self.http_port,
             "tls_port": self.tls_port,
@@ -92,7 +99,7 @@ def pebble(
     blocked : tuple of str
         Domains no certificate is issued for.
     reuse : int
-        Percentage of names whose validation is reused by later orders.
+        Percentage of names whose validation is reused by later orders of the same account.
     resolver : str, optional
         Another DNS server that pebble asks, and not its own.
     alternates : int
@@ -101,16 +108,15 @@ def pebble(
         MAC keys by their identifier; without one that is bound by such a key, no account is made.
     """
     home.mkdir(parents=True, exist_ok=True)
-    server = Pebble(
-        home, dict(zip(("acme", "manage", "http", "tls", "dns", "control"), free_ports(6), strict=True))
-    )
+    ports = dict(zip(("acme", "manage", "http", "tls", "dns", "control"), free_ports(6), strict=True))
+    server = Pebble(home, ports, reuse)
     ca = trustme.CA()
     ca.cert_pem.write_to_path(server.ca_file)
     own = ca.issue_cert("127.0.0.1", "localhost")
     own.cert_chain_pems[0].write_to_path(home / "tls.pem")
     own.private_key_pem.write_to_path(home / "tls.key")
     (home / "pebble.json").write_text(json.dumps({"pebble": _config(server, blocked, eab)}))
-    local, ports = "127.0.0.1", server.ports
+    local = "127.0.0.1"
     dns = [_program("pebble-challtestsrv"), "-dns01", f"{local}:{ports['dns']}"]
     dns += ["-management", f"{local}:{ports['control']}", "-defaultIPv4", local, "-defaultIPv6", ""]
     dns += ["-http01", "", "-https01", "", "-tlsalpn01", ""]

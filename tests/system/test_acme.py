@@ -61,11 +61,11 @@ def test_issues_for_all_names_although_nonces_are_rejected(server: Pebble, stagi
 def test_an_order_gives_one_certificate_however_often_it_is_asked_for(
     server: Pebble, staging: Staging
 ) -> None:
-    csr = staging.csr(["once.site.test"])
-    order = issuer(server).order(csr)
-    first = issuer(server).issue(order, csr)  # each a new process, as it were: the account is found again
-    assert issuer(server).issue(order, csr) == first
-    key = server.home / "account" / "key.pem"
+    csr, key = staging.csr(["once.site.test"]), server.home / "account" / "key.pem"
+    order = issuer(server, account_key=key).order(csr)
+    # Each a new process, as it were: the account is found again.
+    first = issuer(server, account_key=key).issue(order, csr)
+    assert issuer(server, account_key=key).issue(order, csr) == first
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
 
 

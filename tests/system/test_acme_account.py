@@ -330,12 +330,12 @@ def test_the_command_line(
 def between(
     server: Pebble, meta: dict[str, Any]
 ) -> Iterator[tuple[str, Callable[[str], list[dict[str, Any]]]]]:
-    """Stand between us and pebble: its directory says more, and what is sent is kept.
+    """Stand between us and pebble: its directory says more, and what it accepts is kept.
 
     Yields
     ------
     str, callable
-        The directory's address; gives what was sent to a path, decoded.
+        The directory's address; gives what was sent to a path, decoded, but for what had to be sent again.
     """
     told: list[tuple[str, dict[str, Any]]] = []
     outward = ssl.create_default_context(cafile=str(server.ca_file))
@@ -343,15 +343,15 @@ def between(
     class Handler(BaseHTTPRequestHandler):
         def forward(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            if body:
-                payload = json.loads(body)["payload"]
-                padded = base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4))
-                told.append((self.path, json.loads(padded or b"{}")))
             # The host of the request goes along: the addresses that pebble gives, and signatures, name it.
             upstream = http.client.HTTPSConnection("127.0.0.1", server.ports["acme"], context=outward)
             upstream.request(self.command, self.path, body or None, dict(self.headers))
             answer = upstream.getresponse()
             content = answer.read()
+            if body and answer.status < 400:
+                payload = json.loads(body)["payload"]
+                padded = base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4))
+                told.append((self.path, json.loads(padded or b"{}")))
             if self.path == "/dir":
                 directory = json.loads(content)
                 directory["meta"] |= meta

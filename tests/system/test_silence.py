@@ -60,10 +60,12 @@ def way(server: Pebble) -> Iterator[Network]:
 
 
 def acme(server: Pebble, way: Network, **changes: Any) -> AcmeIssuerSettings:
-    url = f"https://127.0.0.1:{way.port}/dir"
-    return AcmeIssuerSettings(
-        **server.section(directory_url=url, timeout_s=0.4, patience_s=0.5, deadline_s=8.0, **changes)
-    )
+    own = {
+        "directory_url": f"https://127.0.0.1:{way.port}/dir",
+        "account_key": server.home / f"{way.port}.pem",
+    }
+    quick = {"timeout_s": 0.4, "patience_s": 0.5, "deadline_s": 8.0}
+    return AcmeIssuerSettings(**server.section(**own, **quick, **changes))
 
 
 @DEPTHS
