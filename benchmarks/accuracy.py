@@ -283,7 +283,8 @@ def measured(name: str, result: BacktestResult) -> dict[str, float]:
             found["real_skill_worst_fold"] = worst_fold(result, outcome)
         if set(ASYMPTOTES) <= set(scores.index):
             found["auprc_asymptote"] = scores.loc[list(ASYMPTOTES), "auprc"].max()
-            found["achievable_share"] = (ours - best) / (found["auprc_asymptote"] - best)
+            if found["auprc_asymptote"] > best:  # or nothing is to be gained over the rule
+                found["achievable_share"] = (ours - best) / (found["auprc_asymptote"] - best)
         figures |= {
             f"{name}_{outcome}_{key}": round(float(value), 4)
             for key, value in found.items()

@@ -15,7 +15,15 @@ def system_clock() -> datetime:
 
 
 def as_utc(moment: datetime) -> datetime:
-    """Convert to UTC; a naive datetime is taken to be UTC already."""
+    """Convert to UTC; a naive datetime is taken to be UTC already.
+
+    Raises
+    ------
+    TypeError
+        If it is no datetime, but a text, say.
+    """
+    if not isinstance(moment, datetime):
+        raise TypeError(f"{moment!r} is no datetime; datetime.fromisoformat makes one of a text")
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 

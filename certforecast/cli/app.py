@@ -1,16 +1,31 @@
 """The typer application and the options every command shares."""
 
+import os
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from certforecast.cli.output import say
+
 if TYPE_CHECKING:
     from certforecast.history import History
+    from certforecast.models import OutcomeClassifier, OutcomePool
     from certforecast.settings import Settings
 
-__all__ = ["AsOf", "Cutoffs", "Json", "Model", "app", "moment", "open_history", "settings_of"]
+__all__ = [
+    "AsOf",
+    "Cutoffs",
+    "Json",
+    "Model",
+    "app",
+    "model_of",
+    "moment",
+    "open_history",
+    "place_for",
+    "settings_of",
+]
 
 app = typer.Typer(
     help="Forecasts which certificate renewals will slip or fail, ranks what to do, renews, and proves it.",
@@ -95,6 +110,48 @@ def open_history(settings: "Settings", *, must_exist: bool = True) -> "History":
             "'certforecast ingest SOURCE PATH', or name its folder with --home"
         )
     return cast("History", History.open(settings.store_path))  # a lake says itself what it cannot do
+
+
+def model_of(settings: "Settings", path: Path | None, at: datetime) -> "OutcomePool | OutcomeClassifier":
+    """Load a model, the champion without a path, and say so if it has learned from what came after `at`.
+
+    Raises
+    ------
+    ModelError
+        If there is none, or it cannot be trusted.
+    """
+    from certforecast.clock import parse_moment
+    from certforecast.models import load_model
+    from certforecast.models.saved import model_metadata
+
+    source = path or settings.champion_path
+    chosen = load_model(source, key=settings.home)
+    trained = model_metadata(source, key=settings.home).get("as_of")
+    if trained and parse_moment(trained) > at:
+        say(
+            f"hindsight: {source.name} was trained as of {parse_moment(trained):%Y-%m-%d %H:%M} UTC, and has "
+            f"learned what became of renewals after {at:%Y-%m-%d %H:%M}; 'certforecast backtest' looks back "
+            "without it"
+        )
+    return chosen
+
+
+def place_for(path: Path, option: str) -> None:
+    """Check, before long work, that a file can be written.
+
+    Raises
+    ------
+    InputError
+        If its folder is missing or not to be written to, or it is a folder itself.
+    """
+    from certforecast.errors import InputError
+
+    if path.is_dir():
+        raise InputError(f"{option} {path} is a folder; name a file in it")
+    if not path.parent.is_dir():
+        raise InputError(f"{option} {path}: there is no folder {path.parent}; create it, or name another")
+    if not os.access(path.parent, os.W_OK):
+        raise InputError(f"{option} {path}: you may not write to {path.parent}; name another folder")
 
 
 def moment(text: str | None, option: str = "--as-of") -> datetime:

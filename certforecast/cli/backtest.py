@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from certforecast.cli.app import AsOf, Cutoffs, Json, app, moment, open_history, settings_of
+from certforecast.cli.app import AsOf, Cutoffs, Json, app, moment, open_history, place_for, settings_of
 from certforecast.cli.output import print_json, print_table, progress, say
 
 if TYPE_CHECKING:
@@ -60,8 +60,7 @@ def backtest(
         raise InputError(f"--outcome {outcome} is none of {', '.join(SCORED)}")
     if page is not None:
         require_plots()
-        if not page.parent.is_dir():
-            raise InputError(f"--page {page}: there is no folder {page.parent}; create it, or name another")
+        place_for(page, "--page")
     with _history(settings_of(context), history) as (store, settings):
         last = store.tables().last_known() if history is not None and as_of is None else None
         at = last or moment(as_of)
@@ -129,20 +128,26 @@ def _tell_set_aside(store: "History", path: Path) -> None:
 def _show(result: "BacktestResult", settings: "Settings", outcome: str) -> None:
     """Print how the models and rules compare for one outcome, best first, and what looking would be worth."""
     from certforecast.evaluation import at_capacity, money
+    from certforecast.evaluation.result import came
 
     print_table(
         f"Backtest, outcome {outcome}",
         [
             ("model", lambda row: row["model"]),
             ("AUPRC", _figure("auprc")),
-            ("90 % interval", lambda row: f"{row['auprc_low']:.3f} to {row['auprc_high']:.3f}"),
+            ("90 % interval", _between("auprc")),
             *((name, _figure(name.lower().replace(" ", "_"))) for name in ("AUROC", "Brier", "log loss")),
             ("calibration error", _figure("calibration_error")),
-            (f"ever in the top {result.k}", lambda row: f"{row['caught']:.0%}"),
+            (f"ever in the top {result.k}", _figure("caught", ".0%")),
         ],
         result.summary(outcome).to_dict("records"),
         caption=result.describe(),
     )
+    if not came(result.rows_of(result.models[0]), outcome).any():
+        say(
+            f"no renewal that was scored came out as {outcome}: there is nothing to rank by; try another "
+            "--outcome"
+        )
 
     def lead(row: dict[str, Any]) -> str:
         return f"{row['money_lead']:+,.0f} ({row['money_lead_low']:+,.0f} to {row['money_lead_high']:+,.0f})"
@@ -155,8 +160,8 @@ def _show(result: "BacktestResult", settings: "Settings", outcome: str) -> None:
             ("model", lambda row: row["model"]),
             ("found in time", lambda row: f"{row['found']:,} of {row['came']:,}"),
             ("other looks", lambda row: f"{row['false_alarms']:,}"),
-            ("days of warning", lambda row: f"{row['warning_days']:.0f}"),
-            ("7 days or more", lambda row: f"{row['in_time']:.0%}"),
+            ("days of warning", _figure("warning_days", ".0f")),
+            ("7 days or more", _figure("in_time", ".0%")),
             ("loss averted", lambda row: f"{row['money_averted']:,.0f}"),
             (f"lead of {result.models[0]}", lead),
         ],
@@ -167,5 +172,10 @@ def _show(result: "BacktestResult", settings: "Settings", outcome: str) -> None:
     say("AUPRC: area under the precision-recall curve. Every measure, with intervals: --json, or --page FILE")
 
 
-def _figure(name: str):  # type: ignore[no-untyped-def]
-    return lambda row: f"{row[name]:.3f}"
+def _figure(name: str, form: str = ".3f"):  # type: ignore[no-untyped-def]
+    return lambda row: "–" if row[name] != row[name] else f"{row[name]:{form}}"
+
+
+def _between(name: str):  # type: ignore[no-untyped-def]
+    low, high = _figure(f"{name}_low"), _figure(f"{name}_high")
+    return lambda row: low(row) if row[f"{name}_low"] != row[f"{name}_low"] else f"{low(row)} to {high(row)}"

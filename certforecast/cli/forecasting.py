@@ -5,12 +5,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from certforecast.cli.app import AsOf, Json, Model, app, moment, open_history, settings_of
+from certforecast.cli.app import (
+    AsOf,
+    Json,
+    Model,
+    app,
+    model_of,
+    moment,
+    open_history,
+    place_for,
+    settings_of,
+)
 from certforecast.cli.output import print_json, print_table, progress, say
 
 if TYPE_CHECKING:
     from certforecast.forecasting import Drill, LoadForecast, WhatIf
-    from certforecast.settings import Settings
 
 _By = Annotated[
     str | None, typer.Option(metavar="GROUP", help="issuer, owner, domain, environment or automation.")
@@ -54,7 +63,7 @@ def load(
     with open_history(settings) as history, progress("Forecasting the load", 1.0) as advance:
         made = forecast_load(
             history,
-            _model(settings, model),
+            model_of(settings, model, at),
             at,
             horizon,
             by=by,
@@ -150,7 +159,7 @@ def what_if(
     with open_history(settings) as history, progress("Playing before and after", 1.0) as advance:
         made = compare(
             history,
-            _model(settings, model),
+            model_of(settings, model, at),
             at,
             chosen,
             horizon,
@@ -225,7 +234,7 @@ def drill(
             issuer,
             hours,
             to=to,
-            model=_model(settings, path) if path is not None else None,
+            model=model_of(settings, path, at) if path is not None else None,
             ari=ari,
             policy=settings.policy,
             effort=settings.effort,
@@ -267,12 +276,6 @@ def _show_drill(made: "Drill", limit: int) -> None:
         say(f"no rate limits of {made.to} are known: none were applied")
 
 
-def _model(settings: "Settings", path: Path | None) -> Any:
-    from certforecast.models import load_model
-
-    return load_model(path or settings.champion_path, key=settings.home)
-
-
 def _hours(text: str) -> float:
     """Read a span of hours or days."""
     import re
@@ -292,8 +295,7 @@ def _drawable(path: Path | None) -> None:
         return
     if path.suffix not in (".png", ".svg", ".pdf"):
         raise InputError(f"--plot {path}: end the name with .png, .svg or .pdf")
-    if not path.parent.is_dir():
-        raise InputError(f"--plot {path}: there is no folder {path.parent}; create it, or name another")
+    place_for(path, "--plot")
     from importlib.util import find_spec
 
     if find_spec("matplotlib") is None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from certforecast.cli.app import AsOf, Cutoffs, Json, Model, app, moment, open_history, settings_of
+from certforecast.cli.app import AsOf, Cutoffs, Json, Model, app, model_of, moment, open_history, settings_of
 from certforecast.cli.output import print_json, print_table, progress, say, words
 
 if TYPE_CHECKING:
@@ -49,8 +49,12 @@ def promote(
     context: typer.Context,
     as_of: AsOf = None,
     outcome: Annotated[
-        str, typer.Option(help="The outcome that counts: failed, slipped, late (either), on_time or retired.")
-    ] = "failed",
+        str | None,
+        typer.Option(
+            help="The outcome that counts: failed (the default), slipped, late (either), on_time or retired.",
+            show_default=False,
+        ),
+    ] = None,
     cutoffs: Cutoffs = None,
     force: Annotated[bool, typer.Option("--force", help="Promote it without a comparison.")] = False,
     as_json: Json = False,
@@ -66,15 +70,20 @@ def promote(
     from certforecast.evaluation import SCORED, Challenge, challenge
     from certforecast.models import promote as promote_model
 
-    if outcome not in SCORED:
+    if outcome is not None and outcome not in SCORED:
         raise InputError(f"--outcome {outcome} is none of {', '.join(SCORED)}")
+    asked = {"--as-of": as_of, "--outcome": outcome, "--cutoffs": cutoffs}
+    if force and (idle := [option for option, value in asked.items() if value is not None]):
+        raise InputError(f"--force compares nothing, so {', '.join(idle)} would do nothing: leave one out")
     settings, at = settings_of(context), moment(as_of)
     if force:
         promote_model(settings)
         done = Challenge(True, "as demanded, without a comparison", None)
     else:
         with open_history(settings) as history, progress("Comparing", 1.0) as advance:
-            done = challenge(history, at, settings, outcome=outcome, cutoffs=cutoffs, progress=advance)
+            done = challenge(
+                history, at, settings, outcome=outcome or "failed", cutoffs=cutoffs, progress=advance
+            )
     if as_json:
         print_json(done.summary())
     else:
@@ -113,9 +122,13 @@ def predict(
         bool, typer.Option("--reasons", help="Say what moved each forecast shown; with --json, of all.")
     ] = False,
     outcome: Annotated[
-        str,
-        typer.Option(help="What is explained: failed, slipped, late (either), on_time or retired."),
-    ] = "failed",
+        str | None,
+        typer.Option(
+            help="What --explain and --reasons explain: failed (the default), slipped, late (either), "
+            "on_time or retired.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Json = False,
     check: Annotated[bool, typer.Option("--check", help="Exit with 1 if any P(failed) is so high.")] = False,
 ) -> None:
@@ -129,13 +142,16 @@ def predict(
     from certforecast.cli.explanation import because, find_row, show_explanation
     from certforecast.errors import InputError
     from certforecast.features import IDENTIFIERS
-    from certforecast.models import forecast, load_model
+    from certforecast.models import forecast
     from certforecast.models.contributions import EXPLAINED
     from certforecast.models.forecasting import chances_by
     from certforecast.models.narration import explain_forecasts
 
-    if outcome not in EXPLAINED:
+    if outcome is not None and outcome not in EXPLAINED:
         raise InputError(f"--outcome {outcome} is none of {', '.join(EXPLAINED)}")
+    if outcome is not None and explain is None and not reasons:
+        raise InputError("--outcome says what is explained: give --explain NAME or --reasons with it")
+    outcome = outcome or "failed"
     settings, at = settings_of(context), moment(as_of)
     until = None if by is None else moment(by, "--by")
     if until is not None and explain is not None:
@@ -143,7 +159,7 @@ def predict(
     if until is not None and until <= at:
         raise InputError(f"--by {by} does not come after {at:%Y-%m-%d %H:%M} UTC: give a later time")
     with open_history(settings) as history, progress("Forecasting"):
-        chosen = load_model(model or settings.champion_path, key=settings.home)
+        chosen = model_of(settings, model, at)
         frame = forecast(history, chosen, at, settings.policy).sort_values("p_failed", ascending=False)
         wanted = frame if as_json else frame.head(limit)
         if until is not None:

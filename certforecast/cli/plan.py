@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from certforecast.cli.app import AsOf, Json, Model, app, moment, open_history, settings_of
+from certforecast.cli.app import AsOf, Json, Model, app, model_of, moment, open_history, settings_of
 from certforecast.cli.output import print_json, print_table, progress, say
 
 if TYPE_CHECKING:
@@ -34,13 +34,13 @@ def plan(
     """
     if context.invoked_subcommand is not None:
         return
-    from certforecast.models import forecast, load_model
+    from certforecast.models import forecast
     from certforecast.planning import make_plan
 
     settings, at = settings_of(context), moment(as_of)
     path = model or settings.champion_path
     with open_history(settings) as history, progress("Forecasting"):
-        chosen = load_model(path, key=settings.home)
+        chosen = model_of(settings, path, at)
         forecasts = forecast(history, chosen, at, settings.policy)
         made = make_plan(history, forecasts, at, settings, model=path.name, explainer=chosen)
     made = made.signed(settings.home)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from certforecast.cli.app import AsOf, Json, Model, app, moment, open_history, settings_of
+from certforecast.cli.app import AsOf, Json, Model, app, model_of, moment, open_history, settings_of
 from certforecast.cli.output import print_json, print_table, progress, say
 
 if TYPE_CHECKING:
@@ -50,10 +50,10 @@ def rehearse(
         if name:
             candidates = named_rehearsals(history, name, at, settings)
         else:
-            from certforecast.models import forecast, load_model
+            from certforecast.models import forecast
 
             with progress("Forecasting"):
-                chosen = load_model(model or settings.champion_path, key=settings.home)
+                chosen = model_of(settings, model, at)
                 forecasts = forecast(history, chosen, at, settings.policy)
                 candidates = choose_rehearsals(history, forecasts, at, settings, top)
         if dry_run:

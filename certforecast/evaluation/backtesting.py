@@ -10,7 +10,7 @@ import pandas as pd
 
 from certforecast.clock import as_utc
 from certforecast.errors import InputError, ModelError, SchemaError
-from certforecast.evaluation.result import PROBABILITIES, BacktestResult, Timing
+from certforecast.evaluation.result import PROBABILITIES, BacktestResult, Timing, require_capacity
 from certforecast.features import FEATURES
 from certforecast.models.durations import CENSORED, durations
 from certforecast.models.interventions import intervention_weights
@@ -27,6 +27,9 @@ _TESTED_SHARE = 0.4
 
 #: How often models are trained anew unless told otherwise: so many times, or so often, but not over so many.
 _CUTOFFS, _LONGEST, _MOST_CUTOFFS = 5, pd.Timedelta(days=183), 20
+
+#: Probabilities may be off 1 by so much, as by single precision.
+_ROUNDED: Final = 1e-4
 
 _KEY = ["as_of", "fingerprint"]
 _LABELS = ["lineage", "not_after", "outcome", "resolved_at", "intervention"]
@@ -91,8 +94,8 @@ def backtest(
         Gives the grace period.
     given : mapping of str to DataFrame, optional
         Probabilities to be scored as they are, by name: ``as_of`` and ``fingerprint`` (columns or index)
-        and ``p_*``, for example the true ones of a simulated fleet. Everything is then scored on exactly
-        the rows that all of them cover.
+        and ``p_*``, for example the true ones of a simulated fleet; what they lack to 1 is said of no
+        outcome. Everything is then scored on exactly the rows that all of them cover.
     k : int
         Renewals that can be looked into at each moment.
     progress : callable, optional
@@ -103,16 +106,27 @@ def backtest(
     SchemaError
         If a column is missing.
     InputError
-        If a name stands for two models, or there are no models or no cutoffs.
+        If a name stands for two models, there are no models or no cutoffs, `k` is no number of looks, the
+        frame has a row twice or moments without a time zone, or something given is no probability.
     ModelError
-        If there is nothing to train on at a cutoff, or nothing to score at all.
+        If a model gives what is no probability, there is nothing to train on at a cutoff, or nothing to score
+        at all.
     """
     policy, given, progress = policy or RenewalPolicy(), given or {}, progress or (lambda _: None)
     _require_columns(frame, [*_KEY, *_LABELS], "the frame")
     if shared := models.keys() & given.keys():
         raise InputError(f"{', '.join(sorted(shared))} is both in models and in given; rename one")
-    if not cutoffs or not (models or given):
+    if not len(cutoffs) or not (models or given):
         raise InputError("a backtest needs at least one cutoff and one model; see default_cutoffs")
+    if any(pd.isna(cutoff) for cutoff in cutoffs):
+        raise InputError("a cutoff is no moment; see default_cutoffs")
+    if frame["as_of"].dt.tz is None:
+        raise InputError("as_of of the frame has no time zone: make it UTC with dt.tz_localize('UTC')")
+    if (twice := frame.duplicated(_KEY)).any():
+        raise InputError(
+            f"the frame has {twice.sum():,} rows twice, by as_of and fingerprint; keep one of each"
+        )
+    require_capacity(k)
 
     starts = sorted({as_utc(cutoff) for cutoff in cutoffs})
     ready = {name: _keyed(name, table) for name, table in given.items()}
@@ -132,7 +146,10 @@ def backtest(
             known = _training_rows(frame, start, policy)
             for done, (name, make) in enumerate(models.items(), 1):
                 model = fit_rows(make(), known, policy)
-                forecasts[name] = model.proba_frame(window[inputs])
+                told = model.proba_frame(window[inputs])
+                if fault := _fault(told):
+                    raise ModelError(f"{name!r}, trained as of {start:%Y-%m-%d}, gave {fault}")
+                forecasts[name] = told
                 if says_when(model):
                     timed[name] = _timing(model, window[inputs])
                 progress((number + done / len(models)) / len(starts))
@@ -177,16 +194,20 @@ def default_cutoffs(
     frame : DataFrame
         As given by :func:`certforecast.features.training_frame`.
     n : int, optional
-        How many. Default: 5, or as many as it takes for no window to be longer than half a year, but not
-        over 20. Who trains once in years is judged on forecasts that nobody would go by.
+        How many, 1 or more. Default: 5, or as many as it takes for no window to be longer than half a year,
+        but not over 20. Who trains once in years is judged on forecasts that nobody would go by.
     policy : RenewalPolicy, optional
         Gives the grace period.
 
     Raises
     ------
+    InputError
+        If `n` is under 1.
     ModelError
         If no moment with rows to score comes after there is something to learn from.
     """
+    if n is not None and n < 1:
+        raise InputError(f"n is {n}; give a number of cutoffs, 1 or more")
     policy = policy or RenewalPolicy()
     known = frame[trainable(frame, _last_known(frame), policy)]
     second = settling(known, policy)["settled"].groupby(known["outcome"]).min().sort_values()[1:2]
@@ -283,7 +304,25 @@ def _keyed(name: str, table: pd.DataFrame) -> pd.DataFrame:
     keyed = table.assign(as_of=moments).set_index(_KEY)[PROBABILITIES]
     if keyed.index.has_duplicates:
         raise InputError(f"given {name!r} has more than one row for an as_of and fingerprint; keep one")
+    if fault := _fault(keyed, whole=False):
+        raise InputError(f"given {name!r} holds {fault}")
     return keyed
+
+
+def _fault(told: pd.DataFrame, *, whole: bool = True) -> str:
+    """Say in how many rows the outcomes' probabilities are none, or sum to more than 1, or less; or ""."""
+    try:
+        values = told[PROBABILITIES].to_numpy(dtype=np.float64)
+    except (ValueError, TypeError):
+        return "probabilities that are no numbers"
+    sound = ((values >= 0) & (values <= 1 + _ROUNDED)).all(axis=1)
+    total = values.sum(axis=1)
+    sound &= (total <= 1 + _ROUNDED) & (total >= 1 - _ROUNDED if whole else True)
+    if sound.all():
+        return ""
+    place = int(np.argmin(sound))
+    said = ", ".join(f"{name} {value:.4g}" for name, value in zip(PROBABILITIES, values[place], strict=True))
+    return f"{(~sound).sum():,} rows that are no probabilities that sum to 1, such as {said}"
 
 
 def _require_columns(table: pd.DataFrame, names: Sequence[str], what: str) -> None:

@@ -15,6 +15,7 @@ from certforecast.evaluation.result import (
     BacktestResult,
     chance,
     days_to_deadline,
+    require_capacity,
     require_outcome,
     weights_of,
 )
@@ -48,7 +49,13 @@ def looked_into(
     -------
     ndarray of bool, shape (n_rows,)
         True once for each renewal at most.
+
+    Raises
+    ------
+    InputError
+        If `k` is no number of looks.
     """
+    require_capacity(k)
     values = score.to_numpy(dtype=np.float64)
     codes, when = places(ids), places(moments)
     order = np.lexsort((codes, -values, when))

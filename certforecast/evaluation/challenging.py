@@ -201,6 +201,13 @@ def _compare(
     result = backtest(frame, models, chosen, policy=settings.policy, progress=progress)
     gain = result.difference("challenger", "champion", outcome)
     said = f"AUPRC for {outcome} {gain.mean:+.3f} (90 % interval {gain.low:+.3f} to {gain.high:+.3f})"
+    if gain.mean != gain.mean:
+        return _Verdict(
+            False,
+            f"it cannot be compared with the champion: no renewal of the backtest came out as {outcome}; "
+            f"compare by another --outcome, or {_FORCE}",
+            gain,
+        )
     if gain.wins:
         return _Verdict(True, f"it beats the champion: {said}", gain)
     return _Verdict(

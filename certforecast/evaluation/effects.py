@@ -61,7 +61,15 @@ class ImportanceDisplay(Display):
 
     @classmethod
     def from_contributions(cls, told: "Contributions") -> Self:
-        """Average over what was explained already."""
+        """Average over what was explained already.
+
+        Raises
+        ------
+        ValueError
+            If that is nothing.
+        """
+        if told.values.empty:
+            raise ValueError("no rows were explained: there is nothing to average over")
         topics, features = (
             table.abs().mean().sort_values(ascending=False) for table in (told.by_topic(), told.values)
         )

@@ -57,8 +57,11 @@ class GroupCalibrationDisplay(Display):
         Raises
         ------
         InputError
-            If the outcome did not come about, or there is no such model or group.
+            If the outcome did not come about, there is no such model or group, no group is asked for, or
+            `limit` is under 1.
         """
+        if not len(groups) or limit < 1:
+            raise InputError("give at least one kind of group, and a limit of 1 or more")
         chosen = model or result.models[0]
         if not came(result.rows_of(chosen), outcome).any():
             raise InputError(f"nothing to plot: no renewal of the backtest came out as {outcome!r}")

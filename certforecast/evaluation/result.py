@@ -28,6 +28,7 @@ __all__ = [
     "days_to_deadline",
     "drawn_scores",
     "pair",
+    "require_capacity",
     "require_outcome",
     "told_apart",
     "weights_of",
@@ -41,6 +42,9 @@ SCORED: Final = {**{name: (name,) for name in OUTCOMES}, "late": ("slipped", "fa
 
 #: The measures of a summary.
 MEASURES: Final = ("auprc", "auroc", "brier", "log_loss", "calibration_error", "caught")
+
+#: The measures of a difference.
+COMPARED: Final = ("auprc", "log_loss", "ibs")
 
 #: Days ahead by which :meth:`BacktestResult.by_horizon` asks.
 HORIZONS: Final = (1, 3, 7, 14, 30)
@@ -70,8 +74,18 @@ def days_to_deadline(rows: pd.DataFrame, outcome: str) -> "pd.Series[float]":
     """Give the days until it is too late to change whether an outcome comes about; shape (n_rows,).
 
     Whether a renewal is late is decided at its slip point, and everything else at the expiry.
+
+    Raises
+    ------
+    InputError
+        If the backtest was not told.
     """
-    return rows["days_to_slip" if outcome in ("slipped", "late") else "days_left"]
+    name = "days_to_slip" if outcome in ("slipped", "late") else "days_left"
+    if len(rows) and not rows[name].notna().any():
+        raise InputError(
+            f"the frame of this backtest had no {name}, by which {outcome!r} is too late to change"
+        )
+    return rows[name]
 
 
 def weights_of(rows: pd.DataFrame) -> metrics.Floats:
@@ -246,8 +260,16 @@ class BacktestResult:
             ``horizon``, ``model``, ``rows``, ``renewals``, ``base_rate`` (share of the rows with the
             outcome), and ``auprc``, ``auroc``, ``brier``, ``log_loss``, ``calibration_error`` with their
             intervals as in :meth:`summary`.
+
+        Raises
+        ------
+        InputError
+            If there is no such outcome, no horizon, or the frame of the backtest had no ``days_left`` and
+            ``days_to_slip``.
         """
         require_outcome(outcome)
+        if not len(horizons):
+            raise InputError("give at least one horizon, in days")
         records = []
         for model in self.models:
             table = self.described(model)
@@ -334,6 +356,7 @@ class BacktestResult:
         Series of int, shape (n_rows,)
             On the index of :meth:`rows_of`.
         """
+        require_outcome(outcome)
         rows = self.rows_of(model)
         names = ["as_of", "fingerprint", *PROBABILITIES]
         others = self.unscored.loc[self.unscored["model"] == model, names]
@@ -374,13 +397,13 @@ class BacktestResult:
         Returns
         -------
         Difference
-            NaN where the outcome did not come about.
+            NaN where the outcome did not come about; the integrated Brier score is told then, too.
 
         Raises
         ------
         InputError
-            If a model was not part of the backtest, there is no such outcome, or, for ``ibs``, a model says
-            nothing of when it comes about.
+            If a model was not part of the backtest, there is no such outcome or measure, or, for ``ibs``, a
+            model says nothing of when it comes about.
         """
         require_outcome(outcome)
         better, worse = (drawn_scores(self, model, outcome, measure) for model in (model_a, model_b))
@@ -486,6 +509,12 @@ def require_outcome(outcome: str) -> None:
         raise InputError(f"{outcome!r} is no outcome; choose one of {', '.join(SCORED)}")
 
 
+def require_capacity(k: int) -> None:
+    """Raise `InputError` unless so many renewals can be looked into: a whole number from 1 on."""
+    if not isinstance(k, (int, np.integer)) or isinstance(k, bool) or k < 1:
+        raise InputError(f"k is {k!r}; give the renewals that can be looked into at each moment, 1 or more")
+
+
 def calibration_errors(
     y: metrics.Floats, p: metrics.Floats, lineages: Lineages, weights: metrics.Floats
 ) -> metrics.Floats:
@@ -508,7 +537,15 @@ def _with_intervals(found: Mapping[str, float], drawn: Mapping[str, metrics.Floa
 
 
 def drawn_scores(result: BacktestResult, model: str, outcome: str, measure: str) -> metrics.Floats:
-    """Score a model anew on each resample, by a measure of :meth:`BacktestResult.difference`."""
+    """Score a model anew on each resample, by a measure of :meth:`BacktestResult.difference`.
+
+    Raises
+    ------
+    InputError
+        If it is another measure.
+    """
+    if measure not in COMPARED:
+        raise InputError(f"{measure!r} is no measure of a difference; choose one of {', '.join(COMPARED)}")
     if measure == "ibs":
         from certforecast.evaluation.when import resampled_ibs
 

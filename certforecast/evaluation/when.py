@@ -111,7 +111,7 @@ def coverage_by_group(
     DataFrame of shape (n_groups, 7)
         ``group``, ``value``, ``renewals``, ``coverage`` with ``coverage_low`` and ``coverage_high``, its 90 %
         interval by resampling lineages, and ``width``, the median width of the intervals in days. Largest
-        first. Held-out renewals count for those that they stand for, too.
+        first. Held-out renewals count for those that they stand for, too. Empty where none was renewed.
 
     Raises
     ------
@@ -128,7 +128,8 @@ def coverage_by_group(
     table = table.assign(value="all" if group is None else table["value"]).join(said.interval)
     table = table[table["outcome"].isin(_RENEWED)]
     if table.empty:
-        raise InputError("no renewal of the backtest came before its expiry: there is nothing to cover")
+        columns = ("renewals", "coverage", "coverage_low", "coverage_high", "width")
+        return pd.DataFrame(columns=["group", "value", *columns])
     within = (table["low"] <= table["duration"]) & (table["duration"] <= table["high"])
     codes, values = pd.factorize(table["value"])
     inside = (codes[:, None] == np.arange(len(values))) * table["weight"].to_numpy()[:, None]

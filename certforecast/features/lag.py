@@ -48,7 +48,7 @@ FEATURES = tuple(
             "hour_concentration",
             "0 to 1",
             "How alike the hours of the 6 issues before its own are (length of their mean direction on the"
-            " clock); 1 is a timer; null if there is none.",
+            " clock, to three digits: a few minutes are nothing); 1 is a timer; null if there is none.",
         ),
         ("lineage_late_rate", "share", "Slipped or failed among the last 6, smoothed."),
         ("lineage_failed_rate", "share", "Failed among the last 6, smoothed."),
@@ -109,7 +109,11 @@ def lag(context: Context) -> "ir.Table":
         interval_spread=_spread(rows.interval_squares, rows.interval_off, rows.intervals)
         * _DAYS
         / rows.interval_mean.nullif(0.0),
-        hour_concentration=(rows.east * rows.east + rows.north * rows.north).sqrt(),
+        # What is finer is a matter of seconds, and of rounding.
+        hour_concentration=((rows.east * rows.east + rows.north * rows.north).sqrt() * 1000 + 0.5)
+        .floor()
+        .cast("float64")
+        / 1000,
         lineage_late_rate=smoothed(rows.late.fill_null(0.0), trials, rows.late_overall),
         lineage_failed_rate=smoothed(rows.failed.fill_null(0.0), trials, rows.failed_overall),
         past_usual=(rows.now - rows.due) / (rows.expires - rows.issued) - rows.lag_mean,

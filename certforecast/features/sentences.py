@@ -62,7 +62,7 @@ def usual(frame: "pd.DataFrame") -> dict[str, float]:
     for name, feature in FEATURES.items():
         if feature.kind == "category" or name not in frame:
             continue
-        column = frame[name]
+        column = frame[name].astype("object").where(frame[name].notna(), float("nan")).astype("float64")
         if feature.reads == "issuer" and "issuer_org" in frame:
             found[name] = float(column.groupby(frame["issuer_org"].fillna("")).mean().mean())
         else:
@@ -77,7 +77,7 @@ def sentence(feature: str, told: Told) -> str:
     value.
     """
     if feature not in _CATEGORIES and told[feature] != told[feature] and feature not in _SAYS_UNKNOWN:
-        return f"{_plain(feature)}: not known"
+        return _unknown(feature)
     say = _SENTENCES.get(feature)
     return say(told) if say is not None else _value(feature, told)
 
@@ -92,10 +92,25 @@ def subject(feature: str) -> str:
 def tone(feature: str, told: Told) -> int:
     """Say whether its sentence sounds bad (1), good (-1), or neither: rates above and below the usual."""
     usually = told.usual.get(feature, 0.0)
-    if not feature.endswith("_rate") or not usually > 0:
+    if not feature.endswith("_rate") or not usually > 0 or (feature in _OWN_RATES and _is_new(told)):
         return 0
     ratio = told[feature] / usually
     return int(ratio >= _MORE) - int(ratio <= _LESS)
+
+
+def _unknown(feature: str) -> str:
+    """Say what it is that nobody knows, rather than the feature's name."""
+    first = feature.split("_")[0]
+    if feature in _UNKNOWN:
+        return _UNKNOWN[feature]
+    if first in _UNKNOWN_OF:
+        return _UNKNOWN_OF[first]
+    return f"its {_plain(feature)} is not known"
+
+
+def _is_new(told: Told) -> bool:
+    """Whether no earlier renewal of it is known: its own rates are the fleet's then."""
+    return not told.margins and told["margin_last"] != told["margin_last"]
 
 
 def _plain(feature: str) -> str:
@@ -127,6 +142,11 @@ def _times(value: float, usually: float | None, than: str) -> str:
 
 def _rate(feature: str, what: str) -> Callable[[Told], str]:
     return lambda told: f"{what} {_times(told[feature], told.usual.get(feature), 'is usual')}"
+
+
+def _own_rate(feature: str, what: str) -> Callable[[Told], str]:
+    say = _rate(feature, what)
+    return lambda told: _own(told) if _is_new(told) else say(told)
 
 
 def _issuer_rate(feature: str, fate: str) -> Callable[[Told], str]:
@@ -166,9 +186,7 @@ def _past_usual(told: Told) -> str:
 def _own(told: Told) -> str:
     if told.margins:
         return wording.last_renewals(told.margins[-3:])
-    if told["margin_last"] == told["margin_last"]:
-        return wording.last_renewal(told.row)
-    return "no earlier renewal of it is known"
+    return _NEW if _is_new(told) else wording.last_renewal(told.row)
 
 
 def _lag_trend(told: Told) -> str:
@@ -303,14 +321,36 @@ _SAYS_UNKNOWN: Final = {
     *("retry_interval", "unserved_days", "endpoints", "rehearsal_failed", "days_since_rehearsal"),
 }
 
+_OWN_RATES: Final = ("lineage_late_rate", "lineage_failed_rate")
+_NEW: Final = "no earlier renewal of it is known"
+_NEVER_SEEN: Final = "it was never seen on an endpoint"
+
+#: What is so where a feature is unknown, and where any of those is whose names begin alike.
+_UNKNOWN: Final = {
+    **dict.fromkeys((*_OWN_RATES, "past_usual", "weekday_share", "issuer_changed", "names_changed"), _NEW),
+    **dict.fromkeys(("lag_spread", "lag_trend"), "fewer than two earlier renewals of it are known"),
+    **dict.fromkeys(("gone_share", "moved_share", "silent_days", "host_certificates"), _NEVER_SEEN),
+    "install_delay": "it is not known how long its certificates take from issue to service",
+    "endpoint_ratio": "the one before was never seen on an endpoint",
+    "error_share": "nobody looked at its endpoints in 14 days",
+    "issuer_early_share": "nothing of its issuer was renewed in the last 7 days",
+    **dict.fromkeys(("key_reused", "key_sharing"), "its key is not known"),
+}
+_UNKNOWN_OF: Final = {
+    **dict.fromkeys(("joined", "left"), _NEVER_SEEN),
+    "issuer": "no renewal from its issuer is known to have ended",
+    "domain": "no renewal in its domain is known to have ended",
+    "owner": "its owner is not known, or had no renewals",
+}
+
 _SENTENCES: Final[dict[str, Callable[[Told], str]]] = {
     **dict.fromkeys(("days_left", "log_days_left", "days_past_due", "elapsed_share"), _due),
     "days_to_slip": _slip,
     "past_usual": _past_usual,
     **dict.fromkeys(("margin_last", "margin_least", "lag_last", "lag_mean"), _own),
     "lag_trend": _lag_trend,
-    "lineage_late_rate": _rate("lineage_late_rate", "its own renewals come late"),
-    "lineage_failed_rate": _rate("lineage_failed_rate", "its own renewals fail"),
+    "lineage_late_rate": _own_rate("lineage_late_rate", "its own renewals come late"),
+    "lineage_failed_rate": _own_rate("lineage_failed_rate", "its own renewals fail"),
     "hour_concentration": _hours,
     "interval_spread": _intervals,
     "weekday_share": _share_of("weekday_share", "its certificates were issued on working days"),

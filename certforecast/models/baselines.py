@@ -71,7 +71,11 @@ class _Rule(ABC, ClassifierMixin, ProbabilityColumns, BaseEstimator):  # type: i
         y = column_or_1d(y, warn=True)
         check_classification_targets(y)
         check_consistent_length(X, y)
-        weights = _check_sample_weight(sample_weight, X, dtype=np.float64)
+        weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+        kept = weights > 0
+        X, y, weights = X[kept], y[kept], weights[kept]
+        if not len(y):
+            raise ValueError("no row has a weight over 0: there is nothing to learn from")
         self.classes_ = np.unique(y)
         self.shares_ = np.array([weights[y == name].sum() for name in self.classes_]) / weights.sum()
         self._learn(X, y == "failed", weights)
@@ -130,24 +134,38 @@ class _Rule(ABC, ClassifierMixin, ProbabilityColumns, BaseEstimator):  # type: i
         return cast("pd.DataFrame", X)
 
 
-class FewestDaysLeft(_Rule):
+class _Number(_Rule):
+    """What has most of a number is the most urgent, or least; where it is unknown, the middle is assumed."""
+
+    #: 1.0 where more is worse, -1.0 where less is.
+    worse: ClassVar[float] = 1.0
+
+    def risk(self, X: pd.DataFrame) -> npt.NDArray[np.float64]:
+        """Give the number, negated where less is worse, or the median one for unknown; shape (n_rows,)."""
+        score = self.worse * X[self.column].astype("float64")
+        return cast("npt.NDArray[np.float64]", score.fillna(self.middle_).to_numpy(dtype=np.float64))
+
+    def _learn(
+        self,
+        X: pd.DataFrame,
+        failed: npt.NDArray[np.bool_],  # noqa: ARG002 (the number says all)
+        weights: npt.NDArray[np.float64],  # noqa: ARG002
+    ) -> None:
+        known = X[self.column].dropna()
+        self.middle_ = self.worse * float(known.median()) if len(known) else 0.0
+
+
+class FewestDaysLeft(_Number):
     """What expires first is the most urgent: the rule of nearly every monitor."""
 
     column = "days_left"
-
-    def risk(self, X: pd.DataFrame) -> npt.NDArray[np.float64]:
-        """Give the negated days left; shape (n_rows,)."""
-        return cast("npt.NDArray[np.float64]", -X[self.column].to_numpy(dtype=np.float64))
+    worse = -1.0
 
 
-class PastDue(_Rule):
+class PastDue(_Number):
     """What is longest past due is the most urgent."""
 
     column = "days_past_due"
-
-    def risk(self, X: pd.DataFrame) -> npt.NDArray[np.float64]:
-        """Give the days past due; shape (n_rows,)."""
-        return cast("npt.NDArray[np.float64]", X[self.column].to_numpy(dtype=np.float64))
 
 
 class IssuerRate(_Rule):
@@ -172,58 +190,37 @@ class IssuerRate(_Rule):
         self.rates_ = {str(name): float(rate) for name, rate in rates.items()}
 
 
-class _Record(_Rule):
-    """What has the worst record is the most urgent; where there is none, the middle one is assumed."""
-
-    #: 1.0 where more is worse, -1.0 where less is.
-    worse: ClassVar[float] = 1.0
-
-    def risk(self, X: pd.DataFrame) -> npt.NDArray[np.float64]:
-        """Give the record, negated where less is worse, or the median one for unknown; shape (n_rows,)."""
-        score = self.worse * X[self.column].astype("float64")
-        return cast("npt.NDArray[np.float64]", score.fillna(self.middle_).to_numpy(dtype=np.float64))
-
-    def _learn(
-        self,
-        X: pd.DataFrame,
-        failed: npt.NDArray[np.bool_],  # noqa: ARG002 (a record is of the past)
-        weights: npt.NDArray[np.float64],  # noqa: ARG002
-    ) -> None:
-        known = X[self.column].dropna()
-        self.middle_ = self.worse * float(known.median()) if len(known) else 0.0
-
-
-class DomainRate(_Record):
+class DomainRate(_Number):
     """The domain whose renewals failed most often is the most urgent."""
 
     column = "domain_failed_rate"
 
 
-class DomainLateRate(_Record):
+class DomainLateRate(_Number):
     """The domain whose renewals came late or failed most often is the most urgent."""
 
     column = "domain_late_rate"
 
 
-class OwnerRate(_Record):
+class OwnerRate(_Number):
     """The owner whose renewals failed most often is the most urgent."""
 
     column = "owner_failed_rate"
 
 
-class LineageRate(_Record):
+class LineageRate(_Number):
     """The lineage that failed most often is the most urgent."""
 
     column = "lineage_failed_rate"
 
 
-class LineageLateRate(_Record):
+class LineageLateRate(_Number):
     """The lineage that came late or failed most often is the most urgent."""
 
     column = "lineage_late_rate"
 
 
-class PreviousMargin(_Record):
+class PreviousMargin(_Number):
     """The lineage that was renewed latest the last time is the most urgent."""
 
     column = "margin_last"

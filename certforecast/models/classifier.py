@@ -36,7 +36,7 @@ from certforecast.renewals import OUTCOMES
 if TYPE_CHECKING:
     from sklearn.utils import Tags
 
-__all__ = ["LEAN", "OutcomeClassifier", "outcome_frame"]
+__all__ = ["LEAN", "OutcomeClassifier", "index_of", "outcome_frame"]
 
 Floats = npt.NDArray[np.float64]
 Method = Literal["blended", "boosted", "logistic"]
@@ -189,7 +189,7 @@ class OutcomeClassifier(ClassifierMixin, ProbabilityColumns, BaseEstimator):  # 
             raise ValueError(f"method is {self.method!r}; choose blended, boosted or logistic")
         y = column_or_1d(y, warn=True)
         if self.method == "logistic" and isinstance(X, pd.DataFrame) and len(X) == len(y) > MOST_ROWS:
-            drawn = self._some(len(X))  # before a million rows are made ready in vain
+            drawn = self._some(y)  # before a million rows are made ready in vain
             X, y = X.iloc[drawn], y[drawn]
             sample_weight = None if sample_weight is None else np.asarray(sample_weight)[drawn]
         frame = self._frame(X, reset=True)
@@ -282,7 +282,7 @@ class OutcomeClassifier(ClassifierMixin, ProbabilityColumns, BaseEstimator):  # 
 
     def proba_frame(self, X: Any) -> pd.DataFrame:
         """Give ``p_on_time, p_slipped, p_failed, p_retired``; shape (n_rows, 4)."""
-        return outcome_frame(self.predict_proba(X), self.classes_, getattr(X, "index", None))
+        return outcome_frame(self.predict_proba(X), self.classes_, index_of(X))
 
     def __sklearn_tags__(self) -> "Tags":
         tags = super().__sklearn_tags__()
@@ -334,14 +334,14 @@ class OutcomeClassifier(ClassifierMixin, ProbabilityColumns, BaseEstimator):  # 
         self, part: Pipeline, frame: pd.DataFrame, y: npt.NDArray[Any], weights: Floats
     ) -> Pipeline:
         if len(frame) > MOST_ROWS and isinstance(part["model"], LogisticRegression):
-            drawn = self._some(len(frame))
+            drawn = self._some(y)
             frame, y, weights = frame.iloc[drawn], y[drawn], weights[drawn]
         return part.fit(frame, y, model__sample_weight=weights)
 
-    def _some(self, rows: int) -> npt.NDArray[np.int64]:
-        """Draw the rows for a regression."""
-        drawn = np.random.default_rng(self.random_state).choice(rows, MOST_ROWS, replace=False)
-        return np.sort(drawn)
+    def _some(self, y: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
+        """Draw the rows for a regression, the first of each class among them."""
+        drawn = np.random.default_rng(self.random_state).choice(len(y), MOST_ROWS, replace=False)
+        return np.union1d(drawn, np.unique(y, return_index=True)[1])
 
     def _boosted(self, numbers: list[str], texts: list[str], rows: int) -> Pipeline:
         levels = Levels(FINE_LEVELS if rows >= FINE_FROM else COARSE_LEVELS, random_state=self.random_state)
@@ -350,15 +350,7 @@ class OutcomeClassifier(ClassifierMixin, ProbabilityColumns, BaseEstimator):  # 
         )
         return Pipeline(
             [
-                (
-                    "columns",
-                    ColumnTransformer(
-                        [
-                            ("numbers", levels, numbers),
-                            ("texts", codes, texts),
-                        ]
-                    ),
-                ),
+                ("columns", _side_by_side(("numbers", levels, numbers), ("texts", codes, texts))),
                 (
                     "model",
                     HistGradientBoostingClassifier(
@@ -378,7 +370,8 @@ class OutcomeClassifier(ClassifierMixin, ProbabilityColumns, BaseEstimator):  # 
     def _logistic(self, numbers: list[str], texts: list[str]) -> Pipeline:
         lines = Pipeline(
             [
-                ("impute", SimpleImputer(strategy="median", add_indicator=True)),
+                # A column may be known in none of the rows that were drawn.
+                ("impute", SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)),
                 ("scale", StandardScaler()),
             ]
         )
@@ -387,10 +380,20 @@ class OutcomeClassifier(ClassifierMixin, ProbabilityColumns, BaseEstimator):  # 
         )
         return Pipeline(
             [
-                ("columns", ColumnTransformer([("numbers", lines, numbers), ("texts", rare, texts)])),
+                ("columns", _side_by_side(("numbers", lines, numbers), ("texts", rare, texts))),
                 ("model", LogisticRegression(C=self.C, max_iter=2000, random_state=self.random_state)),
             ]
         )
+
+
+def _side_by_side(*parts: tuple[str, Any, list[str]]) -> ColumnTransformer:
+    """Put transformed columns side by side as arrays, whatever scikit-learn is told to give to others."""
+    return ColumnTransformer(list(parts)).set_output(transform="default")
+
+
+def index_of(X: Any) -> "pd.Index[Any] | None":
+    """Give the index of a frame, and None for what has none."""
+    return X.index if isinstance(X, pd.DataFrame) else None
 
 
 def _are_numbers(column: "pd.Series[Any]") -> bool:

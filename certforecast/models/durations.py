@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["CENSORED", "durations"]
+__all__ = ["AT_END", "CENSORED", "durations"]
 
 #: The event of those that were still open when last heard of.
 CENSORED: Final = "censored"
+
+#: What ends within so many days of a deadline ends at it. A minute and a half: float32 tells no less.
+AT_END: Final = 1e-3
 
 #: Nothing ends at the very moment it is looked at, in days.
 _LEAST: Final = 0.01

@@ -21,7 +21,7 @@ from sklearn.utils.validation import (  # noqa: TID253
 )
 
 from certforecast.models.classifier import OutcomeClassifier, outcome_frame
-from certforecast.models.durations import CENSORED
+from certforecast.models.durations import AT_END, CENSORED
 from certforecast.models.parts import by_parts
 from certforecast.models.survival import integrated_brier
 
@@ -139,13 +139,15 @@ class RenewalHazard(RegressorMixin, TransformerMixin, BaseEstimator):  # type: i
         if len(duration) != len(frame):
             raise ValueError(f"X has {len(frame)} rows, y has {len(duration)}")
         weights = _check_sample_weight(sample_weight, frame, dtype=np.float64, ensure_non_negative=True)
+        kept, entry = weights > 0, _entries(y, duration)
+        frame, weights, event = frame[kept], weights[kept], event[kept]
+        duration, entry = duration[kept], entry[kept]
         self.events_ = np.unique(event[event != CENSORED])
         if not len(self.events_):
             raise ValueError("y has censored rows only: there is nothing to learn from")
         deadline = self._deadlines(frame)
-        reached = (duration >= deadline - 1e-6) & (event != CENSORED)
+        reached = (duration >= deadline - AT_END) & (event != CENSORED)
         self._fit_last(frame[reached], event[reached], weights[reached])
-        entry = _entries(y, duration)
         seen = list(self._by_period(np.where(reached, CENSORED, event), duration, deadline, entry))
         rows, periods, what, counts = (np.concatenate(parts) for parts in zip(*seen, strict=True))
         kept, scale = self._sampled(what)

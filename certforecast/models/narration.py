@@ -1,7 +1,7 @@
 """The few reasons that moved a forecast, in words a person can act on."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from certforecast.models.contributions import Contributions, explain
@@ -130,8 +130,16 @@ def reasons(
     -------
     list of list of Reason
         For each row: those that raise the probability, most first; last the one that lowers it most. What
-        moved it by less than a fifth of a percentage point, or a twentieth of the largest, is left out.
+        moved it by less than a fifth of a percentage point, or a twentieth of the largest, is left out. Of
+        one reason, it is the one that moved it most.
+
+    Raises
+    ------
+    ValueError
+        If `most` is negative.
     """
+    if most < 0:
+        raise ValueError(f"most is {most}; give a number of reasons, from 0 on")
     from certforecast.features.sentences import Told, usual
     from certforecast.features.topics import topic_of
 
@@ -147,7 +155,7 @@ def reasons(
         for topic in _chosen(moved, most):
             points = 100 * float(moved[topic])
             found.append(Reason(topic, points, _words(parts[members[topic]], points > 0, bad, facts)))
-        given.append(found)
+        given.append(_merged(found))
     return given
 
 
@@ -156,7 +164,19 @@ def _chosen(moved: "pd.Series[float]", most: int) -> list[str]:
     least = max(_LEAST, _LEAST_SHARE * float(moved.abs().max()))
     ordered = moved[moved.abs() >= least].sort_values(ascending=False)
     up, down = ordered[ordered > 0].index.tolist(), ordered[ordered < 0].index.tolist()[-1:]
+    if most < 2:
+        return [str(topic) for topic in ordered.abs().sort_values(ascending=False).index[:most]]
     return [*up[: most - len(down)], *down]
+
+
+def _merged(found: Sequence[Reason]) -> list[Reason]:
+    """Say once what is unknown to several topics: the points of the first are those of all."""
+    once: dict[tuple[str, bool], Reason] = {}
+    for reason in found:
+        key = (reason.words, reason.points > 0)
+        before = once.get(key)
+        once[key] = reason if before is None else replace(before, points=before.points + reason.points)
+    return list(once.values())
 
 
 def _words(parts: "pd.Series[float]", up: bool, bad: int, facts: "Told") -> str:
@@ -171,9 +191,12 @@ def _words(parts: "pd.Series[float]", up: bool, bad: int, facts: "Told") -> str:
         # A model need not take a good record for a good sign.
         against = bad * tone(feature, facts) == (-1 if up else 1)
         words = sentence(feature, facts)
-        said.setdefault(subject(feature), f"although {words}" if against else words)
+        if words not in said.values():  # what is unknown is so for many features alike
+            said.setdefault(subject(feature), f"although {words}" if against else words)
     return "; ".join(said.values())
 
 
 def _plain(row: Mapping[Any, Any]) -> dict[str, Any]:
-    return {str(name): None if value != value else value for name, value in row.items()}
+    import pandas as pd
+
+    return {str(name): None if pd.isna(value) else value for name, value in row.items()}

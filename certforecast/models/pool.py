@@ -16,7 +16,7 @@ from sklearn.utils.validation import (  # noqa: TID253
 
 from certforecast.errors import ModelError
 from certforecast.models.baselines import RULES, PriorRate
-from certforecast.models.classifier import LEAN, SLIP_COLUMN, OutcomeClassifier, outcome_frame
+from certforecast.models.classifier import LEAN, SLIP_COLUMN, OutcomeClassifier, index_of, outcome_frame
 from certforecast.models.recalibration import Recalibrated, TemperatureScaling
 from certforecast.models.told import LEAST, TOLD, Told, told
 from certforecast.models.transforming import ProbabilityColumns
@@ -178,16 +178,18 @@ class OutcomePool(ClassifierMixin, ProbabilityColumns, BaseEstimator):  # type: 
             check_classification_targets(y)
         if len(y) != len(frame):
             raise ValueError(f"X has {len(frame)} rows, y has {len(y)}")
+        if landmarks is not None and len(landmarks) != len(frame):
+            raise ValueError(f"X has {len(frame)} rows, landmarks has {len(landmarks)}")
         # scikit-learn refuses to weigh no rows; a prior does not need any.
         weights = np.zeros(0)
         if len(y):
             weights = _check_sample_weight(sample_weight, frame, dtype=np.float64, ensure_non_negative=True)
-        if len(frame) > _MOST_ROWS:
-            drawn = _some(np.arange(len(frame)), np.random.default_rng(self.random_state), _MOST_ROWS)
+        drawn = _some(np.flatnonzero(weights > 0), np.random.default_rng(self.random_state), _MOST_ROWS)
+        if len(drawn) < len(frame):
             frame, y, weights = frame.iloc[drawn].reset_index(drop=True), y[drawn], weights[drawn]
             landmarks = None if landmarks is None else landmarks.iloc[drawn]
         prior = self._prior(frame)
-        seen = np.unique(y[weights > 0])
+        seen = np.unique(y)
         if len(seen) < 2 and prior is None:
             found = ", ".join(map(repr, seen)) or "none"
             raise ValueError(f"y has one class only ({found}); at least two outcomes are needed")
@@ -227,7 +229,7 @@ class OutcomePool(ClassifierMixin, ProbabilityColumns, BaseEstimator):  # type: 
 
     def proba_frame(self, X: Any) -> pd.DataFrame:
         """Give ``p_on_time, p_slipped, p_failed, p_retired``; shape (n_rows, 4)."""
-        return outcome_frame(self.predict_proba(X), self.classes_, getattr(X, "index", None))
+        return outcome_frame(self.predict_proba(X), self.classes_, index_of(X))
 
     def predict_incidence(self, X: pd.DataFrame, times: "Sequence[float]") -> Floats:
         """Give the probability that each outcome has come about by some days ahead.
@@ -300,7 +302,7 @@ class OutcomePool(ClassifierMixin, ProbabilityColumns, BaseEstimator):  # type: 
         fitted: dict[str, Any] = {}
         if self.prior_ is not None:
             fitted[PRIOR] = Recalibrated(Told(list(map(str, self.prior_.classes_)))).fit(frame, y, once)
-        if len(np.unique(y[weights > 0])) > 1:
+        if len(np.unique(y)) > 1:
             own = frame[self.columns_]
             for name, member in self._members(own).items():
                 seen = own

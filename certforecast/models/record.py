@@ -71,18 +71,7 @@ def training_record(
     intervals before these were corrected; and how the forecasts fit rows that were learned from. That fit
     is no measure of skill, for which there is the backtest; but a misfit says that something is wrong.
 
-    Parameters
-    ----------
-    settings : Settings
-        Of the run.
-    as_of : datetime
-        When it was trained.
-    data_fingerprint : str
-        Of the rows.
-    model : OutcomePool or OutcomeClassifier
-        Fitted.
-    rows : DataFrame of shape (n_rows, n_columns)
-        What it was fitted to.
+    Parameters are those of :func:`certforecast.models.origin.origin`.
     """
     common = run_record(settings, as_of, data_fingerprint)
     outcomes = rows.drop_duplicates("fingerprint")["outcome"].value_counts()

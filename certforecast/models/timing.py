@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from sklearn.base import BaseEstimator, clone  # noqa: TID253 (an estimator is one by inheritance)
-from sklearn.utils.validation import check_is_fitted  # noqa: TID253
+from sklearn.utils.validation import check_consistent_length, check_is_fitted  # noqa: TID253
 
 from certforecast.models.classifier import OutcomeClassifier
 from certforecast.models.conformal import LEVELS, Corrected, corrected, needed
@@ -103,8 +103,9 @@ class RenewalTimes(BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         ValueError
-            If there is too little to learn from and no prior.
+            If there is too little to learn from and no prior, or the inputs do not fit together.
         """
+        check_consistent_length(X, y, landmarks)
         if len(X) > _MOST_ROWS:
             drawn = np.random.default_rng(0).choice(len(X), _MOST_ROWS, replace=False)
             X, y, landmarks = (table.iloc[np.sort(drawn)] for table in (X, y, landmarks))
@@ -281,7 +282,7 @@ def _classes(X: pd.DataFrame) -> list[npt.NDArray[Any]]:
     """Name the class of each row, the widest first: of its lifetime, and whether it is past due."""
     if _CLASS not in X:
         return []
-    lifetime = X[_CLASS].astype(str).to_numpy(dtype=object)
+    lifetime = X[_CLASS].astype("str").fillna("").to_numpy(dtype=object)
     if _PAST_DUE not in X:
         return [lifetime]
     past_due = X[_PAST_DUE].to_numpy(np.float64) > 0

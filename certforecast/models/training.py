@@ -164,7 +164,7 @@ def fit_rows(model: Any, rows: "pd.DataFrame", policy: RenewalPolicy) -> Any:
     if has_fit_parameter(model, "landmarks"):
         known["landmarks"] = settling(rows, policy).assign(weight=weight)
         if getattr(model, "times", None) is not None:
-            known["landmarks"] = known["landmarks"].join(ended())
+            known["landmarks"] = known["landmarks"].assign(**ended())
     if has_fit_parameter(model, "durations"):
         known["durations"] = ended()
     inputs = rows[[name for name in FEATURES if name in rows]]

@@ -84,6 +84,10 @@ def test_the_whole_road(shell: Shell, home: Path, monkeypatch: pytest.MonkeyPatc
     assert [row["p_failed"] for row in predicted] == sorted((r["p_failed"] for r in predicted), reverse=True)
     shell("predict", "--as-of", END, "--check", "--threshold", "0", expected=1)
 
+    assert "hindsight" not in shell.errors
+    shell("predict", "--as-of", "2026-08-01")
+    assert "champion.skops was trained as of 2026-10-01 00:00 UTC" in shell.errors
+
     first = predicted[0]
     told = shell.json(
         "predict", "--as-of", END, "--explain", first["fingerprint"][:12], "--outcome", "failed"
@@ -100,6 +104,7 @@ def test_the_whole_road(shell: Shell, home: Path, monkeypatch: pytest.MonkeyPatc
     assert "late because" in listed
     assert "no open renewal" in shell.complaint("predict", "--as-of", END, "--explain", "no.example")
     assert "--outcome lost" in shell.complaint("predict", "--outcome", "lost")
+    assert "--explain NAME or --reasons" in shell.complaint("predict", "--outcome", "late")
 
     scores = shell.json("backtest", "--as-of", END, "--cutoffs", "2")
     assert {row["model"] for row in scores["summary"]["failed"]} >= {"certforecast", "fewest days left"}

@@ -230,6 +230,11 @@ def test_a_place_that_cannot_be_written_is_named(empty: Shell, tmp_path: Path) -
         (["status", "--as-of", ""], "is not an ISO 8601 time"),
         (["backtest", "--outcome", "odd"], "is none of on_time"),
         (["backtest", "--page", "nowhere/page.html"], "there is no folder nowhere"),
+        (["backtest", "--page", "."], "is a folder; name a file in it"),
+        (
+            ["promote", "--force", "--cutoffs", "3", "--outcome", "late"],
+            "--outcome, --cutoffs would do nothing",
+        ),
         (["scan", "a.example", "--file", "list.txt"], "not both"),
         (["act", "."], "plan . cannot be read: Is a directory"),
     ],

@@ -92,5 +92,7 @@ def test_in_the_end_everything_has_come_about_and_of_nothing_there_are_no_chance
     assert list(chances_by(model, none, day(500))) == ["renewed_by", "failed_by", "retired_by"]
     with pytest.raises(InputError, match="does not come after 2025-03-12 00:00 UTC"):
         chances_by(model, made, datetime(2025, 3, 11, tzinfo=UTC))
+    with pytest.raises(TypeError, match="'2025-04-01' is no datetime"):
+        chances_by(model, made, "2025-04-01")  # type: ignore[arg-type]
     with pytest.raises(ModelError, match="not when"):
         chances_by(OutcomePool().fit(made[list(FEATURES)].iloc[:0], []), made, day(80))

@@ -11,7 +11,7 @@ import pytest
 from sklearn.metrics import average_precision_score, log_loss
 
 from certforecast.errors import InputError, ModelError, SchemaError
-from certforecast.evaluation import BacktestResult, auprc, backtest, caught_at_k, default_cutoffs
+from certforecast.evaluation import BacktestResult, at_capacity, auprc, backtest, caught_at_k, default_cutoffs
 from certforecast.features import FEATURES
 from certforecast.models.training import trainable
 from certforecast.policy import RenewalPolicy
@@ -326,3 +326,56 @@ def test_a_difference_in_log_loss_is_positive_for_the_better(frame):
     assert better.wins
     worse = result.difference("danger", "truth", "failed", "log_loss")
     assert worse.mean == pytest.approx(-better.mean)
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"p_failed": np.nan}, "rows that are no probabilities"),
+        ({"p_failed": 5.0}, "p_failed 5"),
+        ({"p_failed": -0.1}, "p_failed -0.1"),
+        ({"p_failed": "0.1x"}, "no numbers"),
+    ],
+)
+def test_what_is_no_probability_is_scored_by_nobody(frame, change, fault):
+    cutoffs = default_cutoffs(frame, 1)
+    with pytest.raises(InputError, match=f"given 'odd' holds .*{fault}"):
+        backtest(frame, MODELS, cutoffs, given={"odd": perfect(frame).assign(**change)})
+
+    class Odd(Constant):
+        def proba_frame(self, X):
+            return super().proba_frame(X).assign(**change)
+
+    with pytest.raises(ModelError, match=f"'odd', trained as of .*, gave .*{fault}"):
+        backtest(frame, {"odd": Odd}, cutoffs)
+
+
+def test_what_cannot_be_backtested_is_refused(frame):
+    cutoffs = default_cutoffs(frame, 2)
+    naive = frame.assign(as_of=frame["as_of"].dt.tz_localize(None))
+    twice = pd.concat([frame, frame.head(3)])
+    for table, moments, k, fault in (
+        (frame, pd.DatetimeIndex([]), 10, "at least one cutoff"),
+        (frame, [pd.NaT], 10, "no moment"),
+        (naive, cutoffs, 10, "no time zone"),
+        (twice, cutoffs, 10, "3 rows twice"),
+        (frame, cutoffs, -3, "k is -3"),
+        (frame, cutoffs, "10", "k is '10'"),
+    ):
+        with pytest.raises(InputError, match=fault):
+            backtest(table, MODELS, moments, k=k)
+    with pytest.raises(InputError, match="n is 0"):
+        default_cutoffs(frame, 0)
+    result = backtest(frame, MODELS, pd.DatetimeIndex(cutoffs))
+    first, second = result.models[:2]
+    for call, fault in (
+        (lambda: result.difference(first, second, "failed", "brier"), "'brier' is no measure"),
+        (lambda: result.by_horizon("failed", []), "at least one horizon"),
+        (lambda: result.ranks_of(first, "bogus"), "'bogus' is no outcome"),
+    ):
+        with pytest.raises(InputError, match=fault):
+            call()
+    blind = backtest(frame.drop(columns=["days_left", "days_to_slip"]), {"rate": Constant}, cutoffs)
+    for call in (lambda: blind.by_horizon("late"), lambda: at_capacity(blind, "late")):
+        with pytest.raises(InputError, match="no days_to_slip"):
+            call()

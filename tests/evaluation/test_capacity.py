@@ -64,7 +64,9 @@ def test_each_renewal_is_looked_into_once_the_highest_first() -> None:
     ids = pd.Series(["a", "b", "c", "a", "b", "c", "a"])
     assert looked_into(score, moments, ids, 1).tolist() == [True, False, False, False, True, False, False]
     assert looked_into(score, moments, ids, 2).tolist() == [True, True, False, False, False, True, False]
-    assert not looked_into(score, moments, ids, 0).any()
+    for k in (0, -1, 2.5, "10"):
+        with pytest.raises(InputError, match="k is"):
+            looked_into(score, moments, ids, k)  # type: ignore[arg-type]
     assert looked_into(score.head(0), moments.head(0), ids.head(0), 1).shape == (0,)
     tied = looked_into(pd.Series([1.0, 1.0]), pd.Series([1, 1]), pd.Series(["z", "a"]), 1)
     assert tied.tolist() == [False, True]

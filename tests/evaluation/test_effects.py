@@ -47,6 +47,11 @@ def test_importance_is_the_mean_size_of_contributions(model, rows):
     assert (display.ax_, names[-1]) == (ax, display.topics.index[0])
 
 
+def test_importance_of_nothing_is_no_plot(model, rows):
+    with pytest.raises(ValueError, match="no rows were explained"):
+        ImportanceDisplay.from_model(model, rows.head(0))
+
+
 def test_partial_dependence_is_the_mean_forecast_with_that_value(model, rows):
     display = PartialDependenceDisplay.from_model(model, rows, "noise", points=4)
     (curve,) = display.curves.values()

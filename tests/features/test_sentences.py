@@ -51,7 +51,15 @@ def test_every_feature_has_words_known_or_not(name: str) -> None:
         ("owner_late_rate", {"owner_late_rate": 0.06},
          "its owner's renewals come late about 6.0% of the time"),
         ("automation", {"automation": None}, "the inventory does not say how it is renewed"),
-        ("domain_late_rate", {"domain_late_rate": None}, "domain late rate: not known"),
+        ("lineage_late_rate", {"lineage_late_rate": 0.1}, "no earlier renewal of it is known"),
+        ("lineage_late_rate", {"lineage_late_rate": 0.1, "margin_last": 0.2},
+         "its own renewals come late about 10% of the time"),
+        ("past_usual", {"past_usual": None}, "no earlier renewal of it is known"),
+        ("gone_share", {"gone_share": None}, "it was never seen on an endpoint"),
+        ("joined_7", {"joined_7": None}, "it was never seen on an endpoint"),
+        ("issuer_late_rate", {"issuer_late_rate": None}, "no renewal from its issuer is known to have ended"),
+        ("crowding", {"crowding": None}, "its crowding is not known"),
+        ("domain_late_rate", {"domain_late_rate": None}, "no renewal in its domain is known to have ended"),
     ],
 )  # fmt: skip
 def test_sentences_say_what_is_so(name: str, row: dict[str, object], words: str) -> None:

@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn import config_context
 
-from certforecast.models import OutcomeClassifier
+from certforecast.models import OutcomeClassifier, explain
 from certforecast.models.training import trainable
 from certforecast.policy import RenewalPolicy
 from tests.timeline import day
@@ -133,3 +134,30 @@ def test_what_cannot_be_learned_from_is_said() -> None:
         OutcomeClassifier().fit(X.head(0), y[:0])
     with pytest.raises(ValueError, match="Negative values"):
         OutcomeClassifier().fit(X, y, -np.ones(len(y)))
+
+
+@pytest.mark.parametrize("method", ["blended", "logistic"])
+def test_a_class_that_is_rare_among_many_rows_is_seen(method: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("certforecast.models.classifier.MOST_ROWS", 50)
+    X, y = example()
+    X["rarely"] = np.where(np.arange(len(X)) == 7, 1.0, np.nan)  # known in a row that is not drawn
+    y[599] = "retired"
+    model = OutcomeClassifier(method, max_iter=2).fit(X, y)
+    assert model.proba_frame(X)["p_retired"].max() > 0
+    told = explain(model, X.head(20), "failed")
+    total = told.base + told.values.sum(axis=1)
+    assert total.to_numpy() == pytest.approx(told.probability.to_numpy())
+
+
+@pytest.mark.parametrize("method", ["blended", "boosted", "logistic"])
+def test_what_scikit_learn_is_told_to_give_to_others_changes_nothing(method: Any) -> None:
+    X, y = example()
+    given = OutcomeClassifier(method).fit(X, y).predict_proba(X)
+    with config_context(transform_output="pandas"):
+        assert (OutcomeClassifier(method).fit(X, y).predict_proba(X) == given).all()
+
+
+def test_rows_that_are_lists_have_probabilities_of_outcomes() -> None:
+    X = [[1.0], [2.0], [80.0], [90.0]] * 20
+    model = OutcomeClassifier("logistic").fit(X, ["failed", "failed", "on_time", "on_time"] * 20)
+    assert model.proba_frame([[3.0]])["p_failed"].tolist() == [model.predict_proba([[3.0]])[0, 0]]

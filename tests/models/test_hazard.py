@@ -256,3 +256,27 @@ def test_the_median_is_that_of_the_incidence_and_not_beyond_the_deadline(fitted:
 def test_times_have_to_be_numbers(fitted: RenewalHazard) -> None:
     with pytest.raises(ValueError, match="no number"):
         fitted.predict_cumulative_incidence(asked(), [1.0, np.nan])
+
+
+@pytest.mark.parametrize("kind", ["float32", "float64"])
+def test_who_reaches_the_deadline_does_so_in_single_precision_too(kind: Any) -> None:
+    left = np.random.default_rng(0).uniform(5, 398, 1_000)
+    late = np.arange(1_000) % 2 == 0
+    y = pd.DataFrame(
+        {"event": np.where(late, "failed", "renewed"), "duration": np.where(late, left, left / 2)}
+    )
+    X = pd.DataFrame({"days_left": left}).astype(kind)
+    hazard = RenewalHazard(max_periods=200_000).fit(X, y)
+    just_before = 0.97 * X["days_left"].to_numpy(np.float64)[:, None]
+    failed = list(hazard.events_).index("failed")
+    assert hazard.predict_cumulative_incidence(X, just_before)[:, failed].max() == 0
+
+
+def test_ends_that_weigh_nothing_are_not_there() -> None:
+    X, y = drawn(2_000)
+    odd = pd.concat([y, pd.DataFrame({"event": ["lost"] * 3, "duration": [20.0, 20.0, 5.0]})])
+    more, weights = pd.concat([X, X.head(3)]), np.append(np.ones(2_000), np.zeros(3))
+    one, other = RenewalHazard().fit(X, y), RenewalHazard().fit(more, odd, weights)
+    assert list(other.events_) == ["failed", "renewed", "retired"]
+    told = [hazard.predict_cumulative_incidence(asked()) for hazard in (one, other)]
+    assert (told[0] == told[1]).all()

@@ -56,6 +56,10 @@ def test_those_that_raise_come_first_and_the_one_that_lowers_most_last() -> None
         ("domain", -5.0),
     ]
     assert len(given(contributions, most=2)) == 2
+    assert [reason.topic for reason in given(contributions, most=1)] == ["time"]
+    assert given(contributions, most=0) == []
+    with pytest.raises(ValueError, match="most is -1"):
+        given(contributions, most=-1)
     assert [reason.topic for reason in given(contributions, most=3)] == ["time", "issuer", "domain"]
 
 
@@ -101,3 +105,22 @@ def test_a_bad_record_that_lowers_the_risk_is_owned_up_to(outcome: str, adds: fl
 def test_what_hardly_matters_is_no_reason() -> None:
     assert given(told(days_left=0.0019)) == []
     assert [reason.topic for reason in given(told(days_left=0.3, crowding=0.014))] == ["time"]
+
+
+def test_a_lineage_without_a_past_has_no_record() -> None:
+    new = {**ROW, "margin_last": None, "past_usual": None}
+    (reason,) = given(told(row=new, lineage_late_rate=0.1, past_usual=0.08))
+    assert str(reason) == "no earlier renewal of it is known (+18.0 points)"
+
+
+def test_frames_with_values_that_are_missing_are_told_alike() -> None:
+    contributions = told(days_left=0.1, lineage_late_rate=0.05)
+    features = contributions.features.assign(silent_days=[None], wildcard=[None])
+    values = contributions.values.assign(silent_days=[0.04], wildcard=[0.03])
+    told_of = [
+        Contributions("failed", 0.05, contributions.probability, values, table)
+        for table in (features, features.convert_dtypes(), features.convert_dtypes(dtype_backend="pyarrow"))
+    ]
+    first, *others = ([str(reason) for reason in reasons(one)[0]] for one in told_of)
+    assert "it was never seen on an endpoint (+4.0 points)" in first
+    assert others == [first, first]

@@ -186,3 +186,29 @@ def test_every_method_wants_the_columns_of_training_and_takes_no_rows() -> None:
             ask(X.head(3).drop(columns="noise"))
     with pytest.raises(ValueError, match="no number"):
         pool.predict_incidence(X, [np.nan])
+
+
+def test_an_unknown_number_is_no_other_row_s_business() -> None:
+    X, y = example()
+    X.loc[3, ["days_left", "days_past_due"]] = np.nan
+    pool = OutcomePool(prior=None).fit(X, y)
+    assert {"past due", "fewest days left"} <= set(pool.models_)
+    assert (pool.predict_proba(X.iloc[2:5])[[0, 2]] == pool.predict_proba(X.iloc[[2, 4]])).all()
+
+
+def test_rows_that_weigh_nothing_are_not_there() -> None:
+    X, y = example()
+    weights = np.ones(len(X))
+    odd, more = np.append(y, ["retired"] * 4), pd.concat([X, X.head(4)], ignore_index=True)
+    landmarks = timeline(len(X))
+    twice = pd.concat([landmarks, landmarks.head(4)], ignore_index=True)
+    one = OutcomePool(prior=None).fit(X, y, weights, landmarks=landmarks)
+    other = OutcomePool(prior=None).fit(more, odd, np.append(weights, [0.0] * 4), landmarks=twice)
+    assert (one.predict_proba(X) == other.predict_proba(X)).all()
+
+
+def test_landmarks_are_as_many_as_rows() -> None:
+    X, y = example()
+    for rows in (200, 900):
+        with pytest.raises(ValueError, match=f"X has 600 rows, landmarks has {rows}"):
+            OutcomePool(prior=None).fit(X, y, landmarks=timeline(rows))

@@ -211,3 +211,12 @@ def test_an_unknown_end_leaves_the_others_alone(fitted: RenewalTimes) -> None:
     told, alone = (fitted.predict_incidence(rows, chances, [7.0, 30.0]) for rows in (some, X))
     np.testing.assert_array_equal(told[rest], alone[rest])
     pd.testing.assert_frame_equal(fitted.predict_interval(some)[rest], fitted.predict_interval(X)[rest])
+
+
+def test_an_unknown_class_of_lifetime_has_an_interval_too() -> None:
+    X, y, landmarks = drawn()
+    X["validity_profile"] = pd.Series(["90 days"] * 599 + [None], dtype="str")
+    times = RenewalTimes(prior=None).fit(X, y, landmarks=landmarks)
+    assert times.predict_interval(X).notna().all(axis=None)
+    with pytest.raises(ValueError, match="inconsistent"):
+        times.fit(X, y, landmarks=landmarks.head(5))

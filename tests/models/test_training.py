@@ -14,6 +14,7 @@ from certforecast.features import FEATURES, IDENTIFIERS
 from certforecast.history import History
 from certforecast.models import (
     OutcomeClassifier,
+    OutcomePool,
     forecast,
     landmarks,
     load_model,
@@ -21,7 +22,8 @@ from certforecast.models import (
     save_model,
     train,
 )
-from certforecast.models.training import _place, data_fingerprint, fit_forecaster
+from certforecast.models.timing import RenewalTimes
+from certforecast.models.training import _place, data_fingerprint, fit_forecaster, fit_rows
 from certforecast.policy import RenewalPolicy
 from certforecast.settings import Settings
 from tests.timeline import Timeline, day
@@ -176,3 +178,13 @@ def test_a_champion_of_before_a_feature_was_added_is_not_pushed_aside(tmp_path: 
     champion = OutcomeClassifier("logistic").fit(before, rows["outcome"])
     save_model(champion, settings.champion_path, key=tmp_path)
     assert _place(settings, None) == (settings.challenger_path, "challenger")
+
+
+def test_rows_may_share_a_name() -> None:
+    frame = landmark_frame().assign(in_service_at=pd.NaT)
+    frame["in_service_at"] = frame["not_after"].where(frame["outcome"] == "on_time")
+    inputs = frame[list(FEATURES)]
+    pool = OutcomePool(prior=None, times=RenewalTimes(prior=None))
+    one = fit_rows(pool, frame, RenewalPolicy())
+    other = fit_rows(pool, frame.set_axis([0] * len(frame)), RenewalPolicy())
+    assert (one.predict_proba(inputs) == other.predict_proba(inputs)).all()

@@ -43,6 +43,8 @@ class SurvivalBooster(SurvivalRival):
     #: It predicts anew for each of them.
     grid: ClassVar[tuple[float, ...]] = (0.0, *map(float, EDGES))
 
+    weighted = False
+
     def __init__(self, n_iter: int = 60, max_rows: int = 2_000, random_state: int = 0) -> None:
         super().__init__(max_rows, random_state)
         self.n_iter = n_iter

@@ -44,6 +44,8 @@ class Coxnet(_Curves):
        descent, Journal of Statistical Software 39(5).
     """
 
+    weighted = False
+
     def __init__(self, alpha: float = 0.002, max_rows: int = 20_000, random_state: int = 0) -> None:
         super().__init__(max_rows, random_state)
         self.alpha = alpha

@@ -15,6 +15,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler  # noqa: TID253
 from sklearn.utils.validation import check_is_fitted  # noqa: TID253
 
 from certforecast.models.classifier import OutcomeClassifier, outcome_frame
+from certforecast.models.durations import AT_END
 from certforecast.renewals import OUTCOMES
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class SurvivalRival(BaseEstimator, ABC):  # type: ignore[misc]
     Parameters
     ----------
     max_rows : int
-        Rows to learn from at most; of more, a sample is drawn by their weights.
+        Rows to learn from at most; of more, a sample is drawn: by their weights where the model takes none.
     random_state : int
         Seed of that draw, and of the model.
 
@@ -62,6 +63,8 @@ class SurvivalRival(BaseEstimator, ABC):  # type: ignore[misc]
         Tells failed from retired at the expiry; a name where there was one only.
     """
 
+    #: Whether the model takes weights.
+    weighted: ClassVar[bool] = True
     #: Days at which curves are read, rising from 0.
     grid: ClassVar[tuple[float, ...]] = GRID
 
@@ -109,7 +112,7 @@ class SurvivalRival(BaseEstimator, ABC):  # type: ignore[misc]
         weights = np.ones(len(X)) if sample_weight is None else np.asarray(sample_weight, np.float64)
         event = durations["event"].to_numpy().astype(str)
         days = durations["duration"].to_numpy(np.float64)
-        reached = days >= _deadlines(X) - 1e-6
+        reached = days >= _deadlines(X) - AT_END
         self._fit_last(X[reached], event[reached], weights[reached])
         self.columns_ = _columns(X)
         self.columns_.fit(_texts(X))
@@ -117,7 +120,9 @@ class SurvivalRival(BaseEstimator, ABC):  # type: ignore[misc]
         taken = self._sample(weights)
         self.rows_seen_ = len(taken)
         before = np.where(reached & (event != "renewed"), "reached", event)
-        self._learn(Z[taken], before[taken], days[taken], weights[taken])
+        # A row that was drawn by its weight has had it.
+        given = weights[taken] if self.weighted else np.ones(len(taken))
+        self._learn(Z[taken], before[taken], days[taken], given)
         return self
 
     def predict_incidence(self, X: pd.DataFrame, times: "Sequence[float]") -> Floats:
@@ -166,18 +171,19 @@ class SurvivalRival(BaseEstimator, ABC):  # type: ignore[misc]
         return given[:, list(self.last_.classes_).index("failed")]
 
     def _fit_last(self, X: pd.DataFrame, event: npt.NDArray[np.str_], weights: Floats) -> None:
-        ended = np.isin(event, ["failed", "retired"])
+        ended = np.isin(event, ["failed", "retired"]) & (weights > 0)
         kinds = np.unique(event[ended])
         self.last_: OutcomeClassifier | str = str(kinds[0]) if len(kinds) else "failed"
         if len(kinds) > 1:
             self.last_ = OutcomeClassifier("logistic").fit(X[ended], event[ended], weights[ended])
 
     def _sample(self, weights: Floats) -> npt.NDArray[np.int64]:
-        if len(weights) <= self.max_rows:
-            return np.arange(len(weights))
+        rows = np.flatnonzero(weights > 0)
+        if len(rows) <= self.max_rows:
+            return rows
         rng = np.random.default_rng(self.random_state)
-        drawn = rng.choice(len(weights), self.max_rows, replace=False, p=weights / weights.sum())
-        return np.sort(drawn)
+        chances = None if self.weighted else weights[rows] / weights[rows].sum()
+        return np.sort(rng.choice(rows, self.max_rows, replace=False, p=chances))
 
 
 def outcomes_by_time(*, on_time: Floats, renewed: Floats, failed: Floats, retired: Floats) -> Floats:

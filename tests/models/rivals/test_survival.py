@@ -33,13 +33,24 @@ def test_it_is_told_when_and_how_each_row_ended(renewals: Renewals) -> None:
     assert set(others) == {"reached"}  # they were open at the expiry
 
 
-def test_of_many_rows_it_takes_a_sample_by_weight(renewals: Renewals) -> None:
+class Unweighted(Given):
+    weighted = False
+
+
+def test_of_many_rows_it_takes_a_sample_in_which_weights_count_once(renewals: Renewals) -> None:
     frame = renewals.frame
     ended = durations(frame, frame["not_after"].max())
     weights = np.where(np.arange(len(frame)) < 100, 1.0, 1e-12)
-    model = Given(max_rows=80).fit(renewals.inputs, frame["outcome"], weights, durations=ended)
+    model = Unweighted(max_rows=80).fit(renewals.inputs, frame["outcome"], weights, durations=ended)
     assert model.rows_seen_ == len(model.given_) == 80
+    assert set(model.given_["days"]) <= set(ended["duration"][:100])
     assert (model.given_["weight"] == 1.0).all()
+    heavy = np.where(np.arange(len(frame)) % 2, 4.0, 1.0)
+    many = Given(max_rows=len(frame) // 2).fit(renewals.inputs, frame["outcome"], heavy, durations=ended)
+    assert (many.given_["weight"] == 4.0).mean() == pytest.approx(0.5, abs=0.1)
+    some = np.where(np.arange(len(frame)) < 10, 1.0, 0.0)
+    few = Given(max_rows=80).fit(renewals.inputs, frame["outcome"], some, durations=ended)
+    assert few.rows_seen_ == 10
     assert renewals.fitted(Given()).rows_seen_ == len(frame)
 
 
