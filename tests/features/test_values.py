@@ -343,3 +343,16 @@ def test_calendar(expect: Expect, seen: tuple[pd.DataFrame, pd.DataFrame]) -> No
 def test_no_feature_is_forgotten() -> None:
     """Stands last: every feature has a value worked out by hand above."""
     assert set(FEATURES) == ASKED
+
+
+def test_a_timer_is_one_whatever_the_second() -> None:
+    timeline = Timeline()
+    minute = 1 / 1440
+    for number, late in enumerate((0.0, 0.3, 0.7, 0.98, 0.1)):
+        timeline.certificate(f"a{number}", "a.test", 60 * number + 3 / 24 + late * minute)
+        timeline.certificate(f"b{number}", "b.test", 60 * number + 3 / 24 + late * 180 * minute)
+    with timeline.history() as history:
+        found = features(history, day(290)).set_index("name")["hour_concentration"]
+    assert found["a.test"] == 1
+    assert 0.9 < found["b.test"] < 0.99
+    assert (found * 1000 == (found * 1000).round()).all()
