@@ -74,7 +74,9 @@ def promote(
         raise InputError(f"--outcome {outcome} is none of {', '.join(SCORED)}")
     asked = {"--as-of": as_of, "--outcome": outcome, "--cutoffs": cutoffs}
     if force and (idle := [option for option, value in asked.items() if value is not None]):
-        raise InputError(f"--force compares nothing, so {', '.join(idle)} would do nothing: leave one out")
+        raise InputError(
+            f"--force compares nothing, so {', '.join(idle)} would do nothing: leave them out, or --force"
+        )
     settings, at = settings_of(context), moment(as_of)
     if force:
         promote_model(settings)

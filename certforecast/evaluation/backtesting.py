@@ -28,7 +28,7 @@ _TESTED_SHARE = 0.4
 #: How often models are trained anew unless told otherwise: so many times, or so often, but not over so many.
 _CUTOFFS, _LONGEST, _MOST_CUTOFFS = 5, pd.Timedelta(days=183), 20
 
-#: Probabilities may be off 1 by so much, as by single precision.
+#: Probabilities, and their sums, may be off by so much: rounding, as of single precision, is no fault.
 _ROUNDED: Final = 1e-4
 
 _KEY = ["as_of", "fingerprint"]
@@ -315,7 +315,7 @@ def _fault(told: pd.DataFrame, *, whole: bool = True) -> str:
         values = told[PROBABILITIES].to_numpy(dtype=np.float64)
     except (ValueError, TypeError):
         return "probabilities that are no numbers"
-    sound = ((values >= 0) & (values <= 1 + _ROUNDED)).all(axis=1)
+    sound = ((values >= -_ROUNDED) & (values <= 1 + _ROUNDED)).all(axis=1)
     total = values.sum(axis=1)
     sound &= (total <= 1 + _ROUNDED) & (total >= 1 - _ROUNDED if whole else True)
     if sound.all():
