@@ -143,7 +143,8 @@ class _Number(_Rule):
     def risk(self, X: pd.DataFrame) -> npt.NDArray[np.float64]:
         """Give the number, negated where less is worse, or the median one for unknown; shape (n_rows,)."""
         score = self.worse * X[self.column].astype("float64")
-        return cast("npt.NDArray[np.float64]", score.fillna(self.middle_).to_numpy(dtype=np.float64))
+        middle = getattr(self, "middle_", np.nan)  # who has learned nothing can rank what is known
+        return cast("npt.NDArray[np.float64]", score.fillna(middle).to_numpy(dtype=np.float64))
 
     def _learn(
         self,
