@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from certforecast.models import RULES, OutcomePool, PriorRate
+from certforecast.models import RULES, FewestDaysLeft, OutcomePool, PastDue, PriorRate
 
 
 def example(rows: int = 600, seed: int = 0) -> tuple[pd.DataFrame, np.ndarray]:
@@ -98,3 +98,10 @@ def test_the_rules_in_the_pool_stay_few() -> None:
     X, y = example()
     pool = OutcomePool(prior=None).fit(X, y)
     assert set(pool.models_) & set(RULES) == {"fewest days left", "past due", "issuer's rate"}
+
+
+def test_a_rule_ranks_before_it_has_learned_anything() -> None:
+    X = pd.DataFrame({"days_left": [3.0, 90.0], "days_past_due": [5.0, -40.0]})
+    for rule in (FewestDaysLeft(), PastDue()):
+        soon, later = rule.risk(X)
+        assert soon > later

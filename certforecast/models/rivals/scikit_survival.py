@@ -23,7 +23,8 @@ class _Curves(CauseSpecific):
     """What the three have in common: step functions at the days of the events."""
 
     def _hazard(self, model: Any, Z: Floats) -> Floats:
-        found = model.predict_cumulative_hazard_function(Z, return_array=True)
+        # Of what is certain to end a later hazard is infinite, and an earlier one of nothing no number.
+        found = np.nan_to_num(model.predict_cumulative_hazard_function(Z, return_array=True), nan=0.0)
         after = np.searchsorted(model.unique_times_, np.asarray(self.grid), side="right")
         return cast("Floats", np.column_stack([np.zeros(len(Z)), found])[:, after])
 
@@ -61,9 +62,11 @@ class Coxnet(_Curves):
         for alpha in (self.alpha * _STRONGER).tolist():
             model = linear.CoxnetSurvivalAnalysis(alphas=[alpha], l1_ratio=0.5, fit_baseline_model=True)
             try:
-                return model.fit(Z, _ended(came, days))
+                model.fit(Z, _ended(came, days))
             except ArithmeticError:  # its weights overflow: it asks for a stronger penalty
                 continue
+            if np.isfinite(model.predict_cumulative_hazard_function(Z[:1], return_array=True)).all():
+                return model  # otherwise its baseline overflowed, without a word
         raise ModelError(f"Coxnet fits with no penalty from {self.alpha:g} to {alpha:g}: give a larger alpha")
 
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from sksurv.linear_model import CoxnetSurvivalAnalysis
 
@@ -36,3 +37,29 @@ def test_a_penalty_is_raised_as_far_as_it_must_be(monkeypatch: pytest.MonkeyPatc
 def test_where_no_penalty_helps_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ModelError, match=r"no penalty from 0\.002 to 0\.2"):
         fitted(monkeypatch, 1.0)
+
+
+def test_what_is_far_from_all_that_was_learned_has_numbers_too() -> None:
+    """Its log-hazard is in the thousands: infinite in the end, and nothing times that at first."""
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=600)
+    days = np.exp(-2 * z) * 10
+    X = pd.DataFrame({"early": (days < 5).astype(float), "soon": (days < 15).astype(float), "z": z})
+    model = Coxnet(alpha=1e-4)._model(X.to_numpy(), np.ones(600, dtype=bool), days, np.ones(600))
+    far = np.vstack([X.to_numpy() * times for times in (1, 6, 600, -600)])
+    assert not np.isnan(Coxnet()._hazard(model, far)).any()
+
+
+def test_a_baseline_that_overflowed_asks_for_a_stronger_penalty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one did on the index of an authority, whose 15,000 rows are not to be had here: it is made up."""
+    told = CoxnetSurvivalAnalysis.predict_cumulative_hazard_function
+
+    def overflowing(self: Any, X: Any, **options: Any) -> Any:
+        found = told(self, X, **options)
+        return found * np.nan if self.alphas_[0] < 0.01 else found
+
+    monkeypatch.setattr(CoxnetSurvivalAnalysis, "predict_cumulative_hazard_function", overflowing)
+    rng = np.random.default_rng(0)
+    came = rng.random(80) < 0.8
+    model = Coxnet(alpha=0.002)._model(rng.normal(size=(80, 3)), came, rng.uniform(1, 60, 80), np.ones(80))
+    assert model.alphas_[0] == pytest.approx(0.02)
