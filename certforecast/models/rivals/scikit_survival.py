@@ -23,8 +23,7 @@ class _Curves(CauseSpecific):
     """What the three have in common: step functions at the days of the events."""
 
     def _hazard(self, model: Any, Z: Floats) -> Floats:
-        # Of what is certain to end a later hazard is infinite, and an earlier one of nothing no number.
-        found = np.nan_to_num(model.predict_cumulative_hazard_function(Z, return_array=True), nan=0.0)
+        found = model.predict_cumulative_hazard_function(Z, return_array=True)
         after = np.searchsorted(model.unique_times_, np.asarray(self.grid), side="right")
         return cast("Floats", np.column_stack([np.zeros(len(Z)), found])[:, after])
 
