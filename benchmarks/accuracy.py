@@ -37,6 +37,7 @@ from report import report
 from rich.console import Console
 from rich.table import Table
 
+from certforecast.errors import ModelError
 from certforecast.evaluation import (
     BacktestResult,
     Difference,
@@ -183,7 +184,7 @@ def fleet_backtest(seed: int, effort: Effort, cache: Path, models: Models) -> Ba
             size = size | {"max_iter": round(size["max_iter"] * effort.rounds)}
             best = OutcomeClassifier("boosted", **size).fit(much[NUMBERS], y, much["weight"])
             ceilings[name] = pd.concat([keys, best.proba_frame(asked[NUMBERS])], axis=1)
-    return backtest(frame, models, cutoffs, policy=policy, given=ceilings)
+    return compared(frame, models, cutoffs, policy=policy, given=ceilings)
 
 
 def played(seed: int, effort: Effort, rates: Rates, cache: Path) -> pd.DataFrame:
@@ -219,7 +220,20 @@ def real_backtest(folder: Path, effort: Effort, models: Models) -> BacktestResul
         if last is None:
             raise SystemExit(f"{folder} holds no certificates")
         frame = training_frame(store, landmarks(store, last, effort.every_days), last)
-    return backtest(frame, models, default_cutoffs(frame)[-effort.cutoffs :])
+    return compared(frame, models, default_cutoffs(frame)[-effort.cutoffs :])
+
+
+def compared(frame: pd.DataFrame, models: Models, cutoffs: list[datetime], **options: Any) -> BacktestResult:
+    """Backtest; a rival that gives what is no probability is named, and left out."""
+    try:
+        return backtest(frame, models, cutoffs, **options)
+    except ModelError as error:
+        failed = [name for name in RIVALS_HERE if name in models and str(error).startswith(repr(name))]
+        if not failed:
+            raise
+        print(f"left out: {error}", file=sys.stderr, flush=True)
+        rest = {name: new for name, new in models.items() if name not in failed}
+        return compared(frame, rest, cutoffs, **options)
 
 
 def measured(name: str, result: BacktestResult) -> dict[str, float]:

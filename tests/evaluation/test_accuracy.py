@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from certforecast.errors import ModelError
 from certforecast.evaluation import (
     BacktestResult,
     backtest,
@@ -187,3 +188,22 @@ def test_the_worst_fold_is_the_least_skill_against_the_best_rule_of_one(accuracy
     assert accuracy.worst_fold(result, "failed") == pytest.approx((0.5 - 0.6) / (1 - 0.6))
     few = folds((3, "certforecast", 0.0, 19), *rules(3, 0.9, 19))
     assert np.isnan(accuracy.worst_fold(few, "failed"))
+
+
+class Broken(Constant):
+    """Gives no probabilities."""
+
+    def proba_frame(self, X: pd.DataFrame) -> pd.DataFrame:
+        return super().proba_frame(X) * np.nan
+
+
+def test_a_rival_that_breaks_is_named_and_left_out(
+    accuracy: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frame = make_frame(lineages=30)
+    cutoffs = default_cutoffs(frame, 1)
+    result = accuracy.compared(frame, {"certforecast": Constant, "logistic": Broken}, cutoffs)
+    assert list(result.models) == ["certforecast"]
+    assert "left out: 'logistic', trained as of" in capsys.readouterr().err
+    with pytest.raises(ModelError, match="'certforecast', trained as of"):
+        accuracy.compared(frame, {"certforecast": Broken, "logistic": Constant}, cutoffs)
