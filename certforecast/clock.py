@@ -23,7 +23,7 @@ def as_utc(moment: datetime) -> datetime:
         If it is no datetime, but a text, say.
     """
     if not isinstance(moment, datetime):
-        raise TypeError(f"{moment!r} is no datetime; datetime.fromisoformat makes one of a text")
+        raise TypeError(f"{moment!r} is no datetime; certforecast.clock.parse_moment makes one of a text")
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 

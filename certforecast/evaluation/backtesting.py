@@ -148,7 +148,9 @@ def backtest(
                 model = fit_rows(make(), known, policy)
                 told = model.proba_frame(window[inputs])
                 if fault := _fault(told):
-                    raise ModelError(f"{name!r}, trained as of {start:%Y-%m-%d}, gave {fault}")
+                    raise ModelError(
+                        f"{name!r}, trained as of {start:%Y-%m-%d}, gave {fault}; mend it, or leave it out"
+                    )
                 forecasts[name] = told
                 if says_when(model):
                     timed[name] = _timing(model, window[inputs])
@@ -305,12 +307,15 @@ def _keyed(name: str, table: pd.DataFrame) -> pd.DataFrame:
     if keyed.index.has_duplicates:
         raise InputError(f"given {name!r} has more than one row for an as_of and fingerprint; keep one")
     if fault := _fault(keyed, whole=False):
-        raise InputError(f"given {name!r} holds {fault}")
+        raise InputError(f"given {name!r} holds {fault}; mend them, or leave such rows out")
     return keyed
 
 
 def _fault(told: pd.DataFrame, *, whole: bool = True) -> str:
-    """Say in how many rows the outcomes' probabilities are none, or sum to more than 1, or less; or ""."""
+    """Say what is wrong with the outcomes' probabilities; "" if nothing is.
+
+    Each lies within 0 and 1, and those of a row sum to 1, or to less where they need not be `whole`.
+    """
     try:
         values = told[PROBABILITIES].to_numpy(dtype=np.float64)
     except (ValueError, TypeError):
@@ -322,7 +327,7 @@ def _fault(told: pd.DataFrame, *, whole: bool = True) -> str:
         return ""
     place = int(np.argmin(sound))
     said = ", ".join(f"{name} {value:.4g}" for name, value in zip(PROBABILITIES, values[place], strict=True))
-    return f"{(~sound).sum():,} rows that are no probabilities that sum to 1, such as {said}"
+    return f"{(~sound).sum():,} rows that are no probabilities of the outcomes, such as {said}"
 
 
 def _require_columns(table: pd.DataFrame, names: Sequence[str], what: str) -> None:

@@ -78,12 +78,13 @@ def days_to_deadline(rows: pd.DataFrame, outcome: str) -> "pd.Series[float]":
     Raises
     ------
     InputError
-        If the backtest was not told.
+        If the frame of the backtest did not say.
     """
     name = "days_to_slip" if outcome in ("slipped", "late") else "days_left"
     if len(rows) and not rows[name].notna().any():
         raise InputError(
-            f"the frame of this backtest had no {name}, by which {outcome!r} is too late to change"
+            f"the frame of this backtest had no {name}, by which {outcome!r} is too late to change: backtest "
+            "one that training_frame gave"
         )
     return rows[name]
 

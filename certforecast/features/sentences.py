@@ -58,11 +58,13 @@ def usual(frame: "pd.DataFrame") -> dict[str, float]:
     frame : DataFrame of shape (n_rows, n_columns)
         Rows of open renewals.
     """
+    import pandas as pd
+
     found = {}
     for name, feature in FEATURES.items():
         if feature.kind == "category" or name not in frame:
             continue
-        column = frame[name].astype("object").where(frame[name].notna(), float("nan")).astype("float64")
+        column = pd.Series(frame[name].to_numpy(dtype="float64", na_value=float("nan")), frame.index)
         if feature.reads == "issuer" and "issuer_org" in frame:
             found[name] = float(column.groupby(frame["issuer_org"].fillna("")).mean().mean())
         else:
@@ -178,6 +180,8 @@ def _slip(told: Told) -> str:
 
 def _past_usual(told: Told) -> str:
     away = told["past_usual"] * told["validity_days"]
+    if away != away:  # there may be renewals all the same, such as ours, which are no habit
+        return _own(told)
     if away > 0:
         return f"by now this lineage has usually been renewed, {span(away)} earlier"
     return f"this lineage is usually renewed {span(-away)} from now"
@@ -316,7 +320,15 @@ _CATEGORIES: Final = {feature.name for feature in FEATURES.values() if feature.k
 
 #: The sentences of these say themselves that something is unknown.
 _SAYS_UNKNOWN: Final = {
-    *("margin_last", "margin_least", "lag_last", "lag_mean", "hour_concentration", "interval_spread"),
+    *(
+        "past_usual",
+        "margin_last",
+        "margin_least",
+        "lag_last",
+        "lag_mean",
+        "hour_concentration",
+        "interval_spread",
+    ),
     *("attempts_failed_month", "attempts_failed_week", "attempt_failed_age", "success_age", "validity_ratio"),
     *("retry_interval", "unserved_days", "endpoints", "rehearsal_failed", "days_since_rehearsal"),
 }
@@ -327,7 +339,7 @@ _NEVER_SEEN: Final = "it was never seen on an endpoint"
 
 #: What is so where a feature is unknown, and where any of those is whose names begin alike.
 _UNKNOWN: Final = {
-    **dict.fromkeys((*_OWN_RATES, "past_usual", "weekday_share", "issuer_changed", "names_changed"), _NEW),
+    **dict.fromkeys((*_OWN_RATES, "weekday_share", "issuer_changed", "names_changed"), _NEW),
     **dict.fromkeys(("lag_spread", "lag_trend"), "fewer than two earlier renewals of it are known"),
     **dict.fromkeys(("gone_share", "moved_share", "silent_days", "host_certificates"), _NEVER_SEEN),
     "install_delay": "it is not known how long its certificates take from issue to service",

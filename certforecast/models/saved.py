@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["FORMAT", "TRUSTED", "load_model", "model_metadata", "save_model"]
 
 #: Version of what is in a file; another one is refused. Files of version 1 were not signed, models of version
-#: 2 lack what intervals need, and those of version 3 learned from lifetimes to the second.
+#: 2 lack what intervals need, those of version 3 learned from lifetimes to the second, and those of version 4
+#: from the concentration of hours to its last bit.
 FORMAT = 5
 
 #: No model is larger, in bytes; what is, is not even read.

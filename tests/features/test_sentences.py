@@ -55,6 +55,8 @@ def test_every_feature_has_words_known_or_not(name: str) -> None:
         ("lineage_late_rate", {"lineage_late_rate": 0.1, "margin_last": 0.2},
          "its own renewals come late about 10% of the time"),
         ("past_usual", {"past_usual": None}, "no earlier renewal of it is known"),
+        ("past_usual", {"past_usual": None, "margin_last": 0.1, "validity_ratio": 1.0},
+         "the last renewal came 9 days before expiry"),
         ("gone_share", {"gone_share": None}, "it was never seen on an endpoint"),
         ("joined_7", {"joined_7": None}, "it was never seen on an endpoint"),
         ("issuer_late_rate", {"issuer_late_rate": None}, "no renewal from its issuer is known to have ended"),
